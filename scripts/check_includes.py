@@ -226,7 +226,7 @@ SELF_TEST: tuple[tuple[str, str, str], ...] = (
      "backends/host/passes.hpp core/element.hpp core/parallel.hpp backends/cpu/weight_rows.hpp "
      "ops/product/lower.hpp nlohmann/json.hpp"),
     ("src/ops/product/x.cpp", "ops/run.hpp ops/product/y.hpp",
-     "ops/quantize/quantize.hpp ops/gradients/vjp.hpp checkpoint/impl.hpp"),
+     "ops/quantize/quantize.hpp ops/gradients/vjp.hpp checkpoint/open/open_checkpoint.hpp"),
     ("src/ops/quantize/x.cpp", "ops/run.hpp ops/product/lower.hpp", "ops/gradients/vjp.hpp"),
     ("src/ops/gradients/x.cpp", "ops/quantize/quantize.hpp ops/product/lower.hpp",
      "ops/functional/swizzle.hpp core/convert.hpp backends/host/zero.hpp"),
@@ -237,13 +237,13 @@ SELF_TEST: tuple[tuple[str, str, str], ...] = (
     ("src/checkpoint/x.cpp", "checkpoint/y.hpp core/x.hpp re2/re2.h",
      "ops/run.hpp backends/backend.hpp"),
     ("src/capi/x.cpp", "octavo/octavo.h capi/guard.hpp fmt/format.h",
-     "core/error.hpp ops/run.hpp checkpoint/impl.hpp unistd.h"),
+     "core/error.hpp ops/run.hpp checkpoint/open/open_checkpoint.hpp unistd.h"),
     ("src/parallel/x.cpp",
      "octavo/parallel.hpp parallel/y.hpp layers/x.hpp ops/run.hpp backends/arena.hpp",
      "mpi.h checkpoint/y.hpp core/element.hpp backends/cpu/kernels.hpp"),
     ("include/octavo/mpi.hpp", "octavo/parallel.hpp mpi.h", "fmt/format.h core/error.hpp"),
     ("src/layers/x.cpp", "octavo/linear.hpp layers/y.hpp ops/run.hpp backends/arena.hpp",
-     "core/element.hpp core/scale_values.hpp backends/cpu/weight_rows.hpp checkpoint/impl.hpp capi/guard.hpp "
+     "core/element.hpp core/scale_values.hpp backends/cpu/weight_rows.hpp checkpoint/open/open_checkpoint.hpp capi/guard.hpp "
      "parallel/alike.hpp"),
     ("tools/octavo/x.cpp", "octavo/x.hpp kit/check.hpp CLI/CLI.hpp", "core/x.hpp ops/run.hpp"),
     ("bench/peers/x.cpp", "peers/peer.hpp oneapi/dnnl/dnnl.hpp dlfcn.h",

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/loadable.hpp"
+#include "checkpoint/models/loadable.hpp"
 #include "support.hpp"
 
 namespace octavo::test::experts_option_test {

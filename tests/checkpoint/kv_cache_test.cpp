@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/json_text.hpp"
-#include "checkpoint/kv_cache.hpp"
-#include "checkpoint/quantization_config.hpp"
+#include "checkpoint/text/json_text.hpp"
+#include "checkpoint/declared/kv_cache.hpp"
+#include "checkpoint/declared/quantization_config.hpp"
 #include "support.hpp"
 
 namespace octavo::test::kv_cache_test {

@@ -2,7 +2,7 @@
 // A rank's part of a folder: what shard gives of the whole, and no other codes are read.
 #include <filesystem>
 
-#include "checkpoint/impl.hpp"
+#include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/real_folders.hpp"
 #include "checkpoint/same_weight.hpp"
 #include "checkpoint/support.hpp"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/quantize_plan.hpp"
+#include "checkpoint/plan/quantize_plan.hpp"
 #include "support.hpp"
 
 namespace octavo::test::unknown_model_test {

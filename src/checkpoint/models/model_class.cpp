@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/models/model_class.hpp"
 
-#include "checkpoint/loadable.hpp"
+#include "checkpoint/models/loadable.hpp"
 #include "checkpoint/models/layout_file.hpp"
 
 namespace octavo::checkpoint {

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which tensors of a checkpoint make up its quantised layers.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint/dialects/expert_layers.hpp"
+#include "checkpoint/dialects/expert_stack.hpp"
+#include "checkpoint/steps/plan.hpp"
+#include "octavo/checkpoint.hpp"
+
+namespace octavo::checkpoint {
+
+/// A quantised layer, and the largest of its tensors: its codes, or its part of a stack of experts.
+struct StoredLayer {
+  std::string name;
+  const TensorEntry* codes = nullptr;
+  std::int64_t begin = 0, bytes = 0;  ///< of the codes
+};
+
+class LayerTensors {
+ public:
+  explicit LayerTensors(const Checkpoint& in);
+
+  /// Those with tensors of their own, then those that lie in stacks.
+  const std::vector<StoredLayer>& layers() const noexcept { return layers_; }
+  /// The former.
+  std::span<const StoredLayer> alone() const noexcept { return std::span(layers_).first(alone_); }
+  const std::vector<StoredStack>& stacks() const noexcept { return stacks_; }
+  /// Takes layers with tensors of their own away, as if they were none.
+  void leave(const std::set<std::string>& layers);
+  /// Whether a tensor is part of a quantised layer's weight: its codes, scales, zero points or
+  /// activation scales, not its bias.
+  bool is_part(const TensorEntry& entry) const {
+    return of_stacks_.contains(&entry) || layer_with(entry.name).has_value();
+  }
+
+ private:
+  void add(const StoredStack& stack);
+  std::optional<std::string_view> layer_with(std::string_view tensor) const;
+
+  std::set<std::string, std::less<>> names_;
+  std::vector<StoredStack> stacks_;
+  std::set<const TensorEntry*> of_stacks_;
+  std::vector<StoredLayer> layers_;
+  std::size_t alone_ = 0;
+};
+
+/// A plan that copies what is part of no quantised layer, with warnings of rules that nothing
+/// applies. Stacks of experts stay one tensor, but for those whose prefix is in `cut`: they become
+/// a layer for each expert, which takes its part of the stack's biases. Throws Error
+/// (invalid_argument) where there is no quantised layer. Tensors that `elsewhere` takes are left
+/// out.
+Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors,
+                    const std::set<std::string>& cut,
+                    const std::function<bool(const TensorEntry&)>& elsewhere = {});
+
+/// Adds a bias for each layer of a stack whose biases [E, N] are one tensor.
+void cut_biases(FilePlan& file, const Checkpoint& in, const TensorEntry& entry,
+                std::vector<ExpertLayer> biases);
+
+}  // namespace octavo::checkpoint
