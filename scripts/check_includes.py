@@ -214,7 +214,7 @@ SELF_TEST: tuple[tuple[str, str, str], ...] = (
      "backends/cpu/dot/path.hpp ops/run.hpp"),
     ("src/backends/cpu/finish/x.cpp", "backends/cpu/finish/y.hpp backends/cpu/weight_rows.hpp",
      "backends/cpu/dot/member.hpp backends/cpu/generic/driver.hpp backends/cpu/passes/passes.hpp"),
-    ("src/backends/cpu/passes/x.cpp", "backends/cpu/passes/y.hpp backends/cpu/kernels/dot.hpp",
+    ("src/backends/cpu/passes/x.cpp", "backends/cpu/passes/y.hpp backends/cpu/kernels/tile_contract.hpp",
      "backends/cpu/dot/member.hpp backends/cpu/finish/epilogue.hpp"),
     ("src/backends/reference/x.cpp", "backends/reference/y.hpp backends/host/zero.hpp",
      "backends/cpu/kernels.hpp ops/run.hpp cuda_runtime.h"),

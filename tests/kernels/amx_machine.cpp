@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "amx_instructions.hpp"
-#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
 
 #if defined(__x86_64__)
@@ -23,10 +23,10 @@ namespace {
 
 thread_local std::int64_t shaped_for = 0;
 
-#include "backends/cpu/kernels/number_table-inl.hpp"
+#include "backends/cpu/kernels/panels/number_table-inl.hpp"
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512vbmi,fma")
-#include "backends/cpu/kernels/vec_avx512-inl.hpp"
+#include "backends/cpu/kernels/vec/vec_avx512-inl.hpp"
 
 amx::Tiles& tiles() {
   thread_local amx::Tiles all;
@@ -158,7 +158,7 @@ struct Registers {
   }
 };
 
-#include "backends/cpu/kernels/amx_kernels-inl.hpp"
+#include "backends/cpu/kernels/amx/amx_kernels-inl.hpp"
 OCTAVO_ISA_END
 
 }  // namespace

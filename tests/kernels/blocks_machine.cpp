@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "arm_instructions.hpp"
-#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
 
 namespace octavo::test {
@@ -26,7 +26,7 @@ constexpr std::int64_t kEight = cpu::kEightsForm.step;
 
 #include "vec_quads-inl.hpp"
 // What follows is on its `Part`s.
-#include "backends/cpu/kernels/eights_dot-inl.hpp"
+#include "backends/cpu/kernels/tile/eights_dot-inl.hpp"
 
 struct Dot : ByteEightsDot<kMostVectors> {
   template <int, int>
@@ -35,7 +35,7 @@ struct Dot : ByteEightsDot<kMostVectors> {
     return sum;
   }
 };
-#include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
+#include "backends/cpu/kernels/tile/dot_tile_registers-inl.hpp"
 
 void pack_eights(const cpu::PackPiece& p) noexcept {
   const std::int64_t padded = (p.columns + 15) / 16 * 16;

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 #include "block.hpp"
 #include "dot_operands.hpp"
 #include "kit/random.hpp"

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 
 namespace octavo::test {
 

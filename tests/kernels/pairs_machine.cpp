@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "arm_instructions.hpp"
-#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
 
 namespace octavo::test {
@@ -28,8 +28,8 @@ using cpu::kPanelVectors;
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{3, 2, 1, 1};
 constexpr std::int64_t kWidth = 1;
 
-#include "backends/cpu/kernels/lanes-inl.hpp"
-#include "backends/cpu/kernels/vec_plain-inl.hpp"
+#include "backends/cpu/kernels/vec/lanes-inl.hpp"
+#include "backends/cpu/kernels/vec/vec_plain-inl.hpp"
 
 struct HalvesDot {
   static constexpr bool kExact = false;
@@ -86,7 +86,7 @@ struct Dot : HalvesDot {
     return row_of(columns);
   }
 };
-#include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
+#include "backends/cpu/kernels/tile/dot_tile_registers-inl.hpp"
 }  // namespace fours
 
 namespace pairs {
@@ -118,7 +118,7 @@ struct Dot : HalvesDot {
     return row_of(columns);
   }
 };
-#include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
+#include "backends/cpu/kernels/tile/dot_tile_registers-inl.hpp"
 }  // namespace pairs
 
 // A number that bfloat16 holds.

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <utility>
 
-#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
 
 namespace octavo::test {
@@ -20,15 +20,15 @@ using cpu::kPanelVectors;
 
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{4, 4, 3, 2};
 
-#include "backends/cpu/kernels/decode_plain-inl.hpp"
-#include "backends/cpu/kernels/lanes-inl.hpp"
-#include "backends/cpu/kernels/pack_plain-inl.hpp"
-#include "backends/cpu/kernels/vec_plain-inl.hpp"
+#include "backends/cpu/kernels/panels/decode_plain-inl.hpp"
+#include "backends/cpu/kernels/vec/lanes-inl.hpp"
+#include "backends/cpu/kernels/panels/pack_plain-inl.hpp"
+#include "backends/cpu/kernels/vec/vec_plain-inl.hpp"
 #include "turned_plain-inl.hpp"
 
 namespace bytes {
 constexpr std::int64_t kWidth = kPanelVectors;
-#include "backends/cpu/kernels/integer_dot-inl.hpp"
+#include "backends/cpu/kernels/tile/integer_dot-inl.hpp"
 struct Dot : IntegerDot {
   explicit Dot(const DotTile& t) : IntegerDot(t) {}
   // Byte i of every column.
@@ -43,9 +43,9 @@ struct Dot : IntegerDot {
     });
   }
 };
-#include "backends/cpu/kernels/dot_tile-inl.hpp"
-#include "backends/cpu/kernels/plain_columns-inl.hpp"
-#include "backends/cpu/kernels/plain_rows-inl.hpp"
+#include "backends/cpu/kernels/tile/dot_tile-inl.hpp"
+#include "backends/cpu/kernels/unpacked/columns-inl.hpp"
+#include "backends/cpu/kernels/unpacked/rows-inl.hpp"
 
 // Byte i of row k is byte 4 i + k of a step.
 struct ByteLines {
@@ -72,11 +72,11 @@ cpu::PlainKernel find_plain(const cpu::PlainWanted& wanted) noexcept {
 
 namespace floats {
 constexpr std::int64_t kWidth = 1;  // as where registers hold few sums
-#include "backends/cpu/kernels/float32_dot-inl.hpp"
+#include "backends/cpu/kernels/tile/float32_dot-inl.hpp"
 
-#include "backends/cpu/kernels/dot_tile-inl.hpp"
-#include "backends/cpu/kernels/plain_columns-inl.hpp"
-#include "backends/cpu/kernels/plain_rows-inl.hpp"
+#include "backends/cpu/kernels/tile/dot_tile-inl.hpp"
+#include "backends/cpu/kernels/unpacked/columns-inl.hpp"
+#include "backends/cpu/kernels/unpacked/rows-inl.hpp"
 
 // Four numbers of 8 bits: four steps.
 struct Int8Source {

@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
 
 #if defined(__x86_64__)
@@ -17,7 +17,7 @@ namespace octavo::test {
 namespace {
 
 OCTAVO_ISA_BEGIN("avx2,fma")
-#include "backends/cpu/kernels/vec_avx2-inl.hpp"
+#include "backends/cpu/kernels/vec/vec_avx2-inl.hpp"
 
 #include "vnni_dots-inl.hpp"
 
@@ -27,7 +27,7 @@ struct Products {
     return vnni_dots<std::uint8_t>(sum, a, b);
   }
 };
-#include "backends/cpu/kernels/int8_fours_avx2-inl.hpp"
+#include "backends/cpu/kernels/x86/int8_fours_avx2-inl.hpp"
 }  // namespace of_unsigned
 
 namespace of_signed {
@@ -36,7 +36,7 @@ struct Products {
     return vnni_dots<std::int8_t>(sum, a, b);
   }
 };
-#include "backends/cpu/kernels/int8_fours_avx2-inl.hpp"
+#include "backends/cpu/kernels/x86/int8_fours_avx2-inl.hpp"
 }  // namespace of_signed
 OCTAVO_ISA_END
 

@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "arm_instructions.hpp"
-#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
 #include "octavo/numeric.hpp"
 
@@ -27,8 +27,8 @@ constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{3, 2, 1, 1};
 constexpr std::int64_t kWidth = 1;
 constexpr std::int64_t kMostRows = 6;
 
-#include "backends/cpu/kernels/lanes-inl.hpp"
-#include "backends/cpu/kernels/vec_plain-inl.hpp"
+#include "backends/cpu/kernels/vec/lanes-inl.hpp"
+#include "backends/cpu/kernels/vec/vec_plain-inl.hpp"
 
 template <class Register>
 Register loaded(const char* p) {
@@ -90,7 +90,7 @@ struct Dot : FloatsDot<4> {
     return x;
   }
 };
-#include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
+#include "backends/cpu/kernels/tile/dot_tile_registers-inl.hpp"
 }  // namespace int8_floats
 
 // Weights of 16 bits in a format of numeric.hpp.
@@ -108,12 +108,12 @@ struct HalvesDot : FloatsDot<2> {
 
 namespace bfloat16_floats {
 struct Dot : HalvesDot<kBFloat16> {};
-#include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
+#include "backends/cpu/kernels/tile/dot_tile_registers-inl.hpp"
 }  // namespace bfloat16_floats
 
 namespace float16_floats {
 struct Dot : HalvesDot<kFloat16> {};
-#include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
+#include "backends/cpu/kernels/tile/dot_tile_registers-inl.hpp"
 }  // namespace float16_floats
 
 namespace int8_pairs {
@@ -139,7 +139,7 @@ struct Dot : QuadsDot<2, arm::Halves> {
     return Vec::add(Vec::load_unaligned_floats(sums), Vec::broadcast(0.0F));
   }
 };
-#include "backends/cpu/kernels/dot_tile_registers-inl.hpp"
+#include "backends/cpu/kernels/tile/dot_tile_registers-inl.hpp"
 }  // namespace int8_pairs
 
 }  // namespace
