@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The arithmetic of tensor cores: every pair of codes, hostile sums, laws, and its error bound.
-#include "backends/cuda/simulator/arithmetic.hpp"
+#include "simulator/arithmetic.hpp"
 
 #include <gtest/gtest.h>
 

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "backends/cuda/kernels/chunk_at_hand.hpp"
+#include "backends/cuda/kernels/common/chunk_at_hand.hpp"
 #include "core/grid.hpp"
 
 namespace octavo::test::chunk_at_hand_test {

@@ -3,7 +3,7 @@
 // share L2 and memory as all would.
 #include <cstdio>
 
-#include "backends/cuda/kernels/few_rows.hpp"
+#include "backends/cuda/kernels/sm90/few_rows.hpp"
 #include "dense_kit.hpp"
 
 namespace octavo::test::clock_test {

@@ -9,8 +9,8 @@
 #include <random>
 #include <vector>
 
-#include "backends/cuda/kernels/dense.hpp"
-#include "backends/cuda/simulator/arithmetic.hpp"
+#include "backends/cuda/kernels/sm90/dense.hpp"
+#include "simulator/arithmetic.hpp"
 #include "octavo/numeric.hpp"
 #include "simulator_kit.hpp"
 

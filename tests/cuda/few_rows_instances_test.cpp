@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every instance of the kernel of few rows on every kind of shape, with every output, in three
 // landings of three seeds each.
-#include "backends/cuda/kernels/few_rows.hpp"
+#include "backends/cuda/kernels/sm90/few_rows.hpp"
 #include "full_epilogue_kit.hpp"
 
 namespace octavo::test::few_rows_instances_test {
@@ -34,7 +34,7 @@ void every_shape() {
   TEST(FewRowsInstances, name) {                                                \
     every_shape<cuda::FewRows<MmaType::type, Summing::summing, __VA_ARGS__>>(); \
   }
-#include "backends/cuda/kernels/few_rows_instances.inc"
+#include "backends/cuda/kernels/sm90/few_rows_instances.inc"
 
 }  // namespace
 }  // namespace octavo::test::few_rows_instances_test

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernel of few rows through the simulator: bit for bit section 3 on the tensor cores' sums,
 // and the bits of the kernel of many rows.
-#include "backends/cuda/kernels/few_rows.hpp"
+#include "backends/cuda/kernels/sm90/few_rows.hpp"
 
 #include <vector>
 

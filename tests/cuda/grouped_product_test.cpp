@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/joined_list.hpp"
+#include "backends/cuda/products/joined_list.hpp"
 #include "core/members.hpp"
 #include "cuda/two_places.hpp"
 #include "octavo/moe.hpp"

@@ -31,7 +31,7 @@ void every_shape() {
   TEST(Instances, name) {                                                     \
     every_shape<cuda::Dense<MmaType::type, Summing::summing, __VA_ARGS__>>(); \
   }
-#include "backends/cuda/kernels/dense_instances.inc"
+#include "backends/cuda/kernels/sm90/dense_instances.inc"
 
 }  // namespace
 }  // namespace octavo::test::instances_test

@@ -36,7 +36,7 @@ void every_shape() {
   TEST(MmaInstances, name##_small) {                                 \
     every_shape<MmaType::type, cuda::kSmallTile, MmaTerms::terms>(); \
   }
-#include "backends/cuda/kernels/mma_instances.inc"
+#include "backends/cuda/kernels/sm80/mma_instances.inc"
 
 }  // namespace
 }  // namespace octavo::test::mma_instances_test

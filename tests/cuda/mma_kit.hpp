@@ -2,7 +2,7 @@
 // A product by mma.sync through the simulator, and what it must give.
 #pragma once
 
-#include "backends/cuda/kernels/mma.hpp"
+#include "backends/cuda/kernels/sm80/mma.hpp"
 #include "full_epilogue_kit.hpp"
 
 namespace octavo::test {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "backends/cuda/machine/layout.hpp"
-#include "backends/cuda/simulator/arithmetic.hpp"
+#include "simulator/arithmetic.hpp"
 #include "simulator_kit.hpp"
 
 namespace octavo::test::primitives_test {

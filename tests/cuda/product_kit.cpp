@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "backends/backend.hpp"
-#include "backends/cuda/kernels/chunks.hpp"
-#include "backends/cuda/simulator/arithmetic.hpp"
+#include "backends/cuda/kernels/common/chunks.hpp"
+#include "simulator/arithmetic.hpp"
 #include "core/grid.hpp"
 #include "core/members.hpp"
 #include "core/scale_values.hpp"

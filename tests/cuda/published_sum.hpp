@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/simulator/arithmetic.hpp"
+#include "simulator/arithmetic.hpp"
 #include "kit/element.hpp"
 
 namespace octavo::test {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/simulator/machine.hpp"
+#include "simulator/machine.hpp"
 
 namespace octavo::test {
 

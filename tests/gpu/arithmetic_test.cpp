@@ -15,7 +15,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "backends/cuda/simulator/arithmetic.hpp"
+#include "simulator/arithmetic.hpp"
 #include "gpu/probe_runner.hpp"
 
 namespace octavo::test::arithmetic_test {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/tensor_maps.hpp"
+#include "backends/cuda/launch/tensor_maps.hpp"
 #include "core/cuda/devices.hpp"
 #include "gpu/clock_runner.hpp"
 #include "gpu/probe_runner.hpp"

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <vector>
 
-#include "backends/cuda/simulator/machine.hpp"
+#include "simulator/machine.hpp"
 #include "gpu/clock_runner.hpp"
 #include "gpu/probe_runner.hpp"
 

@@ -10,9 +10,9 @@
 #include <mutex>
 #include <vector>
 
-#include "backends/cuda/launch.hpp"
+#include "backends/cuda/launch/launch.hpp"
 #include "backends/cuda/machine/types.hpp"
-#include "backends/cuda/simulated/kernels.hpp"
+#include "simulator/every_kernel.hpp"
 #include "core/cuda/driver.hpp"
 #include "support/far_memory.hpp"
 

@@ -12,7 +12,7 @@
 #include <map>
 #include <string>
 
-#include "backends/cuda/simulator/options.hpp"
+#include "simulator/options.hpp"
 #include "octavo/tensor.hpp"
 
 namespace octavo::test {

@@ -21,4 +21,4 @@
 #include "backends/cuda/kernels/passes/reduce.hpp"
 #include "backends/cuda/kernels/passes/silu.hpp"
 #include "backends/cuda/kernels/passes/vectorwise.hpp"
-#include "backends/cuda/kernels/product.hpp"
+#include "backends/cuda/kernels/general/product.hpp"

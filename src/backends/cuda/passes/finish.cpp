@@ -4,7 +4,7 @@
 #include "backends/cuda/kernels/passes/finish.hpp"
 #include "backends/cuda/kernels/passes/finish_sums.hpp"
 #include "backends/cuda/kernels/passes/line_sums.hpp"
-#include "backends/cuda/launch.hpp"
+#include "backends/cuda/launch/launch.hpp"
 #include "backends/cuda/passes/passes.hpp"
 #include "core/grid.hpp"
 

@@ -3,7 +3,7 @@
 // memory they need beside the arena's they allocate in the stream's order (scratch.hpp).
 #pragma once
 
-#include "backends/cuda/kernels/zero_point_terms.hpp"
+#include "backends/cuda/kernels/common/zero_point_terms.hpp"
 #include "backends/passes.hpp"
 
 namespace octavo::cuda {

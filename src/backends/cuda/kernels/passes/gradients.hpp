@@ -10,7 +10,7 @@
 #include <array>
 #include <bit>
 
-#include "backends/cuda/kernels/elements.hpp"
+#include "backends/cuda/kernels/common/elements.hpp"
 #include "backends/cuda/kernels/passes/places.hpp"
 #include "backends/cuda/kernels/passes/turned.hpp"
 #include "core/learned_step.hpp"

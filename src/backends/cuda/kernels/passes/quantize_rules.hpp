@@ -7,7 +7,7 @@
 
 #include <cmath>
 
-#include "backends/cuda/kernels/passes/octet.hpp"
+#include "backends/cuda/kernels/common/octet.hpp"
 #include "core/scale_rule.hpp"
 
 namespace octavo::cuda {

@@ -1,0 +1,46 @@
+# The machine code of CUDA kernels, which the library carries (images.cpp): compiled by nvcc ahead of
+# time. Without it everything else of the CUDA backend is built, and says that it has no kernels.
+set(OCTAVO_CUDA "auto" CACHE STRING
+    "Compile CUDA kernels: on, off, or auto, where nvcc is found")
+set_property(CACHE OCTAVO_CUDA PROPERTY STRINGS auto on off)
+string(TOLOWER "${OCTAVO_CUDA}" octavo_cuda)
+if(NOT octavo_cuda MATCHES "^(auto|on|off)$")
+  message(FATAL_ERROR "OCTAVO_CUDA must be auto, on or off; got ${OCTAVO_CUDA}")
+endif()
+
+if(octavo_cuda STREQUAL "off")
+  return()
+endif()
+file(GLOB octavo_cuda_bins /usr/local/cuda*/bin)
+find_program(OCTAVO_NVCC nvcc HINTS ENV CUDA_PATH PATHS ${octavo_cuda_bins} PATH_SUFFIXES bin
+             DOC "NVIDIA's compiler, for OCTAVO_CUDA")
+if(NOT OCTAVO_NVCC)
+  if(octavo_cuda STREQUAL "on")
+    message(FATAL_ERROR "OCTAVO_CUDA=on must find nvcc; name it by -DOCTAVO_NVCC=")
+  endif()
+  message(STATUS "Octavo has no CUDA kernels: nvcc was not found")
+  return()
+endif()
+
+include(octavo_cuda_image)
+# Section 3 of the specification rounds every step: no contraction into FMA. The headers' constexpr functions are
+# device functions, too; 445 is a false warning of one of them.
+set(OCTAVO_NVCC_OPTIONS -std=c++20 -fmad=false --expt-relaxed-constexpr --diag-suppress=445
+    -I${PROJECT_SOURCE_DIR}/src -I${PROJECT_SOURCE_DIR}/include CACHE INTERNAL "Of all CUDA kernels")
+
+# What images.cpp carries: build/cuda/<name>.fatbin.
+function(octavo_carried_image name source)
+  set(image ${CMAKE_BINARY_DIR}/cuda/${name}.fatbin)
+  octavo_cuda_image(${image} ${CMAKE_CURRENT_SOURCE_DIR}/backends/cuda/kernels/${source} "${ARGN}")
+  string(TOUPPER ${name} upper)
+  set_property(SOURCE backends/cuda/launch/images.cpp APPEND PROPERTY OBJECT_DEPENDS ${image})
+  set_property(SOURCE backends/cuda/launch/images.cpp APPEND PROPERTY
+               COMPILE_DEFINITIONS "OCTAVO_CUDA_${upper}=\"${image}\"")
+endfunction()
+
+octavo_carried_image(dense dense.cu "arch=compute_90a,code=sm_90a")
+octavo_carried_image(few_rows few_rows.cu "arch=compute_90a,code=sm_90a")
+octavo_carried_image(mma mma.cu "arch=compute_80,code=sm_80"
+                     "arch=compute_89,code=[sm_89,compute_89]")
+octavo_carried_image(portable passes.cu "arch=compute_90a,code=sm_90a" "arch=compute_80,code=compute_80")
+set_property(SOURCE backends/cuda/launch/images.cpp APPEND PROPERTY COMPILE_DEFINITIONS OCTAVO_CUDA_IMAGES=1)
