@@ -29,8 +29,8 @@ CONTRACT = ("backends/backend.hpp", "backends/passes.hpp", "backends/arena.hpp")
 BACKEND = ("octavo/*", "core/*", *CONTRACT, "backends/host/*", "fmt/*")
 CPU_BACKEND = (*BACKEND, "backends/cpu/[!/]*.hpp", "backends/cpu/kernels/*", *CPU)
 # Operands may be a device's: what reads or writes elements is a backend's pass.
-NO_ELEMENTS = ("!core/element.hpp", "!core/convert.hpp", "!core/parallel.hpp", "!core/rows.hpp",
-               "!core/scale_values.hpp", "!core/scale_rows.hpp", "!core/fp_env.hpp")
+NO_ELEMENTS = ("!core/data/element.hpp", "!core/data/convert.hpp", "!core/threads/parallel.hpp", "!core/data/rows.hpp",
+               "!core/scales/scale_values.hpp", "!core/scales/scale_rows.hpp", "!core/fp_env.hpp")
 OPERATION = ("octavo/*", "core/*", *NO_ELEMENTS, "ops/[!/]*.hpp", *CONTRACT, "fmt/*")
 EDGE = ("octavo/*", "./*", "fmt/*", "nlohmann/*", "CLI/*", "benchmark/*", *SYSTEM)
 
@@ -67,7 +67,7 @@ LAYERS = (
           ("backends/cuda/machine/*", "backends/cuda/simulator/*", "octavo/numeric.hpp", "fmt/*", "ucontext.h", "sys/mman.h",
            "sanitizer/*")),
     Layer("a CUDA kernel", "src/backends/cuda/kernels/",
-          ("octavo/*", "core/code_table.hpp", "core/learned_step.hpp", "core/scale_rule.hpp",
+          ("octavo/*", "core/data/code_table.hpp", "core/scales/learned_step.hpp", "core/scales/scale_rule.hpp",
            "backends/cuda/machine/*", "backends/cuda/device/*", "backends/cuda/kernels/*")),
     Layer("the CUDA backend", "src/backends/cuda/", (*BACKEND, "backends/cuda/*", *CUDA)),
     Layer("a backend", "src/backends/*/", (*BACKEND, "backends/{own}/*")),
@@ -188,7 +188,7 @@ SELF_TEST: tuple[tuple[str, str, str], ...] = (
     ("src/backends/registry.cpp", "backends/cpu/generic/generic.hpp backends/cuda/x.hpp",
      "ops/run.hpp"),
     ("src/backends/cpu/kernels/x.cpp", "backends/cpu/kernels.hpp immintrin.h",
-     "backends/backend.hpp octavo/tensor.hpp core/grid.hpp"),
+     "backends/backend.hpp octavo/tensor.hpp core/scales/grid.hpp"),
     ("src/backends/cuda/x.cu", "cuda_fp8.h backends/cuda/x.hpp", "backends/cpu/weight_rows.hpp"),
     ("src/backends/cuda/machine/x.hpp", "backends/cuda/machine/y.hpp",
      "backends/cuda/simulator/x.hpp cuda.h octavo/tensor.hpp"),
@@ -198,14 +198,14 @@ SELF_TEST: tuple[tuple[str, str, str], ...] = (
      "backends/cuda/device/x.cuh cuda.h octavo/tensor.hpp"),
     ("src/backends/cuda/kernels/x.hpp",
      "backends/cuda/machine/y.hpp backends/cuda/kernels/y.hpp octavo/tensor.hpp",
-     "backends/cuda/simulator/x.hpp core/element.hpp"),
-    ("tests/gpu/x.cpp", "gpu/y.hpp cuda/z.hpp backends/cuda/launch/launch.hpp core/cuda/driver.hpp",
+     "backends/cuda/simulator/x.hpp core/data/element.hpp"),
+    ("tests/gpu/x.cpp", "gpu/y.hpp cuda/z.hpp backends/cuda/launch/launch.hpp core/devices/cuda_driver.hpp",
      "backends/cpu/kernels.hpp cuda_runtime.h"),
-    ("tests/support/simulated_driver.cpp", "support/y.hpp core/cuda/driver.hpp backends/cuda/launch/launch.hpp",
+    ("tests/support/simulated_driver.cpp", "support/y.hpp core/devices/cuda_driver.hpp backends/cuda/launch/launch.hpp",
      "backends/backend.hpp ops/run.hpp"),
     ("tests/cuda/x.cpp", "backends/cuda/simulator/x.hpp cute/tensor.hpp kit/random.hpp",
      "backends/cpu/kernels.hpp ops/run.hpp"),
-    ("src/backends/cpu/x.cpp", "backends/cpu/weight_rows.hpp core/grid.hpp",
+    ("src/backends/cpu/x.cpp", "backends/cpu/weight_rows.hpp core/scales/grid.hpp",
      "backends/cpu/dot/path.hpp backends/reference/reference.hpp ops/run.hpp torch/torch.h"),
     ("src/backends/cpu/dot/x.cpp", "backends/cpu/dot/y.hpp backends/cpu/finish/epilogue.hpp "
      "backends/cpu/passes.hpp backends/host/zero.hpp",
@@ -222,14 +222,14 @@ SELF_TEST: tuple[tuple[str, str, str], ...] = (
      "backends/cpu/weight_rows.hpp backends/host/zero.hpp ops/run.hpp"),
     ("src/backends/cpu/passes.cpp", "backends/cpu/passes/passes.hpp backends/host/passes.hpp",
      "backends/cpu/finish/epilogue.hpp backends/cpu/dot/path.hpp"),
-    ("src/ops/x.cpp", "backends/backend.hpp backends/passes.hpp core/cells.hpp ops/run.hpp",
-     "backends/host/passes.hpp core/element.hpp core/parallel.hpp backends/cpu/weight_rows.hpp "
+    ("src/ops/x.cpp", "backends/backend.hpp backends/passes.hpp core/data/cells.hpp ops/run.hpp",
+     "backends/host/passes.hpp core/data/element.hpp core/threads/parallel.hpp backends/cpu/weight_rows.hpp "
      "ops/product/lower.hpp nlohmann/json.hpp"),
     ("src/ops/product/x.cpp", "ops/run.hpp ops/product/y.hpp",
      "ops/quantize/quantize.hpp ops/gradients/vjp.hpp checkpoint/open/open_checkpoint.hpp"),
     ("src/ops/quantize/x.cpp", "ops/run.hpp ops/product/lower.hpp", "ops/gradients/vjp.hpp"),
     ("src/ops/gradients/x.cpp", "ops/quantize/quantize.hpp ops/product/lower.hpp",
-     "ops/functional/swizzle.hpp core/convert.hpp backends/host/zero.hpp"),
+     "ops/functional/swizzle.hpp core/data/convert.hpp backends/host/zero.hpp"),
     ("src/ops/functional/x.cpp", "ops/gradients/vjp.hpp ops/functional/y.hpp",
      "layers/experts.hpp"),
     ("src/lines/x.cpp", "ops/product/pack.hpp octavo/problem_line.hpp",
@@ -240,22 +240,22 @@ SELF_TEST: tuple[tuple[str, str, str], ...] = (
      "core/error.hpp ops/run.hpp checkpoint/open/open_checkpoint.hpp unistd.h"),
     ("src/parallel/x.cpp",
      "octavo/parallel.hpp parallel/y.hpp layers/x.hpp ops/run.hpp backends/arena.hpp",
-     "mpi.h checkpoint/y.hpp core/element.hpp backends/cpu/kernels.hpp"),
+     "mpi.h checkpoint/y.hpp core/data/element.hpp backends/cpu/kernels.hpp"),
     ("include/octavo/mpi.hpp", "octavo/parallel.hpp mpi.h", "fmt/format.h core/error.hpp"),
     ("src/layers/x.cpp", "octavo/linear.hpp layers/y.hpp ops/run.hpp backends/arena.hpp",
-     "core/element.hpp core/scale_values.hpp backends/cpu/weight_rows.hpp checkpoint/open/open_checkpoint.hpp capi/guard.hpp "
+     "core/data/element.hpp core/scales/scale_values.hpp backends/cpu/weight_rows.hpp checkpoint/open/open_checkpoint.hpp capi/guard.hpp "
      "parallel/alike.hpp"),
     ("tools/octavo/x.cpp", "octavo/x.hpp kit/check.hpp CLI/CLI.hpp", "core/x.hpp ops/run.hpp"),
     ("bench/peers/x.cpp", "peers/peer.hpp oneapi/dnnl/dnnl.hpp dlfcn.h",
      "octavo/x.hpp kit/y.hpp core/x.hpp"),
-    ("bench/kit/x.cpp", "octavo/x.hpp kit/y.hpp peers/peer.hpp", "core/element.hpp backends/backend.hpp"),
+    ("bench/kit/x.cpp", "octavo/x.hpp kit/y.hpp peers/peer.hpp", "core/data/element.hpp backends/backend.hpp"),
     ("examples/reverse_dictionary/float32_product.cpp", "octavo/x.hpp oneapi/dnnl/dnnl.h",
      "core/x.hpp"),
     ("examples/demo/x.cpp", "octavo/x.hpp", "core/x.hpp kit/check.hpp torch/torch.h"),
     ("examples/x.cpp", "octavo/x.hpp", "core/x.hpp"),
     ("tests/examples/x.cpp", "bert.hpp gtest/gtest.h", "core/x.hpp"),
     ("tests/kernels/x.cpp", "backends/cpu/kernels.hpp", "ops/run.hpp backends/reference/x.hpp"),
-    ("tests/support/far_device.cpp", "backends/passes.hpp core/fields.hpp",
+    ("tests/support/far_device.cpp", "backends/passes.hpp core/problem/fields.hpp",
      "backends/host/passes.hpp ops/run.hpp"),
     ("tests/support/pass_operands.hpp", "backends/backend.hpp support/y.hpp", "backends/cpu/x.hpp core/x.hpp"),
     ("tests/plan/plan_cache_test.cpp", "ops/run.hpp", "backends/backend.hpp"),

@@ -10,9 +10,9 @@
 #include <span>
 
 #include "backends/arena.hpp"
-#include "core/code_table.hpp"
+#include "core/data/code_table.hpp"
 #include "core/error.hpp"
-#include "core/matrix.hpp"
+#include "core/data/matrix.hpp"
 #include "octavo/code_errors.hpp"
 #include "octavo/context.hpp"
 #include "octavo/problem.hpp"

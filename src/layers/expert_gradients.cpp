@@ -9,7 +9,7 @@
 #include <array>
 
 #include "core/error.hpp"
-#include "core/matrix.hpp"
+#include "core/data/matrix.hpp"
 #include "layers/expert_products.hpp"
 #include "ops/gradients/reduce.hpp"
 #include "ops/product/lower.hpp"

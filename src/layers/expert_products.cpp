@@ -10,7 +10,7 @@
 #include <algorithm>
 
 #include "core/error.hpp"
-#include "core/matrix.hpp"
+#include "core/data/matrix.hpp"
 #include "layers/activations.hpp"
 #include "ops/run.hpp"
 

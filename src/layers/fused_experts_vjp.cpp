@@ -3,7 +3,7 @@
 #include <array>
 
 #include "core/error.hpp"
-#include "core/matrix.hpp"
+#include "core/data/matrix.hpp"
 #include "layers/expert_gradients.hpp"
 #include "ops/run.hpp"
 

@@ -5,7 +5,7 @@
 #include <memory>
 #include <numeric>
 
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 #include "core/error.hpp"
 #include "layers/w8a8.hpp"
 #include "ops/product/lower.hpp"

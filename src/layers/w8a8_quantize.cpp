@@ -6,7 +6,7 @@
 #include <limits>
 #include <memory>
 
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 #include "core/error.hpp"
 #include "layers/w8a8.hpp"
 #include "ops/quantize/quantize.hpp"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "backends/backend.hpp"
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 #include "core/error.hpp"
 #include "octavo/grouped.hpp"
 #include "octavo/problem_line.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copies of tensors: to other types, to other places.
 #include "backends/backend.hpp"
-#include "core/devices.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/tensor.hpp"

@@ -6,12 +6,12 @@
 #include <cmath>
 #include <limits>
 
-#include "core/cells.hpp"
-#include "core/devices.hpp"
+#include "core/data/cells.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
-#include "core/grid.hpp"
-#include "core/members.hpp"
-#include "core/operand.hpp"
+#include "core/scales/grid.hpp"
+#include "core/problem/members.hpp"
+#include "core/problem/operand.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/packed.hpp"
 #include "ops/run.hpp"

@@ -7,7 +7,7 @@
 #include <span>
 #include <string>
 
-#include "core/enumerators.hpp"
+#include "core/data/enumerators.hpp"
 #include "octavo/problem.hpp"
 #include "octavo/status.hpp"
 #include "ops/site.hpp"

@@ -3,9 +3,9 @@
 
 #include <cstring>
 
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 #include "core/error.hpp"
-#include "core/matrix.hpp"
+#include "core/data/matrix.hpp"
 #include "layers/activations.hpp"
 
 namespace octavo {

@@ -17,7 +17,7 @@
 #include <limits>
 
 #include "backends/backend.hpp"
-#include "core/matrix.hpp"
+#include "core/data/matrix.hpp"
 #include "octavo/llm_int8.hpp"
 #include "ops/run.hpp"
 #include "ops/values.hpp"

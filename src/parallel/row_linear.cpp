@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string>
 
-#include "core/operand.hpp"
+#include "core/problem/operand.hpp"
 #include "octavo/matmul.hpp"
 #include "octavo/sharding.hpp"
 #include "ops/product/lower.hpp"

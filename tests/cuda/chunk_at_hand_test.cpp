@@ -5,7 +5,7 @@
 #include <string>
 
 #include "backends/cuda/kernels/common/chunk_at_hand.hpp"
-#include "core/grid.hpp"
+#include "core/scales/grid.hpp"
 
 namespace octavo::test::chunk_at_hand_test {
 namespace {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "backends/cuda/products/joined_list.hpp"
-#include "core/members.hpp"
+#include "core/problem/members.hpp"
 #include "cuda/two_places.hpp"
 #include "octavo/moe.hpp"
 

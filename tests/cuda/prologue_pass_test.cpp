@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "backends/cuda/passes/passes.hpp"
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 #include "cuda/two_places.hpp"
 
 namespace octavo::test::prologue_pass_test {

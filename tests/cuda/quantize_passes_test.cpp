@@ -10,7 +10,7 @@
 #include "backends/backend.hpp"
 #include "backends/cuda/kernels/passes/quantize_rules.hpp"
 #include "backends/cuda/passes/passes.hpp"
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 #include "cuda/device_kit.hpp"
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <limits>
 
-#include "core/cuda/devices.hpp"
+#include "core/devices/cuda_devices.hpp"
 #include "cuda/device_kit.hpp"
 #include "support/far_device.hpp"
 

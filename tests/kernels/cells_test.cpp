@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "backends/cpu/kernels.hpp"
-#include "core/element.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/data/element.hpp"
+#include "core/scales/quantize_rules.hpp"
 #include "kit/random.hpp"
 #include "support/guard.hpp"
 

@@ -10,8 +10,8 @@
 #include "backends/cpu/dot/backends.hpp"
 #include "backends/cpu/dot/driver.hpp"
 #include "block.hpp"
-#include "core/members.hpp"
-#include "core/parallel.hpp"
+#include "core/problem/members.hpp"
+#include "core/threads/parallel.hpp"
 #include "octavo/octavo.hpp"
 
 namespace octavo::test {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "backends/cpu/kernels.hpp"
-#include "core/element.hpp"
+#include "core/data/element.hpp"
 #include "kit/random.hpp"
 #include "octavo/llm_int8.hpp"
 #include "octavo/quantize.hpp"

@@ -12,7 +12,7 @@
 #include "backends/cpu/kernels.hpp"
 #include "backends/cpu/streams.hpp"
 #include "block.hpp"
-#include "core/element.hpp"
+#include "core/data/element.hpp"
 
 namespace octavo::test::finish_test {
 namespace {

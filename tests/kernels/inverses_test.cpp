@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "backends/cpu/kernels.hpp"
-#include "core/convert.hpp"
-#include "core/element.hpp"
+#include "core/data/convert.hpp"
+#include "core/data/element.hpp"
 #include "kit/random.hpp"
 #include "octavo/numeric.hpp"
 

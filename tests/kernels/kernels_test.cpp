@@ -12,8 +12,8 @@
 #include <limits>
 #include <vector>
 
-#include "core/element.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/data/element.hpp"
+#include "core/scales/quantize_rules.hpp"
 #include "kit/element.hpp"
 #include "kit/random.hpp"
 #include "support/guard.hpp"

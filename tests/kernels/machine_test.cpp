@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "backends/cpu/dot/path.hpp"
-#include "core/operand.hpp"
+#include "core/problem/operand.hpp"
 #include "dot_runs.hpp"
 #include "kit/oracle.hpp"
 #include "machines.hpp"

@@ -11,7 +11,7 @@
 
 #include "backends/cpu/kernels.hpp"
 #include "block.hpp"
-#include "core/element.hpp"
+#include "core/data/element.hpp"
 #include "kit/random.hpp"
 
 namespace octavo::test::outliers_test {

@@ -2,7 +2,7 @@
 // Plans of tensor forms hold for any offsets: one workspace for all of them, between guard pages.
 #include <algorithm>
 
-#include "core/members.hpp"
+#include "core/problem/members.hpp"
 #include "kit/operands.hpp"
 #include "kit/random.hpp"
 #include "ops/helpers.hpp"

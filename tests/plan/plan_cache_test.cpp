@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A plan from the cache is the plan that a thread without a cache would make, for problems that
-// differ in any one field: the fields come from core/fields.hpp, which no field can be left out of.
+// differ in any one field: the fields come from core/problem/fields.hpp, which no field can be left out of.
 #include <gtest/gtest.h>
 
 #include <thread>
 
-#include "core/fields.hpp"
+#include "core/problem/fields.hpp"
 #include "kit/operands.hpp"
 #include "ops/run.hpp"
 #include "ops/signature.hpp"
@@ -205,7 +205,7 @@ void expect_whole(const char* name) {
     const auto at = reinterpret_cast<std::uintptr_t>(end);
     const std::size_t padding = (alignment - at % alignment) % alignment;
     EXPECT_EQ(static_cast<const char*>(place) - end, static_cast<std::ptrdiff_t>(padding))
-        << "a field of " << name << " is missing in core/fields.hpp";
+        << "a field of " << name << " is missing in core/problem/fields.hpp";
   };
   for_each_field(value, [&](const char*, auto& field) {
     gap_to(&field, alignof(std::remove_reference_t<decltype(field)>));

@@ -12,8 +12,8 @@
 #include <utility>
 
 #include "backends/backend.hpp"
-#include "core/devices.hpp"
-#include "core/fields.hpp"
+#include "core/devices/devices.hpp"
+#include "core/problem/fields.hpp"
 #include "support/far_memory.hpp"
 
 namespace octavo::test {

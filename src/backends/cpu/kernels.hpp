@@ -6,7 +6,7 @@
 #include <limits>
 #include <span>
 
-#include "core/scale_rule.hpp"
+#include "core/scales/scale_rule.hpp"
 #include "octavo/code_errors.hpp"
 #include "octavo/dtype.hpp"
 #include "octavo/numeric.hpp"

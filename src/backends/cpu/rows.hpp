@@ -3,7 +3,7 @@
 #pragma once
 
 #include "backends/cpu/kernels.hpp"
-#include "core/convert.hpp"
+#include "core/data/convert.hpp"
 
 namespace octavo::cpu {
 

@@ -7,10 +7,10 @@
 #include <cstring>
 
 #include "backends/cpu/rows.hpp"
-#include "core/element.hpp"
-#include "core/operand.hpp"
-#include "core/parallel.hpp"
-#include "core/scale_values.hpp"
+#include "core/data/element.hpp"
+#include "core/problem/operand.hpp"
+#include "core/threads/parallel.hpp"
+#include "core/scales/scale_values.hpp"
 
 namespace octavo::cpu {
 namespace {

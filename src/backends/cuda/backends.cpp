@@ -13,10 +13,10 @@
 #include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/products/rows_layout.hpp"
 #include "backends/cuda/launch/scratch.hpp"
-#include "core/cuda/devices.hpp"
+#include "core/devices/cuda_devices.hpp"
 #include "core/error.hpp"
-#include "core/members.hpp"
-#include "core/operand.hpp"
+#include "core/problem/members.hpp"
+#include "core/problem/operand.hpp"
 
 namespace octavo::cuda {
 namespace {

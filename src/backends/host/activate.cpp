@@ -5,12 +5,12 @@
 #include <mutex>
 
 #include "backends/host/passes.hpp"
-#include "core/cells.hpp"
-#include "core/convert.hpp"
-#include "core/element.hpp"
+#include "core/data/cells.hpp"
+#include "core/data/convert.hpp"
+#include "core/data/element.hpp"
 #include "core/error.hpp"
-#include "core/parallel.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/threads/parallel.hpp"
+#include "core/scales/quantize_rules.hpp"
 
 namespace octavo::host {
 namespace {

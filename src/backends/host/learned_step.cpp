@@ -4,13 +4,13 @@
 #include <array>
 
 #include "backends/host/passes.hpp"
-#include "core/convert.hpp"
-#include "core/element.hpp"
+#include "core/data/convert.hpp"
+#include "core/data/element.hpp"
 #include "core/error.hpp"
-#include "core/learned_step.hpp"
-#include "core/parallel.hpp"
-#include "core/quantize_rules.hpp"
-#include "core/scale_rows.hpp"
+#include "core/scales/learned_step.hpp"
+#include "core/threads/parallel.hpp"
+#include "core/scales/quantize_rules.hpp"
+#include "core/scales/scale_rows.hpp"
 
 namespace octavo::host {
 namespace {

@@ -4,12 +4,12 @@
 #include <cstdlib>
 
 #include "backends/host/passes.hpp"
-#include "core/cells.hpp"
-#include "core/devices.hpp"
+#include "core/data/cells.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
-#include "core/matrix.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/data/matrix.hpp"
+#include "core/scales/quantize_rules.hpp"
 
 namespace octavo::host {
 namespace {

@@ -7,7 +7,7 @@
 #include "checkpoint/declared/outlier_columns.hpp"
 #include "checkpoint/text/sentence.hpp"
 #include "checkpoint/dialects/tiled_codes.hpp"
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 #include "core/fp_env.hpp"
 
 namespace octavo::checkpoint {

@@ -12,7 +12,7 @@
 
 #include "checkpoint/dialects/dialect.hpp"
 #include "checkpoint/text/sentence.hpp"
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 
 namespace octavo::checkpoint {
 namespace {

@@ -14,7 +14,7 @@
 #include "checkpoint/safetensors/dtype.hpp"
 #include "checkpoint/dialects/scale_rules.hpp"
 #include "checkpoint/text/sentence.hpp"
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 #include "core/fp_env.hpp"
 
 namespace octavo {

@@ -8,7 +8,7 @@
 
 #include "checkpoint/dialects/dialect.hpp"
 #include "checkpoint/text/sentence.hpp"
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 #include "core/fp_env.hpp"
 
 namespace octavo::checkpoint {

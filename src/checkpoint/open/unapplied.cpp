@@ -9,7 +9,7 @@
 #include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/open/plain_fp8.hpp"
 #include "checkpoint/text/sentence.hpp"
-#include "core/convert.hpp"
+#include "core/data/convert.hpp"
 #include "octavo/status.hpp"
 
 namespace octavo {

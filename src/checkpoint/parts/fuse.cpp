@@ -10,8 +10,8 @@
 #include "checkpoint/declared/outlier_columns.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/text/sentence.hpp"
-#include "core/cells.hpp"
-#include "core/convert.hpp"
+#include "core/data/cells.hpp"
+#include "core/data/convert.hpp"
 #include "core/fp_env.hpp"
 #include "octavo/checkpoint.hpp"
 

@@ -6,8 +6,8 @@
 
 #include "checkpoint/declared/outlier_columns.hpp"
 #include "checkpoint/text/sentence.hpp"
-#include "core/cells.hpp"
-#include "core/grid.hpp"
+#include "core/data/cells.hpp"
+#include "core/scales/grid.hpp"
 
 namespace octavo {
 namespace {

@@ -12,7 +12,7 @@
 #include "checkpoint/steps/recipe.hpp"
 #include "checkpoint/steps/rows.hpp"
 #include "checkpoint/text/sentence.hpp"
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 #include "core/fp_env.hpp"
 
 namespace octavo::checkpoint {

@@ -8,8 +8,8 @@
 #include "checkpoint/steps/layer_report.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/text/sentence.hpp"
-#include "core/cells.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/data/cells.hpp"
+#include "core/scales/quantize_rules.hpp"
 #include "octavo/llm_int8.hpp"
 
 namespace octavo {

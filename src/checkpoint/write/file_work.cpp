@@ -9,7 +9,7 @@
 #include "checkpoint/steps/layer_report.hpp"
 #include "checkpoint/steps/rows.hpp"
 #include "checkpoint/text/sentence.hpp"
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 #include "octavo/quantize.hpp"
 
 namespace octavo::checkpoint {

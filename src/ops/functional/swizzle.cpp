@@ -6,7 +6,7 @@
 #include <limits>
 #include <vector>
 
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 #include "core/error.hpp"
 #include "ops/run.hpp"
 #include "ops/values.hpp"

@@ -3,7 +3,7 @@
 #include "octavo/gradient.hpp"
 
 #include "core/error.hpp"
-#include "core/operand.hpp"
+#include "core/problem/operand.hpp"
 #include "ops/gradients/vjp_arguments.hpp"
 #include "ops/run.hpp"
 

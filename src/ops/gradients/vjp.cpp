@@ -4,7 +4,7 @@
 #include "ops/gradients/vjp.hpp"
 
 #include "core/error.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/scales/quantize_rules.hpp"
 #include "ops/gradients/reduce.hpp"
 #include "ops/run.hpp"
 

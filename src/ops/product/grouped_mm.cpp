@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "core/error.hpp"
-#include "core/overlap.hpp"
+#include "core/data/overlap.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/run.hpp"
 

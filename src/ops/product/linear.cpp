@@ -6,7 +6,7 @@
 #include <array>
 
 #include "core/error.hpp"
-#include "core/operand.hpp"
+#include "core/problem/operand.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/run.hpp"
 #include "ops/values.hpp"

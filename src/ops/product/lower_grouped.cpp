@@ -2,10 +2,10 @@
 // Lowering of the four tensor forms.
 #include <algorithm>
 
-#include "core/devices.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
-#include "core/grid.hpp"
-#include "core/members.hpp"
+#include "core/scales/grid.hpp"
+#include "core/problem/members.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/values.hpp"
 

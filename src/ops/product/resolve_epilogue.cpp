@@ -2,11 +2,11 @@
 // Factors, bias and zero points.
 #include <algorithm>
 
-#include "core/cells.hpp"
-#include "core/devices.hpp"
+#include "core/data/cells.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
-#include "core/operand.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/problem/operand.hpp"
+#include "core/scales/quantize_rules.hpp"
 #include "ops/rules.hpp"
 #include "ops/values.hpp"
 

@@ -2,10 +2,10 @@
 // What a quantiser may be asked for, alone or fused into a product.
 #include <cmath>
 
-#include "core/cells.hpp"
-#include "core/devices.hpp"
+#include "core/data/cells.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
-#include "core/operand.hpp"
+#include "core/problem/operand.hpp"
 #include "ops/rules.hpp"
 #include "ops/values.hpp"
 

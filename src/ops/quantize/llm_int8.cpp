@@ -7,7 +7,7 @@
 #include <string>
 
 #include "core/error.hpp"
-#include "core/matrix.hpp"
+#include "core/data/matrix.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/quantize/llm_int8.hpp"
 #include "ops/run.hpp"

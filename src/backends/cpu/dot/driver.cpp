@@ -20,9 +20,9 @@
 #include "backends/cpu/streams.hpp"
 #include "backends/host/zero.hpp"
 #include "core/error.hpp"
-#include "core/members.hpp"
-#include "core/operand.hpp"
-#include "core/parallel.hpp"
+#include "core/problem/members.hpp"
+#include "core/problem/operand.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "backends/cpu/kernels.hpp"
-#include "core/parallel.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -7,13 +7,13 @@
 #include <numeric>
 
 #include "backends/cpu/dot/panels.hpp"
-#include "core/cells.hpp"
-#include "core/convert.hpp"
+#include "core/data/cells.hpp"
+#include "core/data/convert.hpp"
 #include "core/cpu_features.hpp"
-#include "core/element.hpp"
-#include "core/grid.hpp"
-#include "core/operand.hpp"
-#include "core/scale_values.hpp"
+#include "core/data/element.hpp"
+#include "core/scales/grid.hpp"
+#include "core/problem/operand.hpp"
+#include "core/scales/scale_values.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -10,9 +10,9 @@
 #include "backends/cpu/kernels.hpp"
 #include "backends/cpu/rows.hpp"
 #include "backends/cpu/weight_rows.hpp"
-#include "core/element.hpp"
-#include "core/operand.hpp"
-#include "core/parallel.hpp"
+#include "core/data/element.hpp"
+#include "core/problem/operand.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

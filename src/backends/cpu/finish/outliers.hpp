@@ -7,7 +7,7 @@
 #include "backends/arena.hpp"
 #include "backends/backend.hpp"
 #include "backends/cpu/kernels.hpp"
-#include "core/grid.hpp"
+#include "core/scales/grid.hpp"
 
 namespace octavo::cpu {
 

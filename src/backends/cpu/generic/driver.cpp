@@ -21,11 +21,11 @@
 #include "backends/cpu/finish/outliers.hpp"
 #include "backends/cpu/kernels.hpp"
 #include "backends/cpu/weight_rows.hpp"
-#include "core/element.hpp"
-#include "core/grid.hpp"
-#include "core/operand.hpp"
-#include "core/parallel.hpp"
-#include "core/scale_values.hpp"
+#include "core/data/element.hpp"
+#include "core/scales/grid.hpp"
+#include "core/problem/operand.hpp"
+#include "core/threads/parallel.hpp"
+#include "core/scales/scale_values.hpp"
 
 namespace octavo::cpu {
 namespace {

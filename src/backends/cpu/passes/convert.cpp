@@ -8,7 +8,7 @@
 #include "backends/cpu/rows.hpp"
 #include "backends/host/passes.hpp"
 #include "core/fp_env.hpp"
-#include "core/rows.hpp"
+#include "core/data/rows.hpp"
 
 namespace octavo::cpu {
 namespace {

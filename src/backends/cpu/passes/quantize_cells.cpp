@@ -9,9 +9,9 @@
 
 #include "backends/cpu/passes/runs.hpp"
 #include "backends/cpu/streams.hpp"
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 #include "core/cpu_features.hpp"
-#include "core/element.hpp"
+#include "core/data/element.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "backends/backend.hpp"
 #include "backends/cpu/kernels.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/scales/quantize_rules.hpp"
 
 namespace octavo::cpu {
 

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "backends/cpu/kernels.hpp"
-#include "core/convert.hpp"
+#include "core/data/convert.hpp"
 #include "octavo/tensor.hpp"
 
 namespace octavo::cpu {

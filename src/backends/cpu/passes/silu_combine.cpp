@@ -6,7 +6,7 @@
 #include <array>
 
 #include "backends/cpu/rows.hpp"
-#include "core/parallel.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -15,9 +15,9 @@
 
 #include "backends/cpu/passes/passes.hpp"
 #include "backends/cpu/passes/runs.hpp"
-#include "core/element.hpp"
-#include "core/parallel.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/data/element.hpp"
+#include "core/threads/parallel.hpp"
+#include "core/scales/quantize_rules.hpp"
 
 namespace octavo::cpu {
 namespace {

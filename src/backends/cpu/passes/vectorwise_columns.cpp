@@ -12,9 +12,9 @@
 
 #include "backends/cpu/passes/turn.hpp"
 #include "backends/cpu/passes/vectorwise.hpp"
-#include "core/element.hpp"
-#include "core/parallel.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/data/element.hpp"
+#include "core/threads/parallel.hpp"
+#include "core/scales/quantize_rules.hpp"
 
 namespace octavo::cpu {
 namespace {

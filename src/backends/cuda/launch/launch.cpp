@@ -7,7 +7,7 @@
 #include <mutex>
 
 #include "backends/cuda/launch/images.hpp"
-#include "core/cuda/devices.hpp"
+#include "core/devices/cuda_devices.hpp"
 #include "core/error.hpp"
 
 namespace octavo::cuda {

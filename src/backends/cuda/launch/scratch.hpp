@@ -5,7 +5,7 @@
 
 #include <cstddef>
 
-#include "core/devices.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
 
 namespace octavo::cuda {

@@ -4,7 +4,7 @@
 #include <array>
 #include <cstdint>
 
-#include "core/cuda/devices.hpp"
+#include "core/devices/cuda_devices.hpp"
 #include "core/error.hpp"
 
 namespace octavo::cuda {

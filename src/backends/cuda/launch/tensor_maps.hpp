@@ -3,7 +3,7 @@
 #pragma once
 
 #include "backends/cuda/machine/types.hpp"
-#include "core/cuda/driver.hpp"
+#include "core/devices/cuda_driver.hpp"
 #include "octavo/status.hpp"
 #include "octavo/tensor.hpp"
 

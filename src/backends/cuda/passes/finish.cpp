@@ -6,7 +6,7 @@
 #include "backends/cuda/kernels/passes/line_sums.hpp"
 #include "backends/cuda/launch/launch.hpp"
 #include "backends/cuda/passes/passes.hpp"
-#include "core/grid.hpp"
+#include "core/scales/grid.hpp"
 
 namespace octavo::cuda {
 namespace {

@@ -12,7 +12,7 @@
 #include "backends/cuda/launch/launch.hpp"
 #include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/launch/scratch.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/scales/quantize_rules.hpp"
 
 namespace octavo::cuda {
 namespace {

@@ -11,7 +11,7 @@
 #include "backends/cuda/launch/launch.hpp"
 #include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/launch/scratch.hpp"
-#include "core/element.hpp"
+#include "core/data/element.hpp"
 
 namespace octavo::cuda {
 namespace {

@@ -5,8 +5,8 @@
 #include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/launch/scratch.hpp"
 #include "backends/cuda/products/tiled.hpp"
-#include "core/grid.hpp"
-#include "core/members.hpp"
+#include "core/scales/grid.hpp"
+#include "core/problem/members.hpp"
 
 namespace octavo::cuda {
 namespace {

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "backends/cuda/products/tiled.hpp"
-#include "core/grid.hpp"
+#include "core/scales/grid.hpp"
 
 namespace octavo::cuda {
 namespace {

@@ -16,8 +16,8 @@
 #include "backends/cuda/products/tiled.hpp"
 #include "backends/cuda/products/wgmma_product.hpp"
 #include "core/error.hpp"
-#include "core/grid.hpp"
-#include "core/operand.hpp"
+#include "core/scales/grid.hpp"
+#include "core/problem/operand.hpp"
 
 namespace octavo::cuda {
 namespace {

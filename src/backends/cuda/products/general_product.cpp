@@ -3,7 +3,7 @@
 
 #include "backends/cuda/kernels/general/product.hpp"
 #include "backends/cuda/launch/launch.hpp"
-#include "core/grid.hpp"
+#include "core/scales/grid.hpp"
 
 namespace octavo::cuda {
 

@@ -13,11 +13,11 @@
 #include "backends/cuda/launch/scratch.hpp"
 #include "backends/cuda/products/tiled.hpp"
 #include "backends/cuda/products/wgmma_product.hpp"
-#include "core/devices.hpp"
-#include "core/element.hpp"
+#include "core/devices/devices.hpp"
+#include "core/data/element.hpp"
 #include "core/error.hpp"
-#include "core/grid.hpp"
-#include "core/members.hpp"
+#include "core/scales/grid.hpp"
+#include "core/problem/members.hpp"
 
 namespace octavo::cuda {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "backends/cuda/products/rows_layout.hpp"
 #include "backends/cuda/products/tiled.hpp"
-#include "core/operand.hpp"
+#include "core/problem/operand.hpp"
 
 namespace octavo::cuda {
 namespace {

@@ -5,9 +5,9 @@
 
 #include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/products/tiled.hpp"
-#include "core/grid.hpp"
-#include "core/matrix.hpp"
-#include "core/members.hpp"
+#include "core/scales/grid.hpp"
+#include "core/data/matrix.hpp"
+#include "core/problem/members.hpp"
 
 namespace octavo::cuda {
 namespace {

@@ -10,7 +10,7 @@
 //            | 0 | 1 | ...       of narrow pieces memory would open a page for each. Beside their
 //                                codes what the cells below reach: memory is read all the time
 //
-// Scales are those of core/scale_rule.hpp, in lanes. Whoever calls does the cells that this leaves:
+// Scales are those of core/scales/scale_rule.hpp, in lanes. Whoever calls does the cells that this leaves:
 // those that hold infinities or NaN, and scales at the ends of float32's range.
 //
 // Included after quantize_rows-inl.hpp inside an instruction-set region.
@@ -46,7 +46,7 @@ struct ScaledCells : Quantize<lanes> {
     return any_greater(bits, Ints{} + static_cast<std::int32_t>(least - 1));
   }
 
-  // Of magnitudes as bits: symmetric_scale of core/scale_rule.hpp.
+  // Of magnitudes as bits: symmetric_scale of core/scales/scale_rule.hpp.
   template <Rounding rounding>
   static OCTAVO_INLINE Floats scale_of(const octavo::ScaleRule& rule, Floats reached) {
     constexpr std::uint32_t kExponent = 0x7F800000U;

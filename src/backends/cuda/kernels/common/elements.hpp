@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Elements of any data type in global memory: section 1's conversions in device code. What
-// core/element.cpp is on the host, with the same bits.
+// core/data/element.cpp is on the host, with the same bits.
 #pragma once
 
 #include <bit>

@@ -160,7 +160,7 @@ class ProductTile {
     });
   }
 
-  // As core/scale_values.hpp has it: [1, N], or one for each cell of the first scale.
+  // As core/scales/scale_values.hpp has it: [1, N], or one for each cell of the first scale.
   OCTAVO_DEVICE std::int64_t zero_point(std::int64_t k, std::int64_t n) {
     const OperandView& b = p_.product.b;
     if (b.azp.shape[0] == 1 && b.azp.shape[1] >= p_.n) return read_int(m_, b.azp, 0, n);

@@ -8,7 +8,7 @@
 #include <cmath>
 
 #include "backends/cuda/kernels/common/octet.hpp"
-#include "core/scale_rule.hpp"
+#include "core/scales/scale_rule.hpp"
 
 namespace octavo::cuda {
 

@@ -13,7 +13,7 @@
 #include "backends/cuda/kernels/common/octet.hpp"
 #include "backends/cuda/kernels/passes/pass.hpp"
 #include "backends/cuda/kernels/passes/teams.hpp"
-#include "core/scale_rule.hpp"
+#include "core/scales/scale_rule.hpp"
 
 namespace octavo::cuda {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/large_blocks.hpp"
+#include "core/devices/large_blocks.hpp"
 
 #include <array>
 #include <atomic>

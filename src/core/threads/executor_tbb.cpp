@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Parallel loops on oneTBB: static partition, in the caller's arena unless a limit is set.
-#include "core/executor_tbb.hpp"
+#include "core/threads/executor_tbb.hpp"
 
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/parallel_for.h>
@@ -13,7 +13,7 @@
 
 #include "core/env.hpp"
 #include "core/fp_env.hpp"
-#include "core/helper_team.hpp"
+#include "core/threads/helper_team.hpp"
 
 namespace octavo {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/cuda/devices.hpp"
+#include "core/devices/cuda_devices.hpp"
 
 #include <algorithm>
 #include <mutex>

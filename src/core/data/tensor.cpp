@@ -8,12 +8,12 @@
 #include <limits>
 #include <new>
 
-#include "core/convert.hpp"
-#include "core/devices.hpp"
-#include "core/enumerators.hpp"
+#include "core/data/convert.hpp"
+#include "core/devices/devices.hpp"
+#include "core/data/enumerators.hpp"
 #include "core/error.hpp"
-#include "core/extents.hpp"
-#include "core/rows.hpp"
+#include "core/data/extents.hpp"
+#include "core/data/rows.hpp"
 #include "octavo/backend.hpp"
 
 namespace octavo {

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <array>
 
-#include "core/convert.hpp"
-#include "core/element.hpp"
-#include "core/scale_values.hpp"
+#include "core/data/convert.hpp"
+#include "core/data/element.hpp"
+#include "core/scales/scale_values.hpp"
 
 namespace octavo {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/cuda/driver.hpp"
+#include "core/devices/cuda_driver.hpp"
 
 #include <dlfcn.h>
 

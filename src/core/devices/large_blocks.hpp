@@ -6,7 +6,7 @@
 #include <memory>
 #include <new>
 
-#include "core/pages.hpp"
+#include "core/devices/pages.hpp"
 
 namespace octavo {
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/scale_values.hpp"
+#include "core/scales/scale_values.hpp"
 
-#include "core/element.hpp"
-#include "core/operand.hpp"
+#include "core/data/element.hpp"
+#include "core/problem/operand.hpp"
 
 namespace octavo {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Scales and zero points from a cell's range.
-#include "core/quantize_rules.hpp"
+#include "core/scales/quantize_rules.hpp"
 
 #include <algorithm>
 #include <array>
@@ -10,10 +10,10 @@
 #include <cstring>
 #include <limits>
 
-#include "core/convert.hpp"
-#include "core/element.hpp"
+#include "core/data/convert.hpp"
+#include "core/data/element.hpp"
 #include "core/error.hpp"
-#include "core/parallel.hpp"
+#include "core/threads/parallel.hpp"
 #include "octavo/numeric.hpp"
 
 namespace octavo {

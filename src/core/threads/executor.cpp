@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "core/env.hpp"
-#include "core/executor_tbb.hpp"
+#include "core/threads/executor_tbb.hpp"
 #include "octavo/context.hpp"
 
 namespace octavo {

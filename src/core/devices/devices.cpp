@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The table of devices, and the host's row.
-#include "core/devices.hpp"
+#include "core/devices/devices.hpp"
 
 #include <fmt/format.h>
 
@@ -9,8 +9,8 @@
 #include <new>
 #include <utility>
 
-#include "core/cuda/devices.hpp"
-#include "core/large_blocks.hpp"
+#include "core/devices/cuda_devices.hpp"
+#include "core/devices/large_blocks.hpp"
 
 namespace octavo {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The answer of a build without oneTBB.
-#include "core/executor_tbb.hpp"
+#include "core/threads/executor_tbb.hpp"
 
 namespace octavo {
 

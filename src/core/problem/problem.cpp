@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "core/element.hpp"
-#include "core/members.hpp"
+#include "core/data/element.hpp"
+#include "core/problem/members.hpp"
 #include "octavo/packed.hpp"
 
 namespace octavo {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/pages.hpp"
+#include "core/devices/pages.hpp"
 
 #include <sys/mman.h>
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "core/executors.hpp"
+#include "core/threads/executors.hpp"
 #include "core/fp_env.hpp"
 
 namespace octavo {

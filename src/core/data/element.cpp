@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // One codec per data type, and row conversions made from it.
-#include "core/element.hpp"
+#include "core/data/element.hpp"
 
 #include <array>
 #include <bit>
 #include <cstring>
 #include <utility>
 
-#include "core/convert.hpp"
+#include "core/data/convert.hpp"
 
 namespace octavo {
 namespace {

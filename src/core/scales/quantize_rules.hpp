@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "core/scale_rule.hpp"
+#include "core/scales/scale_rule.hpp"
 #include "octavo/context.hpp"
 #include "octavo/problem.hpp"
 #include "octavo/quantize.hpp"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/grid.hpp"
+#include "core/scales/grid.hpp"
 
 #include <algorithm>
 #include <numeric>
 
-#include "core/operand.hpp"
+#include "core/problem/operand.hpp"
 
 namespace octavo {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/code_table.hpp"
+#include "core/data/code_table.hpp"
 
-#include "core/element.hpp"
+#include "core/data/element.hpp"
 #include "core/fp_env.hpp"
 
 namespace octavo {

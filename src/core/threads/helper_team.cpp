@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/helper_team.hpp"
+#include "core/threads/helper_team.hpp"
 
 #if defined(__x86_64__)
 #include <emmintrin.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Address ranges, and column blocks of one row-major buffer.
-#include "core/overlap.hpp"
+#include "core/data/overlap.hpp"
 
 #include <algorithm>
 #include <cstdint>

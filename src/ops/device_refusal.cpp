@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "backends/backend.hpp"
-#include "core/devices.hpp"
+#include "core/devices/devices.hpp"
 #include "octavo/backend.hpp"
 
 namespace octavo {

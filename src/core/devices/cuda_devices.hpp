@@ -6,8 +6,8 @@
 #include <array>
 #include <cstdint>
 
-#include "core/cuda/driver.hpp"
-#include "core/devices.hpp"
+#include "core/devices/cuda_driver.hpp"
+#include "core/devices/devices.hpp"
 #include "octavo/status.hpp"
 
 namespace octavo::cuda {
