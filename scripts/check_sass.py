@@ -236,7 +236,7 @@ def run(build: Path, write: bool) -> list[str]:
         print(f"check_sass: skipped: {'nvcc' if nvcc is None else 'nvdisasm'} was not found")
         return []
     rows = read_rows(KERNELS.read_text(encoding="utf-8"))
-    sources = [PRIMITIVES, *sorted((ROOT / "src/backends/cuda/kernels").glob("*.cu"))]
+    sources = [PRIMITIVES, *sorted((ROOT / "src/backends/cuda/kernels").rglob("*.cu"))]
     with ProcessPoolExecutor() as processes:
         results = list(processes.map(sass.read_image, [build / "cuda" / source.stem for source in sources],
                                      [ARCHITECTURES.get(source.name, "sm_90a") for source in sources], repeat(nvdisasm)))

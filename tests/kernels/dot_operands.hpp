@@ -93,7 +93,7 @@ inline std::int64_t max_rows(const cpu::DotKernels& kernels, std::int64_t vector
   return kernels.max_rows[static_cast<std::size_t>(vectors - 1)];
 }
 
-/// The promise of dot.hpp, of tiles that are not too high.
+/// The promise of tile_contract.hpp, of tiles that are not too high.
 inline bool is_built(const cpu::DotKernels& kernels, std::int64_t vectors, int lines) {
   if (vectors % kernels.form.grain != 0) return false;
   const std::int64_t in_step = vectors * kernels.form.vector_bytes / 64;
@@ -177,7 +177,7 @@ class Rows {
   std::int64_t lda_ = 0;
 };
 
-/// A panel of B as the words of dot.hpp say, all zeros at first, right before a guard page.
+/// A panel of B as the words of tile_contract.hpp say, all zeros at first, right before a guard page.
 class Panel {
  public:
   Panel(const cpu::PanelForm& form, std::int64_t depth, std::int64_t vectors = cpu::kPanelVectors)

@@ -67,7 +67,7 @@ struct Operands {
   Operands(const IntegerKernels& k, Lie lie, std::int64_t d)
       : kernels(k), depth(d), a(lie, d * row_element(k)), b(k, d) {}
 
-  // [rows][64]: the definition in dot.hpp, before anything is taken away.
+  // [rows][64]: the definition in tile_contract.hpp, before anything is taken away.
   Sums sums(std::uint8_t flip) const {
     Sums all(static_cast<std::size_t>(Rows::kMost * kCols));
     for (std::int64_t r = 0; r < Rows::kMost; ++r) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A machine without instructions of its own, for any CPU: bytes of both sides signed, float32 by
-// fused multiply-add. Sums are those of dot.hpp:
+// fused multiply-add. Sums are those of tile_contract.hpp:
 //
 //   sum[j] += a[0] b[0][j] + a[1] b[1][j] + a[2] b[2][j] + a[3] b[3][j]      signed bytes
 //   sum[j]  = fma(a, b[j], sum[j])                                           float32

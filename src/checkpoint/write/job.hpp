@@ -16,9 +16,6 @@
 
 namespace octavo::checkpoint {
 
-/// The file in the output folder while its run lasts.
-inline constexpr std::string_view kJobName = ".octavo-job.json";
-
 class Job {
  public:
   /// The job of making `out` of `in` by a plan. Throws Error (invalid_argument) where the folder

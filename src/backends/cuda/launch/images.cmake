@@ -38,9 +38,9 @@ function(octavo_carried_image name source)
                COMPILE_DEFINITIONS "OCTAVO_CUDA_${upper}=\"${image}\"")
 endfunction()
 
-octavo_carried_image(dense dense.cu "arch=compute_90a,code=sm_90a")
-octavo_carried_image(few_rows few_rows.cu "arch=compute_90a,code=sm_90a")
-octavo_carried_image(mma mma.cu "arch=compute_80,code=sm_80"
+octavo_carried_image(dense sm90/dense.cu "arch=compute_90a,code=sm_90a")
+octavo_carried_image(few_rows sm90/few_rows.cu "arch=compute_90a,code=sm_90a")
+octavo_carried_image(mma sm80/mma.cu "arch=compute_80,code=sm_80"
                      "arch=compute_89,code=[sm_89,compute_89]")
 octavo_carried_image(portable passes.cu "arch=compute_90a,code=sm_90a" "arch=compute_80,code=compute_80")
 set_property(SOURCE backends/cuda/launch/images.cpp APPEND PROPERTY COMPILE_DEFINITIONS OCTAVO_CUDA_IMAGES=1)

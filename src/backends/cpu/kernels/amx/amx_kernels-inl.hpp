@@ -6,7 +6,7 @@
 //   Registers::add_e4m3<c, a, b>()     tdphf8ps
 //
 //   shaped_for   thread_local: the rows that registers are shaped for, negative where these are
-//                turned (amx_plain-inl.hpp), 0: they are not in use
+//                turned (amx_unpacked-inl.hpp), 0: they are not in use
 //
 // Included inside an instruction-set region with AVX-512 BW and VBMI, after a `Vec`, Registers,
 // shaped_for and, outside of the region, number_table-inl.hpp; every including file gets its own

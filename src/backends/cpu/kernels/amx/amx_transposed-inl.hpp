@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Many rows by a weight [N, K] that is not packed, on AMX's registers, with the bits of tiles
 // (amx_tile-inl.hpp). Columns of the weight lie in registers as they lie in memory; the rows of A
-// were turned, once for all columns (dot.hpp, TurnedPlain):
+// were turned, once for all columns (tile_contract.hpp, TurnedPlain):
 //
 //   c[j][r] += sum over the 64 bytes of b's column j and of a's row r       16 columns x 16 rows
 //
@@ -19,7 +19,7 @@
 // Between chunks sums lie in c as in registers, columns in rows: 16 x 16 of them at a time are
 // turned where they are, with the last chunk.
 //
-// Included after amx_plain-inl.hpp, whose Kinds these are. Depths and chunks count bytes of A.
+// Included after amx_unpacked-inl.hpp, whose Kinds these are. Depths and chunks count bytes of A.
 
 constexpr std::int64_t kSquare = 2 * kRegisterRows;
 // Turns, before the products that meet it, in which a register's depth is gathered and fetched.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8: some rows by a weight [N, K], along K (plain_along-inl.hpp), two columns at a time, so that
+// int8: some rows by a weight [N, K], along K (unpacked/along-inl.hpp), two columns at a time, so that
 // a line of a row is loaded once for both:
 //
 //   rows 0 .. 7      [a0 .. a63] ..  x  column j, j + 1   [b0 .. b63] [b0 .. b63]     16 sums
@@ -11,7 +11,7 @@
 // a page of every column at once, and memory waits for addresses then. Where A has zero points,
 // kernels of one column or of turned squares take the product.
 //
-// Included inside an instruction-set region after plain_along-inl.hpp whose lines are a register;
+// Included inside an instruction-set region after unpacked/along-inl.hpp whose lines are a register;
 // every including file gets its own copy.
 
 constexpr int kPairRows = 16;  // at most
@@ -19,7 +19,7 @@ constexpr int kPairRows = 16;  // at most
 // done with squares.
 constexpr bool pays_in_pairs(int rows) { return rows >= 11 || (rows >= 5 && rows <= kAlongRows); }
 // The same where columns come from the second-level cache: five rows leave it time, and more than
-// one part takes go through tiles (plain_along_tiles-inl.hpp).
+// one part takes go through tiles (unpacked/along_tiles-inl.hpp).
 constexpr bool pays_from_second_level(int rows) { return rows >= 6 && rows <= kAlongRows; }
 // Bytes of each row in a stretch of K: columns are to stay beside them for a second part.
 constexpr std::int64_t longest_stretch(int rows) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8: many rows by a weight [N, K] where it lies, along K (plain_along-inl.hpp), in tiles of six
+// int8: many rows by a weight [N, K] where it lies, along K (unpacked/along-inl.hpp), in tiles of six
 // rows by four columns, so that 24 sums share ten loads and nothing is turned or packed:
 //
 //                  column j   column j + 1   j + 2   j + 3        k: 64 bytes of each
@@ -15,7 +15,7 @@
 // second-level cache, six lines for each 24 products; rows that it does not hold beside a panel go
 // through the panel in turns.
 //
-// Included inside an instruction-set region after plain_along-inl.hpp whose lines are a register
+// Included inside an instruction-set region after unpacked/along-inl.hpp whose lines are a register
 // and an EitherUnsigned `Dot`; every including file gets its own copy.
 
 constexpr int kAlongTileRows = 6, kAlongTileColumns = 4;

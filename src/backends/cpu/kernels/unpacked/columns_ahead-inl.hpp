@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Columns of a weight [N, K], fetched ahead of the squares that turn them.
 //
-// Included by plain_columns-inl.hpp inside an instruction-set region.
+// Included by unpacked/columns-inl.hpp inside an instruction-set region.
 
 constexpr std::int64_t kColumnAhead = 2048;  // bytes of a column, ahead of what is read
 

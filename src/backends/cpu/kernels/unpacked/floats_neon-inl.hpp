@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A few rows of float32 by plain weights of every type on NEON: what words of a column become
-// (plain_columns-inl.hpp), and rows of sixteen columns (plain_rows-inl.hpp).
+// (unpacked/columns-inl.hpp), and rows of sixteen columns (unpacked/rows-inl.hpp).
 //
 //   word   [b0 b1 b2 b3] of 8 bits, [b0 b1] of 16, b0 of 32   ->   four, two, one step of float32
 //   row    [b0 .. b15]                                        ->   one step

@@ -2,7 +2,7 @@
 // A few rows of bfloat16 by plain weights of fp8 on NEON, decoded in steps of two: four codes of a
 // column in a word, or two rows of codes.
 //
-// Included inside an instruction-set region after plain_columns-inl.hpp, plain_rows-inl.hpp and
+// Included inside an instruction-set region after unpacked/columns-inl.hpp, unpacked/rows-inl.hpp and
 // pairs_neon-inl.hpp, and a `Dot` that has all `codes`; every including file gets its own copy.
 struct Float8Source {
   static constexpr int kSteps = 2;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floats: more rows than registers hold sums of, by a weight [N, K] that is turned where it lies
-// (plain_columns-inl.hpp):
+// (unpacked/columns-inl.hpp):
 //
 //   turned squares  -- make -->  step 0  [16 columns]     row 0 .. 5    sums in registers, and in c
 //                                step 1  [16 columns]     row 6 .. 10   while other rows have them
@@ -11,7 +11,7 @@
 // What takes long to make of a word is made once, in the first-level cache, and not again for every
 // part of the rows.
 //
-// Included inside an instruction-set region after plain_columns-inl.hpp, where squares are turned
+// Included inside an instruction-set region after unpacked/columns-inl.hpp, where squares are turned
 // ahead (Turned::Strip) and have words(); every including file gets its own copy. Of a Source it
 // asks, too:
 //   kLightRows         up to so many rows make steps as they need them, in registers

@@ -70,7 +70,7 @@ struct Unseen {
   static constexpr bool usual() { return true; }
 };
 
-// Sixteen columns of 64 bytes, turned (plain_columns-inl.hpp): in memory, since registers hold a
+// Sixteen columns of 64 bytes, turned (unpacked/columns-inl.hpp): in memory, since registers hold a
 // quarter of them. With units of 16 bits, lane l of a word holds the lower halves of columns 4 l to
 // 4 l + 3, then their upper halves. `Look` sees every byte.
 //

@@ -40,7 +40,7 @@ struct Unseen {
   static OCTAVO_INLINE bool usual() { return true; }
 };
 
-// Sixteen columns of 64 bytes, turned (plain_columns-inl.hpp), in the first-level cache: a word of
+// Sixteen columns of 64 bytes, turned (unpacked/columns-inl.hpp), in the first-level cache: a word of
 // four columns becomes steps there, as `Words` say:
 //   kSteps               of a word
 //   put(dot, word, out)  the first one at `out`, the others each kSquareStep further on
