@@ -11,8 +11,8 @@
 
 #include "backends/arena.hpp"
 #include "core/data/code_table.hpp"
-#include "core/error.hpp"
 #include "core/data/matrix.hpp"
+#include "core/error.hpp"
 #include "octavo/code_errors.hpp"
 #include "octavo/context.hpp"
 #include "octavo/problem.hpp"

@@ -3,8 +3,8 @@
 #include "layers/activations.hpp"
 
 #include "core/data/cells.hpp"
-#include "core/error.hpp"
 #include "core/data/matrix.hpp"
+#include "core/error.hpp"
 
 namespace octavo {
 namespace {

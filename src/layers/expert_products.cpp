@@ -9,8 +9,8 @@
 
 #include <algorithm>
 
-#include "core/error.hpp"
 #include "core/data/matrix.hpp"
+#include "core/error.hpp"
 #include "layers/activations.hpp"
 #include "ops/run.hpp"
 

@@ -3,8 +3,8 @@
 #include <array>
 #include <utility>
 
-#include "core/error.hpp"
 #include "core/data/overlap.hpp"
+#include "core/error.hpp"
 #include "core/scales/quantize_rules.hpp"
 #include "layers/activations.hpp"
 #include "layers/fused_experts.hpp"

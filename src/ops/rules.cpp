@@ -8,11 +8,11 @@
 
 #include "backends/backend.hpp"
 #include "core/data/cells.hpp"
+#include "core/data/extents.hpp"
+#include "core/data/overlap.hpp"
 #include "core/devices/devices.hpp"
 #include "core/error.hpp"
-#include "core/data/extents.hpp"
 #include "core/problem/members.hpp"
-#include "core/data/overlap.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/matmul.hpp"
 

@@ -3,9 +3,9 @@
 #include <array>
 #include <utility>
 
-#include "core/threads/executors.hpp"
 #include "core/data/matrix.hpp"
 #include "core/scales/quantize_rules.hpp"
+#include "core/threads/executors.hpp"
 #include "layers/expert_products.hpp"
 #include "ops/rules.hpp"
 #include "ops/run.hpp"

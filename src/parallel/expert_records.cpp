@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "core/data/cells.hpp"
-#include "core/error.hpp"
 #include "core/data/matrix.hpp"
+#include "core/error.hpp"
 #include "layers/activations.hpp"
 
 namespace octavo {

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/text/json_text.hpp"
 #include "checkpoint/declared/kv_cache.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
+#include "checkpoint/text/json_text.hpp"
 #include "support.hpp"
 
 namespace octavo::test::kv_cache_test {

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "backends/cuda/kernels/sm90/dense.hpp"
-#include "simulator/arithmetic.hpp"
 #include "octavo/numeric.hpp"
+#include "simulator/arithmetic.hpp"
 #include "simulator_kit.hpp"
 
 namespace octavo::test {

@@ -11,13 +11,13 @@
 
 #include "backends/backend.hpp"
 #include "backends/cuda/kernels/common/chunks.hpp"
-#include "simulator/arithmetic.hpp"
-#include "core/scales/grid.hpp"
 #include "core/problem/members.hpp"
+#include "core/scales/grid.hpp"
 #include "core/scales/scale_values.hpp"
 #include "cuda/device_kit.hpp"
 #include "cuda/mma_kit.hpp"
 #include "kit/oracle.hpp"
+#include "simulator/arithmetic.hpp"
 #include "support/lines.hpp"
 #include "support/same_numbers.hpp"
 

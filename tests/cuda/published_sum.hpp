@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "simulator/arithmetic.hpp"
 #include "kit/element.hpp"
+#include "simulator/arithmetic.hpp"
 
 namespace octavo::test {
 

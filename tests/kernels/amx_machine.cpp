@@ -14,8 +14,8 @@
 #include <utility>
 
 #include "amx_instructions.hpp"
-#include "backends/cpu/kernels/tile_contract.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 
 #if defined(__x86_64__)
 namespace octavo::test {

@@ -177,7 +177,8 @@ class Rows {
   std::int64_t lda_ = 0;
 };
 
-/// A panel of B as the words of tile_contract.hpp say, all zeros at first, right before a guard page.
+/// A panel of B as the words of tile_contract.hpp say, all zeros at first, right before a guard
+/// page.
 class Panel {
  public:
   Panel(const cpu::PanelForm& form, std::int64_t depth, std::int64_t vectors = cpu::kPanelVectors)

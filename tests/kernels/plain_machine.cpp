@@ -9,8 +9,8 @@
 #include <cstring>
 #include <utility>
 
-#include "backends/cpu/kernels/tile_contract.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 
 namespace octavo::test {
 namespace {
@@ -21,8 +21,8 @@ using cpu::kPanelVectors;
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{4, 4, 3, 2};
 
 #include "backends/cpu/kernels/panels/decode_plain-inl.hpp"
-#include "backends/cpu/kernels/vec/lanes-inl.hpp"
 #include "backends/cpu/kernels/panels/pack_plain-inl.hpp"
+#include "backends/cpu/kernels/vec/lanes-inl.hpp"
 #include "backends/cpu/kernels/vec/vec_plain-inl.hpp"
 #include "turned_plain-inl.hpp"
 

@@ -13,8 +13,8 @@
 #include <utility>
 
 #include "arm_instructions.hpp"
-#include "backends/cpu/kernels/tile_contract.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 #include "octavo/numeric.hpp"
 
 namespace octavo::test {

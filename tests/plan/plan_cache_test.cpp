@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A plan from the cache is the plan that a thread without a cache would make, for problems that
-// differ in any one field: the fields come from core/problem/fields.hpp, which no field can be left out of.
+// differ in any one field: the fields come from core/problem/fields.hpp, which no field can be left
+// out of.
 #include <gtest/gtest.h>
 
 #include <thread>

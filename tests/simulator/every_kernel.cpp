@@ -3,10 +3,10 @@
 
 #include <array>
 
+#include "backends/cuda/kernels/passes.hpp"
+#include "backends/cuda/kernels/sm80/mma.hpp"
 #include "backends/cuda/kernels/sm90/dense.hpp"
 #include "backends/cuda/kernels/sm90/few_rows.hpp"
-#include "backends/cuda/kernels/sm80/mma.hpp"
-#include "backends/cuda/kernels/passes.hpp"
 #include "simulator/machine.hpp"
 
 namespace octavo::cuda::simulated {

@@ -10,8 +10,8 @@
 #include <type_traits>
 
 #include "backends/cuda/machine/types.hpp"
-#include "simulator/simulation.hpp"
 #include "octavo/numeric.hpp"
+#include "simulator/simulation.hpp"
 
 namespace octavo::cuda::simulator {
 

@@ -12,8 +12,8 @@
 #include <map>
 #include <string>
 
-#include "simulator/options.hpp"
 #include "octavo/tensor.hpp"
+#include "simulator/options.hpp"
 
 namespace octavo::test {
 

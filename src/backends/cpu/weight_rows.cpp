@@ -9,8 +9,8 @@
 #include "backends/cpu/rows.hpp"
 #include "core/data/element.hpp"
 #include "core/problem/operand.hpp"
-#include "core/threads/parallel.hpp"
 #include "core/scales/scale_values.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

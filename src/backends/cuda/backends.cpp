@@ -5,14 +5,14 @@
 #include <array>
 #include <string_view>
 
+#include "backends/cuda/launch/images.hpp"
+#include "backends/cuda/launch/scratch.hpp"
+#include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/products/dense_product.hpp"
 #include "backends/cuda/products/general_product.hpp"
 #include "backends/cuda/products/grouped_product.hpp"
-#include "backends/cuda/launch/images.hpp"
 #include "backends/cuda/products/joined_list.hpp"
-#include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/products/rows_layout.hpp"
-#include "backends/cuda/launch/scratch.hpp"
 #include "core/devices/cuda_devices.hpp"
 #include "core/error.hpp"
 #include "core/problem/members.hpp"

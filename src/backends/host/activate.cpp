@@ -9,8 +9,8 @@
 #include "core/data/convert.hpp"
 #include "core/data/element.hpp"
 #include "core/error.hpp"
-#include "core/threads/parallel.hpp"
 #include "core/scales/quantize_rules.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::host {
 namespace {

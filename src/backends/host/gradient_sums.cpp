@@ -6,8 +6,8 @@
 #include "backends/host/passes.hpp"
 #include "core/data/element.hpp"
 #include "core/error.hpp"
-#include "core/threads/parallel.hpp"
 #include "core/scales/scale_values.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::host {
 namespace {

@@ -8,9 +8,9 @@
 #include "core/data/element.hpp"
 #include "core/error.hpp"
 #include "core/scales/learned_step.hpp"
-#include "core/threads/parallel.hpp"
 #include "core/scales/quantize_rules.hpp"
 #include "core/scales/scale_rows.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::host {
 namespace {

@@ -5,10 +5,10 @@
 
 #include "backends/host/passes.hpp"
 #include "core/data/cells.hpp"
+#include "core/data/matrix.hpp"
 #include "core/devices/devices.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
-#include "core/data/matrix.hpp"
 #include "core/scales/quantize_rules.hpp"
 
 namespace octavo::host {

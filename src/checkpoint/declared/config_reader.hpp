@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "checkpoint/text/json_tree.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
+#include "checkpoint/text/json_tree.hpp"
 #include "checkpoint/text/sentence.hpp"
 
 namespace octavo::checkpoint {

@@ -5,10 +5,10 @@
 #include <string_view>
 
 #include "checkpoint/declared/declared.hpp"
+#include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/safetensors/folder.hpp"
 #include "checkpoint/text/json_text.hpp"
 #include "checkpoint/text/json_tree.hpp"
-#include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/text/sentence.hpp"
 
 namespace octavo::checkpoint {

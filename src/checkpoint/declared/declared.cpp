@@ -9,10 +9,10 @@
 #include <system_error>
 #include <utility>
 
+#include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/safetensors/folder.hpp"
 #include "checkpoint/text/json_text.hpp"
 #include "checkpoint/text/json_tree.hpp"
-#include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/text/sentence.hpp"
 
 namespace octavo::checkpoint {

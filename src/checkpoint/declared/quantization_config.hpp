@@ -12,9 +12,9 @@
 #include <string_view>
 #include <vector>
 
-#include "checkpoint/text/json_tree.hpp"
 #include "checkpoint/declared/layer_filter.hpp"
 #include "checkpoint/declared/layer_list.hpp"
+#include "checkpoint/text/json_tree.hpp"
 #include "octavo/checkpoint.hpp"
 
 namespace octavo::checkpoint {

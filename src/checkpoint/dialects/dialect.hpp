@@ -9,10 +9,10 @@
 #include <string>
 #include <string_view>
 
-#include "checkpoint/open/open_checkpoint.hpp"
-#include "checkpoint/dialects/matrix_place.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
+#include "checkpoint/dialects/matrix_place.hpp"
 #include "checkpoint/dialects/scale_rules.hpp"
+#include "checkpoint/open/open_checkpoint.hpp"
 #include "octavo/checkpoint.hpp"
 
 namespace octavo::checkpoint {

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <span>
 
-#include "checkpoint/dialects/dialect.hpp"
 #include "checkpoint/declared/outlier_columns.hpp"
-#include "checkpoint/text/sentence.hpp"
+#include "checkpoint/dialects/dialect.hpp"
 #include "checkpoint/dialects/tiled_codes.hpp"
+#include "checkpoint/text/sentence.hpp"
 #include "core/data/cells.hpp"
 #include "core/fp_env.hpp"
 

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/declared/layer_filter.hpp"
 #include "checkpoint/dialects/dialect.hpp"
 #include "checkpoint/dialects/expert_stack.hpp"
-#include "checkpoint/declared/layer_filter.hpp"
 #include "checkpoint/open/plain_fp8.hpp"
 #include "checkpoint/safetensors/dtype.hpp"
 #include "checkpoint/text/sentence.hpp"

@@ -11,8 +11,8 @@
 #include <utility>
 
 #include "checkpoint/dialects/matrix_place.hpp"
-#include "checkpoint/safetensors/dtype.hpp"
 #include "checkpoint/dialects/scale_rules.hpp"
+#include "checkpoint/safetensors/dtype.hpp"
 #include "checkpoint/text/sentence.hpp"
 #include "core/data/cells.hpp"
 #include "core/fp_env.hpp"

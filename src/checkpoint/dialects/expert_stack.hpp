@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "checkpoint/dialects/expert_layers.hpp"
-#include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/dialects/matrix_place.hpp"
+#include "checkpoint/open/open_checkpoint.hpp"
 #include "octavo/checkpoint.hpp"
 
 namespace octavo::checkpoint {

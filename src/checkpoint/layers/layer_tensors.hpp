@@ -13,7 +13,6 @@
 
 #include "checkpoint/dialects/expert_layers.hpp"
 #include "checkpoint/dialects/expert_stack.hpp"
-#include "checkpoint/steps/plan.hpp"
 #include "octavo/checkpoint.hpp"
 
 namespace octavo::checkpoint {
@@ -52,18 +51,5 @@ class LayerTensors {
   std::vector<StoredLayer> layers_;
   std::size_t alone_ = 0;
 };
-
-/// A plan that copies what is part of no quantised layer, with warnings of rules that nothing
-/// applies. Stacks of experts stay one tensor, but for those whose prefix is in `cut`: they become
-/// a layer for each expert, which takes its part of the stack's biases. Throws Error
-/// (invalid_argument) where there is no quantised layer. Tensors that `elsewhere` takes are left
-/// out.
-Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors,
-                    const std::set<std::string>& cut,
-                    const std::function<bool(const TensorEntry&)>& elsewhere = {});
-
-/// Adds a bias for each layer of a stack whose biases [E, N] are one tensor.
-void cut_biases(FilePlan& file, const Checkpoint& in, const TensorEntry& entry,
-                std::vector<ExpertLayer> biases);
 
 }  // namespace octavo::checkpoint

@@ -5,12 +5,12 @@
 #include <string_view>
 #include <utility>
 
-#include "checkpoint/dialects/expert_layers.hpp"
-#include "checkpoint/open/open_checkpoint.hpp"
-#include "checkpoint/layers/layer_choice.hpp"
 #include "checkpoint/declared/layer_filter.hpp"
-#include "checkpoint/layers/layer_tensors.hpp"
+#include "checkpoint/dialects/expert_layers.hpp"
 #include "checkpoint/dialects/matrix_place.hpp"
+#include "checkpoint/layers/layer_choice.hpp"
+#include "checkpoint/layers/layer_tensors.hpp"
+#include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/safetensors/dtype.hpp"
 #include "checkpoint/text/sentence.hpp"
 

@@ -6,8 +6,8 @@
 
 #include "checkpoint/declared/declared.hpp"
 #include "checkpoint/open/open_checkpoint.hpp"
-#include "checkpoint/text/json_text.hpp"
 #include "checkpoint/safetensors/dtype.hpp"
+#include "checkpoint/text/json_text.hpp"
 #include "checkpoint/text/sentence.hpp"
 
 namespace octavo::checkpoint {

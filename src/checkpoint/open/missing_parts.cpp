@@ -7,7 +7,7 @@
 #include <system_error>
 
 #include "checkpoint/open/open_checkpoint.hpp"
-#include "checkpoint/write/job.hpp"
+#include "checkpoint/safetensors/folder.hpp"
 #include "checkpoint/text/sentence.hpp"
 
 namespace octavo {

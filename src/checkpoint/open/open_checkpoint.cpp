@@ -8,11 +8,11 @@
 #include <utility>
 
 #include "checkpoint/declared/declared.hpp"
-#include "checkpoint/safetensors/file.hpp"
-#include "checkpoint/safetensors/folder.hpp"
 #include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/open/plain_fp8.hpp"
 #include "checkpoint/safetensors/dtype.hpp"
+#include "checkpoint/safetensors/file.hpp"
+#include "checkpoint/safetensors/folder.hpp"
 #include "checkpoint/text/sentence.hpp"
 
 namespace octavo {

@@ -13,9 +13,9 @@
 #include <string_view>
 #include <vector>
 
-#include "checkpoint/safetensors/file.hpp"
-#include "checkpoint/models/model_class.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
+#include "checkpoint/models/model_class.hpp"
+#include "checkpoint/safetensors/file.hpp"
 #include "checkpoint/safetensors/header.hpp"
 #include "octavo/checkpoint.hpp"
 

@@ -12,8 +12,8 @@
 
 #include "checkpoint/declared/declared.hpp"
 #include "checkpoint/open/open_checkpoint.hpp"
-#include "checkpoint/text/json_tree.hpp"
 #include "checkpoint/safetensors/dtype.hpp"
+#include "checkpoint/text/json_tree.hpp"
 #include "checkpoint/text/sentence.hpp"
 #include "octavo/shard.hpp"
 #include "octavo/sharding.hpp"

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "checkpoint/dialects/dialect.hpp"
-#include "checkpoint/text/sentence.hpp"
 #include "checkpoint/parts/shard.hpp"
+#include "checkpoint/text/sentence.hpp"
 
 namespace octavo {
 namespace {

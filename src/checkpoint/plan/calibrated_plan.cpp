@@ -11,8 +11,8 @@
 #include <utility>
 
 #include "checkpoint/steps/gptq_layer.hpp"
-#include "checkpoint/text/sentence.hpp"
 #include "checkpoint/steps/smooth.hpp"
+#include "checkpoint/text/sentence.hpp"
 #include "octavo/dtype.hpp"
 
 namespace octavo::checkpoint {

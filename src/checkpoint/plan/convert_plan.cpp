@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// convert_file: every quantised layer in the terms of another format.
+#include "checkpoint/plan/convert_plan.hpp"
+
 #include <algorithm>
 #include <array>
 #include <map>
@@ -8,20 +9,19 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/plan/convert_config.hpp"
-#include "checkpoint/steps/convert_layer.hpp"
-#include "checkpoint/layers/float_layers.hpp"
-#include "checkpoint/layers/foreign_layers.hpp"
-#include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/declared/kv_cache.hpp"
-#include "checkpoint/layers/layer_choice.hpp"
 #include "checkpoint/declared/layer_filter.hpp"
+#include "checkpoint/layers/foreign_layers.hpp"
+#include "checkpoint/layers/layer_choice.hpp"
 #include "checkpoint/layers/layer_tensors.hpp"
 #include "checkpoint/models/loadable.hpp"
-#include "checkpoint/open/missing_parts.hpp"
+#include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/open/plain_fp8.hpp"
-#include "checkpoint/write/run.hpp"
+#include "checkpoint/plan/convert_config.hpp"
 #include "checkpoint/safetensors/dtype.hpp"
+#include "checkpoint/steps/convert_layer.hpp"
+#include "checkpoint/steps/float_layers.hpp"
+#include "checkpoint/steps/other_tensors.hpp"
 #include "checkpoint/text/sentence.hpp"
 
 namespace octavo {
@@ -260,6 +260,10 @@ class ConvertPlanner {
 
 }  // namespace
 
+Plan checkpoint::plan_conversion(const Checkpoint& in, Format format) {
+  return ConvertPlanner(in, format, true).plan();
+}
+
 std::string_view format_name(Format format) noexcept {
   return kFormatNames[std::min(static_cast<std::size_t>(format), kFormatNames.size() - 1)];
 }
@@ -268,15 +272,6 @@ std::optional<Format> format_from_name(std::string_view name) noexcept {
   const auto found = std::ranges::find(kFormatNames, name);
   if (found == kFormatNames.end()) return std::nullopt;
   return static_cast<Format>(found - kFormatNames.begin());
-}
-
-QuantizeReport convert_file(const std::string& in, const std::string& out,
-                            const ConvertFileOptions& options) {
-  return at_edge(kConvertFile, [&] {
-    const Checkpoint opened = open_whole(kConvertFile, in, options.layout);
-    return carry_out(opened, out, ConvertPlanner(opened, options.format, true).plan(),
-                     {options.threads, options.progress, options.at, options.temporary});
-  });
 }
 
 }  // namespace octavo

@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// dequantize_file: every quantised layer as the float matrix that it stands for.
-#include "checkpoint/layers/float_layers.hpp"
+#include "checkpoint/plan/dequantize_plan.hpp"
+
+#include <string>
+#include <vector>
+
 #include "checkpoint/layers/foreign_layers.hpp"
 #include "checkpoint/layers/layer_tensors.hpp"
-#include "checkpoint/open/missing_parts.hpp"
 #include "checkpoint/open/plain_fp8.hpp"
-#include "checkpoint/write/run.hpp"
-#include "checkpoint/safetensors/dtype.hpp"
-#include "checkpoint/text/sentence.hpp"
+#include "checkpoint/steps/float_layers.hpp"
+#include "checkpoint/steps/other_tensors.hpp"
 
-namespace octavo {
-namespace {
+namespace octavo::checkpoint {
 
-using namespace checkpoint;
-
-constexpr const char* kDequantize = "dequantize_file";
-
-Plan plan_of(const Checkpoint& in, LayerTensors& tensors, DType dtype) {
+Plan plan_dequantization(const Checkpoint& in, DType dtype) {
+  LayerTensors tensors(in);
   const std::vector<ForeignLayer> foreign = take_foreign(kDequantize, in, tensors);
   const auto is_value = [&](const TensorEntry& entry) { return is_plain_fp8(in.impl(), entry); };
   Plan plan = plan_of_others(kDequantize, in, tensors, {}, is_value);
@@ -41,21 +38,4 @@ Plan plan_of(const Checkpoint& in, LayerTensors& tensors, DType dtype) {
   return plan;
 }
 
-}  // namespace
-
-QuantizeReport dequantize_file(const std::string& in, const std::string& out,
-                               const DequantizeFileOptions& options) {
-  return at_edge(kDequantize, [&] {
-    const Checkpoint opened = open_whole(kDequantize, in, options.layout);
-    const DType dtype = options.dtype == DType::undefined ? model_dtype(opened) : options.dtype;
-    if (!is_wide(dtype)) {
-      refuse(Code::invalid_argument, "{}: dtype must be float32, bfloat16 or float16; got {}",
-             kDequantize, name(dtype));
-    }
-    LayerTensors tensors(opened);
-    return carry_out(opened, out, plan_of(opened, tensors, dtype),
-                     {options.threads, options.progress, options.at, options.temporary});
-  });
-}
-
-}  // namespace octavo
+}  // namespace octavo::checkpoint

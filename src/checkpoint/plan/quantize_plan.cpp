@@ -8,21 +8,22 @@
 #include <span>
 #include <utility>
 
-#include "checkpoint/plan/calibrated_plan.hpp"
 #include "checkpoint/declared/config_text.hpp"
 #include "checkpoint/declared/declared.hpp"
-#include "checkpoint/dialects/expert_layers.hpp"
-#include "checkpoint/layers/float_layers.hpp"
-#include "checkpoint/open/open_checkpoint.hpp"
-#include "checkpoint/text/json_text.hpp"
-#include "checkpoint/layers/layer_choice.hpp"
 #include "checkpoint/declared/layer_filter.hpp"
-#include "checkpoint/layers/layer_tensors.hpp"
-#include "checkpoint/models/loadable.hpp"
-#include "checkpoint/dialects/matrix_place.hpp"
-#include "checkpoint/layers/model_folder.hpp"
 #include "checkpoint/declared/outlier_columns.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
+#include "checkpoint/dialects/expert_layers.hpp"
+#include "checkpoint/dialects/matrix_place.hpp"
+#include "checkpoint/layers/layer_choice.hpp"
+#include "checkpoint/layers/layer_tensors.hpp"
+#include "checkpoint/layers/model_folder.hpp"
+#include "checkpoint/models/loadable.hpp"
+#include "checkpoint/open/open_checkpoint.hpp"
+#include "checkpoint/plan/calibrated_plan.hpp"
+#include "checkpoint/steps/float_layers.hpp"
+#include "checkpoint/steps/other_tensors.hpp"
+#include "checkpoint/text/json_text.hpp"
 #include "checkpoint/text/sentence.hpp"
 
 namespace octavo::checkpoint {

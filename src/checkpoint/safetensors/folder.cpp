@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "checkpoint/safetensors/file.hpp"
-#include "checkpoint/text/json_tree.hpp"
 #include "checkpoint/safetensors/header.hpp"
+#include "checkpoint/text/json_tree.hpp"
 #include "checkpoint/text/sentence.hpp"
 
 namespace octavo::checkpoint {

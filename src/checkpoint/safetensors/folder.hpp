@@ -16,6 +16,9 @@ namespace octavo::checkpoint {
 /// How the name of an index ends.
 inline constexpr std::string_view kIndexSuffix = ".safetensors.index.json";
 
+/// The file in an output folder while a run writes the others (write/job.hpp).
+inline constexpr std::string_view kJobName = ".octavo-job.json";
+
 /// Which files a checkpoint is made of.
 struct Layout {
   std::string folder;                ///< of a folder: its path; else empty

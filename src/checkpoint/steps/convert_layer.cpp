@@ -7,8 +7,8 @@
 #include <cmath>
 #include <utility>
 
-#include "checkpoint/models/loadable.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
+#include "checkpoint/models/loadable.hpp"
 #include "checkpoint/steps/recipe.hpp"
 #include "checkpoint/steps/rows.hpp"
 #include "checkpoint/text/sentence.hpp"

@@ -14,8 +14,8 @@
 
 #include "checkpoint/calibrated/lapack.hpp"
 #include "checkpoint/safetensors/pieces.hpp"
-#include "checkpoint/text/sentence.hpp"
 #include "checkpoint/steps/smooth.hpp"
+#include "checkpoint/text/sentence.hpp"
 #include "octavo/quantize.hpp"
 
 namespace octavo::checkpoint {

@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
-#include "checkpoint/steps/recipe.hpp"
 #include "checkpoint/safetensors/writer.hpp"
+#include "checkpoint/steps/recipe.hpp"
 #include "octavo/checkpoint.hpp"
 #include "octavo/linear_layers.hpp"
 

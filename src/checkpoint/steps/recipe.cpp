@@ -5,8 +5,8 @@
 #include <cstring>
 #include <utility>
 
-#include "checkpoint/steps/layer_report.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
+#include "checkpoint/steps/layer_report.hpp"
 #include "checkpoint/text/sentence.hpp"
 #include "core/data/cells.hpp"
 #include "core/scales/quantize_rules.hpp"

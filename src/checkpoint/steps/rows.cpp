@@ -10,8 +10,8 @@
 
 #include "checkpoint/dialects/matrix_place.hpp"
 #include "checkpoint/safetensors/dtype.hpp"
-#include "checkpoint/text/sentence.hpp"
 #include "checkpoint/steps/smooth.hpp"
+#include "checkpoint/text/sentence.hpp"
 #include "octavo/context.hpp"
 #include "octavo/quantize.hpp"
 

@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "checkpoint/open/open_checkpoint.hpp"
-#include "checkpoint/steps/rows.hpp"
 #include "checkpoint/safetensors/dtype.hpp"
+#include "checkpoint/steps/rows.hpp"
 #include "checkpoint/text/sentence.hpp"
 
 namespace octavo::checkpoint {

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <chrono>
 
-#include "checkpoint/steps/gptq_layer.hpp"
-#include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/dialects/matrix_place.hpp"
 #include "checkpoint/open/missing_parts.hpp"
+#include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/plan/quantize_plan.hpp"
+#include "checkpoint/steps/gptq_layer.hpp"
 #include "checkpoint/steps/rows.hpp"
 #include "checkpoint/write/run.hpp"
 #include "core/error.hpp"

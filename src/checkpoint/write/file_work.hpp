@@ -10,8 +10,8 @@
 
 #include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/safetensors/pieces.hpp"
-#include "checkpoint/steps/plan.hpp"
 #include "checkpoint/safetensors/writer.hpp"
+#include "checkpoint/steps/plan.hpp"
 #include "octavo/code_errors.hpp"
 
 namespace octavo::checkpoint {

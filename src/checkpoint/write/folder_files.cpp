@@ -10,8 +10,8 @@
 #include <system_error>
 
 #include "checkpoint/declared/declared.hpp"
-#include "checkpoint/safetensors/folder.hpp"
 #include "checkpoint/open/open_checkpoint.hpp"
+#include "checkpoint/safetensors/folder.hpp"
 #include "checkpoint/text/sentence.hpp"
 
 namespace octavo::checkpoint {

@@ -5,8 +5,8 @@
 #include <limits>
 #include <utility>
 
-#include "checkpoint/safetensors/folder.hpp"
 #include "checkpoint/open/open_checkpoint.hpp"
+#include "checkpoint/safetensors/folder.hpp"
 #include "checkpoint/text/json_tree.hpp"
 #include "checkpoint/text/sentence.hpp"
 

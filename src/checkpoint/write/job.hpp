@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "checkpoint/write/folder_files.hpp"
 #include "checkpoint/steps/plan.hpp"
+#include "checkpoint/write/folder_files.hpp"
 #include "octavo/checkpoint.hpp"
 
 namespace octavo::checkpoint {

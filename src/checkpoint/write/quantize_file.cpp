@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <utility>
 
-#include "checkpoint/steps/gptq_layer.hpp"
 #include "checkpoint/open/missing_parts.hpp"
 #include "checkpoint/plan/quantize_plan.hpp"
+#include "checkpoint/steps/gptq_layer.hpp"
+#include "checkpoint/write/carry_out.hpp"
 #include "checkpoint/write/run.hpp"
 #include "core/error.hpp"
 

@@ -5,32 +5,11 @@
 #include <iterator>
 #include <utility>
 
-#include "checkpoint/declared/declaration.hpp"
-#include "checkpoint/safetensors/file.hpp"
 #include "checkpoint/write/file_work.hpp"
-#include "checkpoint/declared/quantization_config.hpp"
-#include "checkpoint/write/write_folder.hpp"
 #include "octavo/context.hpp"
 
 namespace octavo::checkpoint {
 namespace {
-
-QuantizeReport write_one(const Checkpoint& in, const std::string& out, Plan plan,
-                         const RunOptions& options) {
-  Run run(in, std::move(plan), options);
-  std::map<std::string, std::string> metadata = in.metadata();
-  metadata.erase(kConfigKey);
-  const auto& config = run.plan().config;
-  if (config) {
-    metadata[kConfigKey] = *config;
-    for (std::string& warning : declaration_warnings(run.plan().operation, out, *config)) {
-      run.report().warnings.push_back(std::move(warning));
-    }
-  }
-  run.write(0, out, metadata);
-  run.report().file_bytes_after = file_bytes(out.c_str());  // in place: nothing may fail
-  return std::move(run.report());
-}
 
 /// As many as were asked for; else one for each MiB, up to those that the executor has: starting a
 /// thread costs more than a small file.
@@ -82,12 +61,6 @@ void Run::take_over(std::size_t file, std::vector<LayerReport> layers) {
   }
   report_.layers.insert(report_.layers.end(), std::move_iterator(layers.begin()),
                         std::move_iterator(layers.end()));
-}
-
-QuantizeReport carry_out(const Checkpoint& in, const std::string& out, Plan plan,
-                         const RunOptions& options) {
-  return in.folder().empty() ? write_one(in, out, std::move(plan), options)
-                             : write_folder(in, out, std::move(plan), options);
 }
 
 }  // namespace octavo::checkpoint

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Carrying out a plan: a file or a folder in, the same out.
+// The files of a plan, written one after the other.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ namespace octavo::checkpoint {
 /// As many as were asked for; else those that the default executor has.
 int most_threads(int wanted);
 
-/// The files of a plan, one after the other.
+/// A plan, how it is carried out, and what came of it so far.
 class Run {
  public:
   Run(const Checkpoint& in, Plan plan, const RunOptions& options);
@@ -41,9 +41,5 @@ class Run {
   QuantizeReport report_;
   std::int64_t done_ = 0, total_ = 0;  ///< bytes of tensors
 };
-
-/// Writes what a plan says to `out`: a file where `in` is one, else a folder. Throws Error.
-QuantizeReport carry_out(const Checkpoint& in, const std::string& out, Plan plan,
-                         const RunOptions& options);
 
 }  // namespace octavo::checkpoint

@@ -9,8 +9,8 @@
 #include "checkpoint/declared/layer_filter.hpp"
 #include "checkpoint/declared/outlier_columns.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
-#include "checkpoint/steps/recipe.hpp"
 #include "checkpoint/safetensors/dtype.hpp"
+#include "checkpoint/steps/recipe.hpp"
 #include "checkpoint/text/sentence.hpp"
 #include "octavo/checkpoint.hpp"
 

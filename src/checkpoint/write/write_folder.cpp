@@ -5,13 +5,13 @@
 #include <utility>
 
 #include "checkpoint/declared/declared.hpp"
-#include "checkpoint/write/folder_files.hpp"
-#include "checkpoint/open/open_checkpoint.hpp"
-#include "checkpoint/write/job.hpp"
-#include "checkpoint/text/json_text.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
-#include "checkpoint/write/run.hpp"
+#include "checkpoint/open/open_checkpoint.hpp"
+#include "checkpoint/text/json_text.hpp"
 #include "checkpoint/text/sentence.hpp"
+#include "checkpoint/write/folder_files.hpp"
+#include "checkpoint/write/job.hpp"
+#include "checkpoint/write/run.hpp"
 
 namespace octavo::checkpoint {
 namespace {

@@ -9,11 +9,11 @@
 #include <new>
 
 #include "core/data/convert.hpp"
-#include "core/devices/devices.hpp"
 #include "core/data/enumerators.hpp"
-#include "core/error.hpp"
 #include "core/data/extents.hpp"
 #include "core/data/rows.hpp"
+#include "core/devices/devices.hpp"
+#include "core/error.hpp"
 #include "octavo/backend.hpp"
 
 namespace octavo {

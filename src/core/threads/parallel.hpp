@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "core/threads/executors.hpp"
 #include "core/fp_env.hpp"
+#include "core/threads/executors.hpp"
 
 namespace octavo {
 

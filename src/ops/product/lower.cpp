@@ -4,8 +4,8 @@
 
 #include "backends/backend.hpp"
 #include "core/error.hpp"
-#include "core/scales/grid.hpp"
 #include "core/problem/operand.hpp"
+#include "core/scales/grid.hpp"
 #include "ops/run.hpp"
 #include "ops/values.hpp"
 

@@ -4,8 +4,8 @@
 
 #include "core/devices/devices.hpp"
 #include "core/error.hpp"
-#include "core/scales/grid.hpp"
 #include "core/problem/members.hpp"
+#include "core/scales/grid.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/values.hpp"
 

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "core/data/cells.hpp"
-#include "core/error.hpp"
 #include "core/data/extents.hpp"
+#include "core/error.hpp"
 #include "ops/rules.hpp"
 
 namespace octavo {

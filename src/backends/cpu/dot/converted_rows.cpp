@@ -5,8 +5,8 @@
 
 #include "backends/cpu/dot/member.hpp"
 #include "backends/cpu/rows.hpp"
-#include "core/data/convert.hpp"
 #include "core/cpu_features.hpp"
+#include "core/data/convert.hpp"
 #include "core/data/element.hpp"
 #include "core/data/extents.hpp"
 

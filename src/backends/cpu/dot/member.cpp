@@ -7,12 +7,12 @@
 #include <numeric>
 
 #include "backends/cpu/dot/panels.hpp"
+#include "core/cpu_features.hpp"
 #include "core/data/cells.hpp"
 #include "core/data/convert.hpp"
-#include "core/cpu_features.hpp"
 #include "core/data/element.hpp"
-#include "core/scales/grid.hpp"
 #include "core/problem/operand.hpp"
+#include "core/scales/grid.hpp"
 #include "core/scales/scale_values.hpp"
 
 namespace octavo::cpu {

@@ -7,8 +7,8 @@
 
 #include "backends/cpu/dot/float_layout.hpp"
 #include "backends/cpu/dot/int8_layout.hpp"
-#include "core/scales/grid.hpp"
 #include "core/problem/operand.hpp"
+#include "core/scales/grid.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -22,10 +22,10 @@
 #include "backends/cpu/kernels.hpp"
 #include "backends/cpu/weight_rows.hpp"
 #include "core/data/element.hpp"
-#include "core/scales/grid.hpp"
 #include "core/problem/operand.hpp"
-#include "core/threads/parallel.hpp"
+#include "core/scales/grid.hpp"
 #include "core/scales/scale_values.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -7,8 +7,8 @@
 #include "backends/cpu/passes/passes.hpp"
 #include "backends/cpu/rows.hpp"
 #include "backends/host/passes.hpp"
-#include "core/fp_env.hpp"
 #include "core/data/rows.hpp"
+#include "core/fp_env.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -9,8 +9,8 @@
 
 #include "backends/cpu/passes/runs.hpp"
 #include "backends/cpu/streams.hpp"
-#include "core/data/cells.hpp"
 #include "core/cpu_features.hpp"
+#include "core/data/cells.hpp"
 #include "core/data/element.hpp"
 
 namespace octavo::cpu {

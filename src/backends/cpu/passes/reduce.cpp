@@ -12,8 +12,8 @@
 
 #include "backends/cpu/passes/passes.hpp"
 #include "backends/cpu/rows.hpp"
-#include "core/threads/parallel.hpp"
 #include "core/scales/scale_rows.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -16,8 +16,8 @@
 #include "backends/cpu/passes/passes.hpp"
 #include "backends/cpu/passes/runs.hpp"
 #include "core/data/element.hpp"
-#include "core/threads/parallel.hpp"
 #include "core/scales/quantize_rules.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

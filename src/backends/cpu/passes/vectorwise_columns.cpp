@@ -13,8 +13,8 @@
 #include "backends/cpu/passes/turn.hpp"
 #include "backends/cpu/passes/vectorwise.hpp"
 #include "core/data/element.hpp"
-#include "core/threads/parallel.hpp"
 #include "core/scales/quantize_rules.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

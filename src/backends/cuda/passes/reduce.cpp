@@ -5,8 +5,8 @@
 #include <cstdlib>
 
 #include "backends/cuda/launch/launch.hpp"
-#include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/launch/scratch.hpp"
+#include "backends/cuda/passes/passes.hpp"
 
 namespace octavo::cuda {
 namespace {

@@ -9,8 +9,8 @@
 #include "backends/cuda/kernels/passes/finite.hpp"
 #include "backends/cuda/kernels/passes/places.hpp"
 #include "backends/cuda/launch/launch.hpp"
-#include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/launch/scratch.hpp"
+#include "backends/cuda/passes/passes.hpp"
 #include "core/data/element.hpp"
 
 namespace octavo::cuda {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/products/chunked_product.hpp"
 
-#include "backends/cuda/products/k_scales.hpp"
-#include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/launch/scratch.hpp"
+#include "backends/cuda/passes/passes.hpp"
+#include "backends/cuda/products/k_scales.hpp"
 #include "backends/cuda/products/tiled.hpp"
-#include "core/scales/grid.hpp"
 #include "core/problem/members.hpp"
+#include "core/scales/grid.hpp"
 
 namespace octavo::cuda {
 namespace {

@@ -7,17 +7,17 @@
 #include <cstdint>
 #include <limits>
 
+#include "backends/cuda/launch/scratch.hpp"
+#include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/products/chunked_product.hpp"
 #include "backends/cuda/products/dense_epilogue.hpp"
 #include "backends/cuda/products/k_scales.hpp"
 #include "backends/cuda/products/mma_product.hpp"
-#include "backends/cuda/passes/passes.hpp"
-#include "backends/cuda/launch/scratch.hpp"
 #include "backends/cuda/products/tiled.hpp"
 #include "backends/cuda/products/wgmma_product.hpp"
 #include "core/error.hpp"
-#include "core/scales/grid.hpp"
 #include "core/problem/operand.hpp"
+#include "core/scales/grid.hpp"
 
 namespace octavo::cuda {
 namespace {

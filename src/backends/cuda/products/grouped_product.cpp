@@ -4,20 +4,20 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "backends/cuda/products/k_scales.hpp"
 #include "backends/cuda/kernels/common/chunks.hpp"
 #include "backends/cuda/kernels/passes/cut_rows.hpp"
 #include "backends/cuda/launch/launch.hpp"
-#include "backends/cuda/products/mma_product.hpp"
-#include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/launch/scratch.hpp"
+#include "backends/cuda/passes/passes.hpp"
+#include "backends/cuda/products/k_scales.hpp"
+#include "backends/cuda/products/mma_product.hpp"
 #include "backends/cuda/products/tiled.hpp"
 #include "backends/cuda/products/wgmma_product.hpp"
-#include "core/devices/devices.hpp"
 #include "core/data/element.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
-#include "core/scales/grid.hpp"
 #include "core/problem/members.hpp"
+#include "core/scales/grid.hpp"
 
 namespace octavo::cuda {
 namespace {

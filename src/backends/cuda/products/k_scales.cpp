@@ -5,9 +5,9 @@
 
 #include "backends/cuda/passes/passes.hpp"
 #include "backends/cuda/products/tiled.hpp"
-#include "core/scales/grid.hpp"
 #include "core/data/matrix.hpp"
 #include "core/problem/members.hpp"
+#include "core/scales/grid.hpp"
 
 namespace octavo::cuda {
 namespace {

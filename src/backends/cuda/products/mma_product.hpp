@@ -2,10 +2,10 @@
 // Launches of the dense kernel that every device from sm_80 on has.
 #pragma once
 
-#include "backends/cuda/products/dense_epilogue.hpp"
-#include "backends/cuda/products/dense_product.hpp"
 #include "backends/cuda/kernels/sm80/mma.hpp"
 #include "backends/cuda/launch/launch.hpp"
+#include "backends/cuda/products/dense_epilogue.hpp"
+#include "backends/cuda/products/dense_product.hpp"
 #include "backends/cuda/products/row_groups.hpp"
 #include "octavo/matrix.hpp"
 #include "octavo/status.hpp"

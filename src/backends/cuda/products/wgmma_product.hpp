@@ -3,9 +3,9 @@
 // groups.
 #pragma once
 
+#include "backends/cuda/launch/launch.hpp"
 #include "backends/cuda/products/dense_epilogue.hpp"
 #include "backends/cuda/products/dense_product.hpp"
-#include "backends/cuda/launch/launch.hpp"
 #include "backends/cuda/products/row_groups.hpp"
 #include "octavo/context.hpp"
 #include "octavo/matrix.hpp"

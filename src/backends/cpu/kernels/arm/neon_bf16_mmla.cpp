@@ -11,8 +11,8 @@
 #include <cstring>
 #include <utility>
 
-#include "backends/cpu/kernels/tile_contract.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 
 namespace octavo::cpu {
 namespace {
@@ -27,8 +27,8 @@ OCTAVO_ISA_BEGIN("arch=armv8.2-a+bf16")
 
 #include "backends/cpu/kernels/panels/pack-inl.hpp"
 
-#include "backends/cpu/kernels/tile/eights_dot-inl.hpp"
 #include "backends/cpu/kernels/panels/join_eights_neon-inl.hpp"
+#include "backends/cpu/kernels/tile/eights_dot-inl.hpp"
 
 struct Dot : FloatEightsDot<1> {
   template <int, int>

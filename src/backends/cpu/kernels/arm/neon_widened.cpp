@@ -12,8 +12,8 @@
 #include <cstring>
 #include <utility>
 
-#include "backends/cpu/kernels/tile_contract.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -24,8 +24,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "backends/cpu/kernels/tile_contract.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 
 namespace octavo::cpu {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernels of SVE (sve-inl.hpp) on vectors of 512 bits.
-#include "backends/cpu/kernels/tile_contract.hpp"
 #include "backends/cpu/kernels/sve.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 
 #if OCTAVO_SVE
 #define OCTAVO_SVE_BITS 512  // an attribute takes no constant

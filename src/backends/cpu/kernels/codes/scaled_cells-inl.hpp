@@ -10,8 +10,8 @@
 //            | 0 | 1 | ...       of narrow pieces memory would open a page for each. Beside their
 //                                codes what the cells below reach: memory is read all the time
 //
-// Scales are those of core/scales/scale_rule.hpp, in lanes. Whoever calls does the cells that this leaves:
-// those that hold infinities or NaN, and scales at the ends of float32's range.
+// Scales are those of core/scales/scale_rule.hpp, in lanes. Whoever calls does the cells that this
+// leaves: those that hold infinities or NaN, and scales at the ends of float32's range.
 //
 // Included after quantize_rows-inl.hpp inside an instruction-set region.
 

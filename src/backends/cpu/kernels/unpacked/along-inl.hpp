@@ -13,8 +13,8 @@
 // More rows than these are faster packed: every line of theirs is loaded for every line of a
 // column.
 //
-// Included inside an instruction-set region after unpacked/columns-inl.hpp and an `Along`, which says
-// what one register does; every including file gets its own copy. An `Along` has
+// Included inside an instruction-set region after unpacked/columns-inl.hpp and an `Along`, which
+// says what one register does; every including file gets its own copy. An `Along` has
 //   kBytes, kRowBytes  what a register takes of the weight, and of a row of A beside it
 //   Sum, kLanes        int32 lanes; zero(), plus(sum, sum), store(p, sum)
 //   load(dot, b)       a register of the weight, at any address; left(a): of a copied row, aligned

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8: some rows by a weight [N, K], along K (unpacked/along-inl.hpp), two columns at a time, so that
-// a line of a row is loaded once for both:
+// int8: some rows by a weight [N, K], along K (unpacked/along-inl.hpp), two columns at a time, so
+// that a line of a row is loaded once for both:
 //
 //   rows 0 .. 7      [a0 .. a63] ..  x  column j, j + 1   [b0 .. b63] [b0 .. b63]     16 sums
 //   rows 8 .. 15     the same once more, with columns that are in the first-level cache by now
@@ -11,8 +11,8 @@
 // a page of every column at once, and memory waits for addresses then. Where A has zero points,
 // kernels of one column or of turned squares take the product.
 //
-// Included inside an instruction-set region after unpacked/along-inl.hpp whose lines are a register;
-// every including file gets its own copy.
+// Included inside an instruction-set region after unpacked/along-inl.hpp whose lines are a
+// register; every including file gets its own copy.
 
 constexpr int kPairRows = 16;  // at most
 // Fewer have time for a column alone, in one stream; a little more than one part takes are sooner

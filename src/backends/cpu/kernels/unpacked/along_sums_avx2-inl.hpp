@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the `Along`s of unpacked/along-inl.hpp on registers of 32 bytes share: eight sums of 32 bits in
-// one, and 32 bytes of a row of A.
+// What the `Along`s of unpacked/along-inl.hpp on registers of 32 bytes share: eight sums of 32 bits
+// in one, and 32 bytes of a row of A.
 //
 // Included inside an instruction-set region after vec_avx2-inl.hpp; every including file gets its
 // own copy.

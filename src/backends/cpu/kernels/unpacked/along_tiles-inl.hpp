@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8: many rows by a weight [N, K] where it lies, along K (unpacked/along-inl.hpp), in tiles of six
-// rows by four columns, so that 24 sums share ten loads and nothing is turned or packed:
+// int8: many rows by a weight [N, K] where it lies, along K (unpacked/along-inl.hpp), in tiles of
+// six rows by four columns, so that 24 sums share ten loads and nothing is turned or packed:
 //
 //                  column j   column j + 1   j + 2   j + 3        k: 64 bytes of each
 //   row r          sum        sum            sum     sum          lanes: 16 places along K

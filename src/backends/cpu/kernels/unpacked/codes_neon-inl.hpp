@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The same of fp8 weights: four codes of a column in a word, or a row of codes.
 //
-// Included inside an instruction-set region after unpacked/columns-inl.hpp, unpacked/rows-inl.hpp and
-// decode_neon-inl.hpp, and a `Dot` that has all `codes`; every including file gets its own copy.
+// Included inside an instruction-set region after unpacked/columns-inl.hpp, unpacked/rows-inl.hpp
+// and decode_neon-inl.hpp, and a `Dot` that has all `codes`; every including file gets its own
+// copy.
 struct Float8Source {
   static constexpr int kSteps = 4;
   using Turned = TurnedSteps<Float8Source>;

@@ -4,8 +4,8 @@
 //   word   [b0 b1] of bfloat16, [b0 b1 b2 b3] of int8   ->   one step, two
 //   rows   [b0 .. b15] of k, [b0 .. b15] of k + 1       ->   one step
 //
-// Included inside an instruction-set region after unpacked/columns-inl.hpp, unpacked/rows-inl.hpp and
-// pairs_neon-inl.hpp; every including file gets its own copy.
+// Included inside an instruction-set region after unpacked/columns-inl.hpp, unpacked/rows-inl.hpp
+// and pairs_neon-inl.hpp; every including file gets its own copy.
 struct Int8Source {
   static constexpr int kSteps = 2;
   using Turned = TurnedSteps<Int8Source>;

@@ -11,9 +11,9 @@
 // What takes long to make of a word is made once, in the first-level cache, and not again for every
 // part of the rows.
 //
-// Included inside an instruction-set region after unpacked/columns-inl.hpp, where squares are turned
-// ahead (Turned::Strip) and have words(); every including file gets its own copy. Of a Source it
-// asks, too:
+// Included inside an instruction-set region after unpacked/columns-inl.hpp, where squares are
+// turned ahead (Turned::Strip) and have words(); every including file gets its own copy. Of a
+// Source it asks, too:
 //   kLightRows         up to so many rows make steps as they need them, in registers
 
 // At once: their sums, a step and an element of A fit the registers; or what a step is made of,

@@ -14,8 +14,8 @@
 // holds. They fetch in turns. Lines of fewer than 64 bytes are copied into the first-level cache,
 // 64 bytes of a row at a time, and all parts that keep and take steps go through the copy.
 //
-// Included inside an instruction-set region after unpacked/columns-inl.hpp; every including file gets
-// its own copy. A `Lines` says what rows of the weight become:
+// Included inside an instruction-set region after unpacked/columns-inl.hpp; every including file
+// gets its own copy. A `Lines` says what rows of the weight become:
 //   kRows       rows of K in a step
 //   kVectors    of 16 columns that are joined at a time: a line
 //   kBytes      of a row in them

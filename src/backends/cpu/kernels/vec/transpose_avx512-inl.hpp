@@ -63,8 +63,9 @@ OCTAVO_INLINE void put_lanes_together(__m512i (&q)[4]) {
 // Sums of one step a word wait for memory, which gives 16 columns faster than 32.
 constexpr int kPairedRows = 0;
 
-// Sixteen columns of 64 bytes, turned (unpacked/columns-inl.hpp) in two halves, between which they lie
-// in the first-level cache. Lines of four columns become pieces of 16 bytes, which are four words:
+// Sixteen columns of 64 bytes, turned (unpacked/columns-inl.hpp) in two halves, between which they
+// lie in the first-level cache. Lines of four columns become pieces of 16 bytes, which are four
+// words:
 //
 //   columns g, g + 4, g + 8, g + 12:  [p0 p1 p2 p3] x 4   ->   p0 of all four, p1 of all four, ..
 //

@@ -40,8 +40,8 @@ struct Unseen {
   static OCTAVO_INLINE bool usual() { return true; }
 };
 
-// Sixteen columns of 64 bytes, turned (unpacked/columns-inl.hpp), in the first-level cache: a word of
-// four columns becomes steps there, as `Words` say:
+// Sixteen columns of 64 bytes, turned (unpacked/columns-inl.hpp), in the first-level cache: a word
+// of four columns becomes steps there, as `Words` say:
 //   kSteps               of a word
 //   put(dot, word, out)  the first one at `out`, the others each kSquareStep further on
 constexpr std::int64_t kSquareStep = 16;  // dwords

@@ -15,8 +15,8 @@
 #include <cstring>
 #include <utility>
 
-#include "backends/cpu/kernels/tile_contract.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 
 #if defined(__x86_64__)
 namespace octavo::cpu {

@@ -11,8 +11,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "backends/cpu/kernels/tile_contract.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 
 #if defined(__x86_64__)
 namespace octavo::cpu {

@@ -21,8 +21,8 @@
 #include <type_traits>
 
 #include "backends/cuda/kernels/common/epilogue.hpp"
-#include "backends/cuda/kernels/common/outlier_terms.hpp"
 #include "backends/cuda/kernels/common/octet.hpp"
+#include "backends/cuda/kernels/common/outlier_terms.hpp"
 #include "backends/cuda/kernels/common/zero_point_terms.hpp"
 #include "backends/cuda/machine/layout.hpp"
 

@@ -18,8 +18,8 @@
 #pragma once
 
 #include "backends/cuda/kernels/common/elements.hpp"
-#include "backends/cuda/kernels/passes/pass.hpp"
 #include "backends/cuda/kernels/common/row_tiles.hpp"
+#include "backends/cuda/kernels/passes/pass.hpp"
 
 namespace octavo::cuda {
 

@@ -17,8 +17,8 @@
 #pragma once
 
 #include "backends/cuda/kernels/common/outlier_terms.hpp"
-#include "backends/cuda/kernels/passes/finish.hpp"
 #include "backends/cuda/kernels/common/zero_point_terms.hpp"
+#include "backends/cuda/kernels/passes/finish.hpp"
 
 namespace octavo::cuda {
 

@@ -32,10 +32,10 @@
 #include <type_traits>
 
 #include "backends/cuda/kernels/common/full_epilogue.hpp"
-#include "backends/cuda/kernels/sm80/mma_halves.hpp"
-#include "backends/cuda/kernels/sm80/mma_sums.hpp"
 #include "backends/cuda/kernels/common/row_tiles.hpp"
 #include "backends/cuda/kernels/common/tiles.hpp"
+#include "backends/cuda/kernels/sm80/mma_halves.hpp"
+#include "backends/cuda/kernels/sm80/mma_sums.hpp"
 #include "backends/cuda/machine/layout.hpp"
 #include "backends/cuda/machine/types.hpp"
 

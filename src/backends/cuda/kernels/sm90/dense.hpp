@@ -41,13 +41,13 @@
 // are zeros by TMA, and clipped when stored.
 #pragma once
 
-#include "backends/cuda/kernels/sm90/dense_params.hpp"
 #include "backends/cuda/kernels/common/epilogue.hpp"
-#include "backends/cuda/kernels/sm90/exchange.hpp"
 #include "backends/cuda/kernels/common/full_epilogue.hpp"
+#include "backends/cuda/kernels/common/tiles.hpp"
+#include "backends/cuda/kernels/sm90/dense_params.hpp"
+#include "backends/cuda/kernels/sm90/exchange.hpp"
 #include "backends/cuda/kernels/sm90/promoting.hpp"
 #include "backends/cuda/kernels/sm90/ring.hpp"
-#include "backends/cuda/kernels/common/tiles.hpp"
 #include "backends/cuda/machine/layout.hpp"
 #include "backends/cuda/machine/types.hpp"
 

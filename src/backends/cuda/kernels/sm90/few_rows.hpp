@@ -30,9 +30,9 @@
 
 #include <type_traits>
 
-#include "backends/cuda/kernels/sm90/dense_params.hpp"
 #include "backends/cuda/kernels/common/epilogue.hpp"
 #include "backends/cuda/kernels/common/full_epilogue.hpp"
+#include "backends/cuda/kernels/sm90/dense_params.hpp"
 #include "backends/cuda/kernels/sm90/handover.hpp"
 #include "backends/cuda/kernels/sm90/promoting.hpp"
 #include "backends/cuda/kernels/sm90/ring.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "checkpoint/layers/float_layers.hpp"
+#include "checkpoint/steps/float_layers.hpp"
 
 #include <array>
 #include <string>
@@ -8,8 +8,8 @@
 #include "checkpoint/declared/declared.hpp"
 #include "checkpoint/dialects/dialect.hpp"
 #include "checkpoint/open/open_checkpoint.hpp"
-#include "checkpoint/text/json_text.hpp"
 #include "checkpoint/safetensors/dtype.hpp"
+#include "checkpoint/text/json_text.hpp"
 
 namespace octavo::checkpoint {
 
