@@ -10,7 +10,7 @@
 namespace octavo::checkpoint {
 namespace {
 
-constexpr std::array<std::string_view, 6> kParts{
+constexpr std::array<std::string_view, 6> kCacheParts{
     "k_scale", "v_scale", "q_scale", "k_zero_point", "v_zero_point", "prob_output_scale"};
 /// ModelOpt's names beside a projection, and compressed-tensors' beside the attention.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kNames{
@@ -46,7 +46,7 @@ std::string kv_cache_scheme(const JsonValue& config) {
 }
 
 bool is_of_kv_cache(std::string_view last) noexcept {
-  return std::ranges::find(kParts, last) != kParts.end();
+  return std::ranges::find(kCacheParts, last) != kCacheParts.end();
 }
 
 std::string kv_cache_name(std::string_view tensor) {

@@ -22,7 +22,7 @@ using namespace checkpoint;
 
 constexpr const char* kFuse = "fuse";
 
-std::int64_t rows_of(const Weight& w) { return w.codes.data.size(0); }
+std::int64_t weight_rows(const Weight& w) { return w.codes.data.size(0); }
 std::int64_t cols_of(const Weight& w) { return w.codes.data.size(1); }
 
 bool alike(const std::optional<ActivationQuant>& a, const std::optional<ActivationQuant>& b) {
@@ -71,7 +71,7 @@ CommonRows common_rows(std::span<const Weight> weights) {
   std::int64_t begin = 0;
   std::int64_t first = 0;
   for (const Weight& w : weights) {
-    if (rows_of(w) == 0) continue;
+    if (weight_rows(w) == 0) continue;
     if (w.codes.grid.rows == kWholeExtent) return {};
     if (begin == 0) {
       first = w.codes.row0;
@@ -79,7 +79,7 @@ CommonRows common_rows(std::span<const Weight> weights) {
       cell = std::gcd(std::gcd(cell, w.codes.row0), first + begin);
     }
     cell = std::gcd(cell, w.codes.grid.rows);
-    begin += rows_of(w);
+    begin += weight_rows(w);
   }
   if (cell == 0) return {};
   return {cell, first % cell};
@@ -111,7 +111,7 @@ Tensor stacked_cells(std::span<const Weight> weights, std::int64_t rows, const Q
     const Quantized& codes = w.codes;
     const bool there = (codes.*part).defined();
     const Tensor own = there ? copy(codes.*part, dtype) : Tensor();
-    for (std::int64_t i = 0; i < rows_of(w); i += stack.grid.rows - std::exchange(inside, 0)) {
+    for (std::int64_t i = 0; i < weight_rows(w); i += stack.grid.rows - std::exchange(inside, 0)) {
       const std::int64_t cell =
           codes.grid.rows == kWholeExtent ? 0 : (codes.row0 + i) / codes.grid.rows;
       to = there ? std::copy_n(own.data_as<T>() + cell * across, across, to)
@@ -124,7 +124,7 @@ Tensor stacked_cells(std::span<const Weight> weights, std::int64_t rows, const Q
 Tensor stacked_maxima(std::span<const Weight> weights, std::int64_t rows) {
   Tensor all = Tensor::empty(DType::float32, {rows});
   float* to = all.data_as<float>();
-  for (const Weight& w : weights) to = std::copy_n(w.absmax.data_as<float>(), rows_of(w), to);
+  for (const Weight& w : weights) to = std::copy_n(w.absmax.data_as<float>(), weight_rows(w), to);
   return all;
 }
 
@@ -185,7 +185,7 @@ Weight fuse(std::span<const Weight> weights) {
     std::int64_t rows = 0;
     for (std::size_t i = 0; i < weights.size(); ++i) {
       check_alike(weights[0], weights[i], i);
-      rows += rows_of(weights[i]);
+      rows += weight_rows(weights[i]);
     }
     if (weights.size() == 1) return weights[0];
     Weight all;
