@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "backends/cpu/kernels/tile_contract.hpp"
+#include "backends/cpu/dot/machines.hpp"
 #include "core/cpu_features.hpp"
 #include "octavo/octavo.hpp"
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backends/cpu/passes/turn.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "block.hpp"
 
 namespace octavo::test::block_transpose_test {

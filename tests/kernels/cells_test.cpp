@@ -10,7 +10,7 @@
 #include <limits>
 #include <vector>
 
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "core/data/element.hpp"
 #include "core/scales/quantize_rules.hpp"
 #include "kit/random.hpp"

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/streams.hpp"
 #include "block.hpp"
 #include "core/data/element.hpp"

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/cpu/dot/machines.hpp"
 #include "dot_operands.hpp"
 #include "octavo/numeric.hpp"
 

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "core/data/convert.hpp"
 #include "core/data/element.hpp"
 #include "kit/random.hpp"

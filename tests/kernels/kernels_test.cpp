@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every kernel that this CPU can run, alone: the bits of a scalar loop, nothing read or
 // written outside its tile.
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/row_kernels.hpp"
 
 #include <gtest/gtest.h>
 

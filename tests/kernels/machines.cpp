@@ -4,6 +4,7 @@
 #include <array>
 #include <string_view>
 
+#include "backends/cpu/dot/machines.hpp"
 #include "machines.hpp"
 
 namespace octavo::test {

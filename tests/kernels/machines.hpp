@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "backends/cpu/kernels/tile_contract.hpp"
+#include "backends/cpu/dot/machines.hpp"
 
 namespace octavo::test {
 

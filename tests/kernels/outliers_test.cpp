@@ -9,7 +9,7 @@
 #include <limits>
 #include <vector>
 
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "block.hpp"
 #include "core/data/element.hpp"
 #include "kit/random.hpp"

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/cpu/dot/machines.hpp"
 #include "dot_runs.hpp"
 #include "kit/oracle.hpp"
 #include "support/lines.hpp"

@@ -2,6 +2,7 @@
 // Which paths count numbers below 2^-126 as 0, on machines with and without vdpbf16ps.
 #include <gtest/gtest.h>
 
+#include "backends/cpu/dot/machines.hpp"
 #include "backends/cpu/dot/path.hpp"
 #include "ops/helpers.hpp"
 

@@ -2,7 +2,7 @@
 // Rows at any stride: neighbours go through the kernels, all others element by element.
 #pragma once
 
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/kernels/row_contract.hpp"
 #include "core/data/convert.hpp"
 
 namespace octavo::cpu {

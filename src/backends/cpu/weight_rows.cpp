@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/rows.hpp"
 #include "core/data/element.hpp"
 #include "core/problem/operand.hpp"

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "backends/cpu/dot/member.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/rows.hpp"
 #include "core/cpu_features.hpp"
 #include "core/data/convert.hpp"

@@ -6,7 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/dot/machines.hpp"
+#include "backends/cpu/kernels/row_contract.hpp"
 #include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {

@@ -4,8 +4,8 @@
 #include <array>
 #include <bit>
 
+#include "backends/cpu/dot/machines.hpp"
 #include "backends/cpu/kernels/sve.hpp"
-#include "backends/cpu/kernels/tile_contract.hpp"
 #include "core/cpu_features.hpp"
 
 namespace octavo::cpu {

@@ -16,6 +16,7 @@
 
 #include "backends/cpu/dot/float_layout.hpp"
 #include "backends/cpu/dot/int8_layout.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/weight_rows.hpp"
 #include "core/problem/operand.hpp"
 

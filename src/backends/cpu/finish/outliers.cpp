@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstdlib>
 
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/rows.hpp"
 #include "backends/cpu/weight_rows.hpp"
 #include "core/data/element.hpp"

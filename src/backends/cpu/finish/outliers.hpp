@@ -6,7 +6,7 @@
 
 #include "backends/arena.hpp"
 #include "backends/backend.hpp"
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/kernels/row_contract.hpp"
 #include "core/scales/grid.hpp"
 
 namespace octavo::cpu {

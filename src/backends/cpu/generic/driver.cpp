@@ -19,7 +19,7 @@
 
 #include "backends/cpu/finish/epilogue.hpp"
 #include "backends/cpu/finish/outliers.hpp"
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/weight_rows.hpp"
 #include "core/data/element.hpp"
 #include "core/problem/operand.hpp"

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "backends/cpu/passes/passes.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/rows.hpp"
 #include "backends/host/passes.hpp"
 #include "core/data/rows.hpp"

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "backends/cpu/passes/runs.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/streams.hpp"
 #include "core/cpu_features.hpp"
 #include "core/data/cells.hpp"

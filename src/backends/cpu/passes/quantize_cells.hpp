@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "backends/backend.hpp"
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/kernels/row_contract.hpp"
 #include "core/scales/quantize_rules.hpp"
 
 namespace octavo::cpu {

@@ -5,6 +5,7 @@
 
 #include "backends/cpu/passes/passes.hpp"
 #include "backends/cpu/passes/turn.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/rows.hpp"
 #include "core/scales/scale_rows.hpp"
 #include "core/threads/parallel.hpp"

@@ -6,7 +6,7 @@
 #include <array>
 #include <cstdint>
 
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "core/data/convert.hpp"
 #include "octavo/tensor.hpp"
 

@@ -15,6 +15,7 @@
 
 #include "backends/cpu/passes/passes.hpp"
 #include "backends/cpu/passes/runs.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "core/data/element.hpp"
 #include "core/scales/quantize_rules.hpp"
 #include "core/threads/parallel.hpp"

@@ -12,6 +12,7 @@
 
 #include "backends/cpu/passes/turn.hpp"
 #include "backends/cpu/passes/vectorwise.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "core/data/element.hpp"
 #include "core/scales/quantize_rules.hpp"
 #include "core/threads/parallel.hpp"

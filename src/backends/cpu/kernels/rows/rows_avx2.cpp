@@ -10,8 +10,8 @@
 #include <cstring>
 #include <utility>
 
-#include "backends/cpu/kernels.hpp"
 #include "backends/cpu/kernels/isa_region.hpp"
+#include "backends/cpu/kernels/row_contract.hpp"
 #include "octavo/numeric.hpp"
 
 #if defined(__x86_64__)

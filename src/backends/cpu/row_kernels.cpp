@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The table of instruction sets and what each needs.
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/row_kernels.hpp"
 
 #include <array>
 

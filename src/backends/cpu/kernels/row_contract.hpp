@@ -306,8 +306,4 @@ extern const Kernels kAvx512Kernels;
 extern const Kernels kAvx512Bf16Kernels;
 #endif
 
-/// The kernels that this CPU can run, best first.
-std::span<const Kernels* const> usable_kernels() noexcept;
-inline const Kernels& best_kernels() noexcept { return *usable_kernels().front(); }
-
 }  // namespace octavo::cpu
