@@ -54,8 +54,8 @@ def files():
         "python/src/options.hpp": module.header(having("inputs"), by_name["activation"]),
         "python/octavo/_operations.py": public.module(having("positional")),
         "python/octavo/_kinds.py": public.kinds_module(having("positional")),
-        "python/octavo/torch/_schemas.py": pytorch.schemas(products),
-        "python/octavo/torch/_routes.py": pytorch.routes(products),
+        "python/octavo/torch/operators/_schemas.py": pytorch.schemas(products),
+        "python/octavo/torch/operators/_routes.py": pytorch.routes(products),
     }
 
 

@@ -21,10 +21,10 @@ import torch
 from . import _octavo
 from ._octavo import PackedWeight, backends
 from ._taking import kinded, taking
-from .torch import _straight_through, _w8a8
-from .torch._dtypes import FLOAT8, FLOAT8_MAX
-from .torch._library import WIDE
-from .torch._w8a8 import azp_product, product
+from .torch.operators import _straight_through, _w8a8
+from .torch.operators._dtypes import FLOAT8, FLOAT8_MAX
+from .torch.operators._library import WIDE
+from .torch.operators._w8a8 import azp_product, product
 
 __all__ = [
     "CUTLASS_BLOCK_FP8_SUPPORTED", "CUTLASS_FP8_SUPPORTED", "Fp8LinearOp", "GroupShape", "QuantFP8",

@@ -14,7 +14,7 @@ import torch
 import octavo
 import octavo.torch
 from octavo.torch import nn
-from octavo.torch._fuse import fuse_layers
+from octavo.torch.layers._fuse import fuse_layers
 from torch_kit import DEVICE, close, same, there
 
 K, N, ROWS = 256, 384, 20

@@ -13,9 +13,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import octavo.torch  # noqa: E402
-from octavo.torch import _layer, _quantized_linear, moe, nn  # noqa: E402
-from octavo.torch._fuse import fuse_layers  # noqa: E402
-from octavo.torch._linear import handle_of  # noqa: E402
+from octavo.torch import moe, nn  # noqa: E402
+from octavo.torch.layers import _layer, _quantized_linear  # noqa: E402
+from octavo.torch.layers._fuse import fuse_layers  # noqa: E402
+from octavo.torch.operators._linear import handle_of  # noqa: E402
 
 K, N = 64, 48
 META = torch.device("meta")

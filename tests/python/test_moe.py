@@ -13,8 +13,8 @@ import octavo
 torch = pytest.importorskip("torch")
 
 import octavo.torch  # noqa: E402
-from octavo.torch import _experts  # noqa: E402
-from octavo.torch._linear import handle_of  # noqa: E402
+from octavo.torch.operators import _experts  # noqa: E402
+from octavo.torch.operators._linear import handle_of  # noqa: E402
 from octavo.torch.nn import FusedMoE, fused_topk  # noqa: E402
 
 E, HIDDEN, INNER, TOPK = 6, 96, 64, 3

@@ -13,7 +13,8 @@ import octavo  # noqa: E402
 import octavo.bnb as bnb  # noqa: E402
 from bnb_kit import gaussian  # noqa: E402
 from octavo import w8a8_utils  # noqa: E402
-from octavo.torch import _library, nn  # noqa: E402
+from octavo.torch import nn  # noqa: E402
+from octavo.torch.operators import _library  # noqa: E402
 from test_layer_mutations import FROZEN, K, N, OFFS, ROWS, TRAINED  # noqa: E402
 
 EVERY = {**{f"float, {name}": make for name, make in TRAINED.items()},

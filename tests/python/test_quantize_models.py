@@ -159,7 +159,7 @@ def test_conv1d_trains_only_as_it_is():
 
 def test_experts_with_outlier_columns_run_one_by_one(tmp_path):
     """Bit for bit what each layer gives for its rows."""
-    from octavo.torch._canonical import ExpertParts, experts_of
+    from octavo.torch.models._canonical import ExpertParts, experts_of
 
     torch.manual_seed(0)
     float_experts = Experts(False, False, False)

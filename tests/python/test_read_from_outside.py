@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch")
 
 import octavo.torch  # noqa: E402
 from bnb_kit import gaussian  # noqa: E402
-from octavo.torch import _weight_product, nn  # noqa: E402
+from octavo.torch import nn  # noqa: E402
+from octavo.torch.layers import _weight_product  # noqa: E402
 from test_layer_mutations import FROZEN, K, N, TRAINED  # noqa: E402
 
 SCHEMES = ("int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8")

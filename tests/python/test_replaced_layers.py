@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 import torch.nn.utils.prune  # noqa: E402
 
 import octavo.torch  # noqa: E402
-from octavo.torch import _replace  # noqa: E402
+from octavo.torch.models import _replace  # noqa: E402
 
 SCHEMES = ("int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8")
 

@@ -179,7 +179,7 @@ def test_a_tied_head_that_was_quantised_comes_back(tmp_path):
 
 def test_llm_int8_keeps_its_row_maxima(tmp_path):
     """SCB / 127 is the scale that it came from, for every scale."""
-    from octavo.torch._dialect import row_maxima
+    from octavo.torch.transformers._dialect import row_maxima
 
     maxima = torch.rand(100_000, generator=torch.Generator().manual_seed(0)) * 10
     scale = maxima / 127

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 
 import octavo  # noqa: E402
 import octavo.torch  # noqa: E402
-from octavo.torch import _grouped_list, _linear, _products, _straight_through  # noqa: E402
+from octavo.torch.operators import _grouped_list, _linear, _products, _straight_through  # noqa: E402
 from octavo.torch import functional as F  # noqa: E402
 
 from operator_kit import arguments  # noqa: E402

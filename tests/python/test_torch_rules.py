@@ -14,7 +14,8 @@ torch = pytest.importorskip("torch")
 
 import octavo
 import octavo.torch  # noqa: E402
-from octavo.torch import _linear, functional, nn  # noqa: E402
+from octavo.torch import functional, nn  # noqa: E402
+from octavo.torch.operators import _linear  # noqa: E402
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.autograd import forward_ad  # noqa: E402
 

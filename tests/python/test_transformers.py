@@ -64,7 +64,7 @@ def test_bfloat16_and_auto_classes(folders):
 
 @pytest.mark.parametrize("maker, most", [(small.llama, 1), (small.mixtral, 1)], ids=lambda v: getattr(v, "__name__", ""))
 def test_one_float_weight_is_in_memory_at_a_time(folders, maker, most, monkeypatch):
-    from octavo.torch._quantizer import OctavoQuantizer
+    from octavo.torch.transformers._quantizer import OctavoQuantizer
 
     alive, seen, take = weakref.WeakSet(), [], OctavoQuantizer.take
 

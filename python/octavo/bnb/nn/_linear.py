@@ -10,8 +10,8 @@ import torch
 from ..._explain import explain
 from ..._locks import rlock
 from ..._octavo import Explanation
-from ...torch._layer import EightBitModule, autocast, check_float, size_mismatch
-from ...torch._library import device_refusal
+from ...torch.layers._layer import EightBitModule, autocast, check_float, size_mismatch
+from ...torch.operators._library import device_refusal
 from .._state import MatmulLtState
 from ..autograd import matmul
 from ._params import Int8Params, PackedInt8Params
