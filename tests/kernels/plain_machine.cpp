@@ -21,8 +21,8 @@ using cpu::kPanelVectors;
 constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{4, 4, 3, 2};
 
 #include "backends/cpu/kernels/panels/decode_plain-inl.hpp"
-#include "backends/cpu/kernels/panels/pack_plain-inl.hpp"
 #include "backends/cpu/kernels/vec/lanes-inl.hpp"
+#include "backends/cpu/kernels/panels/pack_plain-inl.hpp"
 #include "backends/cpu/kernels/vec/vec_plain-inl.hpp"
 #include "turned_plain-inl.hpp"
 

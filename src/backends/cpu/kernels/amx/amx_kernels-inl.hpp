@@ -136,8 +136,8 @@ struct E4m3 : E4m3Fours {
   }
 };
 
-#include "backends/cpu/kernels/amx/amx_transposed-inl.hpp"
 #include "backends/cpu/kernels/amx/amx_unpacked-inl.hpp"
+#include "backends/cpu/kernels/amx/amx_transposed-inl.hpp"
 
 // A panel of codes as one of pairs.
 void decode_fp8(const octavo::cpu::Float8Table& table, const void* codes, std::int64_t steps,

@@ -27,8 +27,8 @@ OCTAVO_ISA_BEGIN("arch=armv8.2-a+bf16")
 
 #include "backends/cpu/kernels/panels/pack-inl.hpp"
 
-#include "backends/cpu/kernels/panels/join_eights_neon-inl.hpp"
 #include "backends/cpu/kernels/tile/eights_dot-inl.hpp"
+#include "backends/cpu/kernels/panels/join_eights_neon-inl.hpp"
 
 struct Dot : FloatEightsDot<1> {
   template <int, int>

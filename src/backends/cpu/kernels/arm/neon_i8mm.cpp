@@ -26,8 +26,8 @@ OCTAVO_ISA_BEGIN("arch=armv8.2-a+i8mm")
 
 #include "backends/cpu/kernels/panels/pack-inl.hpp"
 
-#include "backends/cpu/kernels/panels/join_eights_neon-inl.hpp"
 #include "backends/cpu/kernels/tile/eights_dot-inl.hpp"
+#include "backends/cpu/kernels/panels/join_eights_neon-inl.hpp"
 
 struct Dot : ByteEightsDot<1> {
   template <int, int>

@@ -22,8 +22,8 @@ OCTAVO_ISA_BEGIN("avx2")
 #include "backends/cpu/kernels/rows/float_tile-inl.hpp"
 
 using Vec8 = float __attribute__((vector_size(32), may_alias));
-#include "backends/cpu/kernels/rows/rows-inl.hpp"
 #include "backends/cpu/kernels/vec/lanes-inl.hpp"
+#include "backends/cpu/kernels/rows/rows-inl.hpp"
 inline Lanes<std::uint8_t, 32> high_halves(Lanes<std::uint32_t, 8> a, Lanes<std::uint32_t, 8> b) {
   // Packing goes by halves of a vector.
   const __m256i halves =
@@ -89,19 +89,19 @@ inline bool any_greater(Lanes<std::int32_t, 8> a, Lanes<std::int32_t, 8> b) {
   return _mm256_movemask_epi8(
              _mm256_cmpgt_epi32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b))) != 0;
 }
+#include "backends/cpu/kernels/rows/block_transpose-inl.hpp"
 #include "backends/cpu/kernels/codes/errors-inl.hpp"
+#include "backends/cpu/kernels/rows/silu-inl.hpp"
 #include "backends/cpu/kernels/codes/inverses-inl.hpp"
 #include "backends/cpu/kernels/codes/lane_codes-inl.hpp"
 #include "backends/cpu/kernels/codes/mantissa_ties-inl.hpp"
 #include "backends/cpu/kernels/codes/mantissas_plain-inl.hpp"
+#include "backends/cpu/kernels/rows/outliers-inl.hpp"
 #include "backends/cpu/kernels/codes/powers-inl.hpp"
 #include "backends/cpu/kernels/codes/quantize-inl.hpp"
 #include "backends/cpu/kernels/codes/quantize_rows-inl.hpp"
 #include "backends/cpu/kernels/codes/scaled_cells-inl.hpp"
 #include "backends/cpu/kernels/codes/scaled_columns-inl.hpp"
-#include "backends/cpu/kernels/rows/block_transpose-inl.hpp"
-#include "backends/cpu/kernels/rows/outliers-inl.hpp"
-#include "backends/cpu/kernels/rows/silu-inl.hpp"
 #include "backends/cpu/kernels/rows/table-inl.hpp"
 
 OCTAVO_KERNEL void tile_4x16(std::int64_t depth, const float* a, const float* b, float* c,

@@ -145,18 +145,18 @@ inline void put_signed_halves(Lanes<std::uint16_t, 32> front, Lanes<std::uint16_
 inline bool any_greater(Lanes<std::int32_t, 16> a, Lanes<std::int32_t, 16> b) {
   return _mm512_cmpgt_epi32_mask(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)) != 0;
 }
+#include "backends/cpu/kernels/rows/block_transpose-inl.hpp"
 #include "backends/cpu/kernels/codes/errors-inl.hpp"
+#include "backends/cpu/kernels/rows/silu-inl.hpp"
 #include "backends/cpu/kernels/codes/inverses-inl.hpp"
 #include "backends/cpu/kernels/codes/lane_codes-inl.hpp"
 #include "backends/cpu/kernels/codes/mantissa_ties-inl.hpp"
+#include "backends/cpu/kernels/rows/outliers-inl.hpp"
 #include "backends/cpu/kernels/codes/powers-inl.hpp"
 #include "backends/cpu/kernels/codes/quantize-inl.hpp"
 #include "backends/cpu/kernels/codes/quantize_rows-inl.hpp"
 #include "backends/cpu/kernels/codes/scaled_cells-inl.hpp"
 #include "backends/cpu/kernels/codes/scaled_columns-inl.hpp"
-#include "backends/cpu/kernels/rows/block_transpose-inl.hpp"
-#include "backends/cpu/kernels/rows/outliers-inl.hpp"
-#include "backends/cpu/kernels/rows/silu-inl.hpp"
 #include "backends/cpu/kernels/rows/table-inl.hpp"
 
 OCTAVO_KERNEL void tile_8x16(std::int64_t depth, const float* a, const float* b, float* c,

@@ -20,8 +20,8 @@ namespace {
 #include "backends/cpu/kernels/rows/float_tile-inl.hpp"
 
 using Vec4 = float __attribute__((vector_size(16), may_alias));
-#include "backends/cpu/kernels/rows/rows-inl.hpp"
 #include "backends/cpu/kernels/vec/lanes-inl.hpp"
+#include "backends/cpu/kernels/rows/rows-inl.hpp"
 inline Lanes<std::uint16_t, 4> low_halves(Lanes<std::uint32_t, 4> words) {
   return __builtin_convertvector(words, Lanes<std::uint16_t, 4>);
 }
@@ -96,19 +96,19 @@ inline bool any_greater(Lanes<std::int32_t, 4> a, Lanes<std::int32_t, 4> b) {
   const Lanes<std::int32_t, 4> above = a > b;
   return (above[0] | above[1] | above[2] | above[3]) != 0;
 }
+#include "backends/cpu/kernels/rows/block_transpose-inl.hpp"
 #include "backends/cpu/kernels/codes/errors-inl.hpp"
+#include "backends/cpu/kernels/rows/silu-inl.hpp"
 #include "backends/cpu/kernels/codes/inverses-inl.hpp"
 #include "backends/cpu/kernels/codes/lane_codes-inl.hpp"
 #include "backends/cpu/kernels/codes/mantissa_ties-inl.hpp"
 #include "backends/cpu/kernels/codes/mantissas_plain-inl.hpp"
+#include "backends/cpu/kernels/rows/outliers-inl.hpp"
 #include "backends/cpu/kernels/codes/powers-inl.hpp"
 #include "backends/cpu/kernels/codes/quantize-inl.hpp"
 #include "backends/cpu/kernels/codes/quantize_rows-inl.hpp"
 #include "backends/cpu/kernels/codes/scaled_cells-inl.hpp"
 #include "backends/cpu/kernels/codes/scaled_columns-inl.hpp"
-#include "backends/cpu/kernels/rows/block_transpose-inl.hpp"
-#include "backends/cpu/kernels/rows/outliers-inl.hpp"
-#include "backends/cpu/kernels/rows/silu-inl.hpp"
 #include "backends/cpu/kernels/rows/table-inl.hpp"
 
 OCTAVO_KERNEL void tile_4x16(std::int64_t depth, const float* a, const float* b, float* c,

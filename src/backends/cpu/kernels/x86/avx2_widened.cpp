@@ -29,8 +29,8 @@ constexpr std::int64_t kMostRows = 16;
 OCTAVO_ISA_BEGIN("avx2,fma,f16c")
 #include "backends/cpu/kernels/vec/vec_avx2-inl.hpp"
 
-#include "backends/cpu/kernels/tile/widened_dot-inl.hpp"
 #include "backends/cpu/kernels/vec/halves_avx2-inl.hpp"
+#include "backends/cpu/kernels/tile/widened_dot-inl.hpp"
 
 namespace of_int8 {
 struct Dot : WidenedDot<4> {
