@@ -183,7 +183,7 @@ def main(arguments: list[str]) -> int:
         return 0
     write = arguments[:1] == ["--write"]
     places = ("src/CMakeFiles/octavo.dir", "tests/kernels/CMakeFiles/arm_kernels_test.dir/__/__/src")
-    folders = [Path(arguments[-1]) / place / "backends/cpu/kernels/row_contract" for place in places]
+    folders = [Path(arguments[-1]) / place / "backends/cpu/kernels" for place in places]
     objects = next(folder for folder in folders if any(folder.rglob("*.o")))
     architecture = architecture_of(objects)
     rows = json.loads(TABLE.read_text())
