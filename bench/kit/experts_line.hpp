@@ -28,9 +28,6 @@ struct ExpertsLine {
   std::optional<QuantizeOptions> quantiser() const;
 };
 
-/// Does a line name the operation of experts?
-bool is_experts_line(std::string_view line);
-
 /// Throws Error (invalid_argument) naming the word that is wrong and what would be right.
 ExpertsLine parse_experts_line(std::string_view line);
 

@@ -4,12 +4,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <thread>
 #include <utility>
 
 #include "kit/oracle.hpp"
-#include "kit/peak.hpp"
 #include "kit/peers.hpp"
 #include "kit/rotation.hpp"
 #include "kit/work.hpp"
@@ -138,19 +136,6 @@ PeakKind peak_kind(const ProblemLine& line) {
   return peak_kind(line.quantise != DType::undefined ? line.quantise : line.a, line.b);
 }
 
-Median median_of(std::vector<double> samples) {
-  if (samples.empty()) return {};
-  std::sort(samples.begin(), samples.end());
-  const std::size_t n = samples.size();
-  const double middle = n % 2 == 1 ? samples[n / 2] : (samples[n / 2 - 1] + samples[n / 2]) / 2.0;
-  // Ranks n/2 -+ 0.98 sqrt(n): the normal approximation of the sign test.
-  const auto count = static_cast<double>(n);
-  const double reach = 0.98 * std::sqrt(count);
-  const auto low = static_cast<std::size_t>(std::max(0.0, std::floor(count / 2.0 - reach)));
-  const auto high = std::min(n - 1, static_cast<std::size_t>(std::ceil(count / 2.0 + reach - 1.0)));
-  return {middle, samples[low], samples[high]};
-}
-
 Figure measure(const ProblemLine& line, const MeasureOptions& o) {
   Figure f;
   f.cold = o.cold || line.m == 1 || (o.against && o.against->m == 1);
@@ -164,11 +149,10 @@ Figure measure(const ProblemLine& line, const MeasureOptions& o) {
   std::vector<PeerRounds> peers = prepare_peers(peer_problem, ours.share(), o);
 
   const auto time = [&](const auto& call) { return sample(call, o.threads, o.sample_seconds); };
-  const Work work = work_of(ours.problem());
-  std::vector<double> times, again, scaling, peaks, reads, fractions;
+  Rounds rounds(work_of(ours.problem()), peak_kind(line), o);
   const Clock::time_point start = Clock::now();
-  for (f.rounds = 0; f.rounds < o.rounds; ++f.rounds) {
-    if (o.budget_seconds > 0.0 && f.rounds >= 3 && seconds_since(start) > o.budget_seconds) break;
+  for (int round = 0; round < o.rounds; ++round) {
+    if (o.budget_seconds > 0.0 && round >= 3 && seconds_since(start) > o.budget_seconds) break;
     const double seconds = time([&] { ours.call(); });
     if (against) {
       against->times.push_back(time([&] { against->ours.call(); }));
@@ -179,37 +163,15 @@ Figure measure(const ProblemLine& line, const MeasureOptions& o) {
       p.times.push_back(time([&] { p.run.call(); }));
       p.ratios.push_back(p.times.back() / seconds);
     }
-    again.push_back(time([&] { ours.call(); }) / seconds);
-    if (o.threads > 1) {
-      scaling.push_back(sample([&] { ours.call_alone(); }, 1, o.sample_seconds) / seconds);
-    }
-    const Peak peak = measure_peak(peak_kind(line), o.threads, o.sample_seconds);
-    const double read = measure_read_bandwidth(o.threads, o.sample_seconds);
-    const Floor floor = work.floor(peak.gops, read);
-    times.push_back(seconds);
-    peaks.push_back(peak.gops);
-    reads.push_back(read);
-    fractions.push_back(floor.seconds / seconds);
+    const double again = time([&] { ours.call(); });
+    std::optional<double> alone;
+    if (o.threads > 1) alone = sample([&] { ours.call_alone(); }, 1, o.sample_seconds);
+    const Floor floor = rounds.end(seconds, again, alone);
     for (PeerRounds& p : peers) {
       if (p.figure.not_run.empty()) p.fractions.push_back(floor.seconds / p.times.back());
     }
-    f.memory_bound = floor.memory_bound;
-    f.peak_instruction = peak.instruction;
-    f.peak_per_cycle = std::max(f.peak_per_cycle, peak.per_cycle);
   }
-  const double median = median_of(times).value;
-  f.median_us = median * 1e6;
-  f.best_us = *std::min_element(times.begin(), times.end()) * 1e6;
-  f.gops = work.ops / median * 1e-9;
-  f.gbps = work.bytes / median * 1e-9;
-  f.peak_gops = median_of(peaks).value;
-  f.read_gbps = median_of(reads).value;
-  f.noise = median_of(again);
-  f.scaling = median_of(scaling);
-  const Median fraction = median_of(fractions);
-  f.roofline_fraction = fraction.value;
-  f.roofline_low = fraction.low;
-  f.roofline_high = fraction.high;
+  static_cast<Timing&>(f) = rounds.timing();
   if (against) {
     f.against = std::move(against->figure);
     f.against->median_us = median_of(against->times).value * 1e6;

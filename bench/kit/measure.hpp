@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kit/peak.hpp"
+#include "kit/work.hpp"
 #include "octavo/context.hpp"
 #include "octavo/problem_line.hpp"
 
@@ -52,21 +53,47 @@ struct AgainstFigure {
   double max_error_ratio = 0;  ///< to its own bound
 };
 
-/// A figure: medians over rounds, ratios paired within a round.
-struct Figure {
-  std::string backend, how;  ///< what ran, and in its own words
-  bool cold = false;
+/// What every figure says: medians over rounds, ratios paired within a round.
+struct Timing {
   int rounds = 0;
   double median_us = 0, best_us = 0;
-  double gops = 0, peak_gops = 0;
+  double gops = 0, peak_gops = 0;  ///< 0 of an operation that only moves bytes
   const char* peak_instruction = "";
   double peak_per_cycle = 0;
+  double bytes = 0;  ///< of a call at least
   double gbps = 0, read_gbps = 0;
-  double roofline_fraction = 0;                ///< median of the paired fractions
-  double roofline_low = 0, roofline_high = 0;  ///< its 95 % interval
-  bool memory_bound = false;                   ///< which of the two peaks is the floor
-  Median noise;                                ///< the same code twice in a round: a ratio around 1
-  Median scaling;  ///< the time of one thread over that of all, paired; 0 where there is one
+  /// The floor over the time: the sum over the work's members of the larger of ops / peak and bytes
+  /// / bandwidth.
+  Median roofline;
+  bool memory_bound = false;  ///< which of the two peaks is the floor
+  Median noise;               ///< the same code twice in a round: a ratio around 1
+  Median scaling;             ///< the time of one thread over that of all; 0 where there is one
+};
+
+/// The rounds of a figure.
+class Rounds {
+ public:
+  /// Of calls with that work, beside peaks of that kind; without a kind they move bytes only.
+  Rounds(Work work, std::optional<PeakKind> kind, const MeasureOptions& options)
+      : work_(std::move(work)), kind_(kind), options_(options) {}
+
+  /// Ends a round: a call took `seconds`, the same once more `again`, on one thread `alone` (unless
+  /// that is the number of threads). Measures what the machine can do; returns the call's floor.
+  Floor end(double seconds, double again, std::optional<double> alone);
+  Timing timing() const;
+
+ private:
+  Work work_;
+  std::optional<PeakKind> kind_;
+  const MeasureOptions& options_;
+  Timing timing_;
+  std::vector<double> times_, again_, scaling_, peaks_, reads_, fractions_;
+};
+
+/// A product's figure.
+struct Figure : Timing {
+  std::string backend, how;  ///< what ran, and in its own words
+  bool cold = false;
   double max_error_ratio = 0;  ///< to the computed bound; at most 1
   std::optional<AgainstFigure> against;
   std::vector<PeerFigure> peers;

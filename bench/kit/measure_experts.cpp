@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Interleaved rounds of fused experts and the machine's peaks.
-#include "kit/measure_experts.hpp"
-
+// Lines of fused experts, against the bits of the separate operations and the machine's peaks.
 #include <algorithm>
 #include <vector>
 
 #include "kit/check.hpp"
 #include "kit/experts.hpp"
-#include "kit/peak.hpp"
+#include "kit/measure_call.hpp"
 #include "kit/rotation.hpp"
-#include "kit/work.hpp"
-#include "kit/workers.hpp"
 #include "octavo/backend.hpp"
 
 namespace octavo::kit {
@@ -88,69 +84,61 @@ bool matches(const ExpertOperands& o, const ExpertWeights& w13, const ExpertWeig
   return same_bytes(got, compose_experts(o, w13, w2, backend));
 }
 
+class ExpertsCall : public CallLine {
+ public:
+  explicit ExpertsCall(std::string_view line) : line_(parse_experts_line(line)) {}
+
+  std::string text() const override { return to_string(line_); }
+  // Of both products.
+  std::string backend(const std::string& forced) const override {
+    ExpertsLine small = line_;
+    small.experts = small.topk = small.tokens = 1;
+    const ExpertOperands o(small);
+    const char* name = name_of(forced);
+    const FusedExpertsExplanation e =
+        explain_fused_experts(o.x, o.pack(2 * line_.inner, line_.hidden, 0, name),
+                              o.pack(line_.hidden, line_.inner, 0, name), o.routing.weights,
+                              o.routing.ids, {.backend = name});
+    std::string chosen;
+    for (const Explanation& product : e.products) {
+      for (const Candidate& c : product.candidates) {
+        if (!c.chosen || c.backend == chosen) continue;
+        chosen += (chosen.empty() ? "" : " and ") + c.backend;
+      }
+    }
+    return chosen;
+  }
+  bool right(const std::string& forced) const override {
+    const ExpertOperands operands(line_);
+    const char* name = name_of(forced);
+    return matches(operands, operands.pack(2 * line_.inner, line_.hidden, 0, name),
+                   operands.pack(line_.hidden, line_.inner, 0, name), name);
+  }
+  // The work: codes, weights and outputs of each member of both products once, of touched experts
+  // only; nothing for quantisers, activation function and sums.
+  CallFigure measure(const MeasureOptions& o) const override {
+    CallFigure f;
+    f.backend = backend(o.backend);
+    const char* name = name_of(o.backend);
+    ExpertsRotation rotation(line_, name);
+    f.touched = rotation.touched();
+    f.experts = line_.experts;
+    f.right = matches(rotation.operands(), rotation.w13(), rotation.w2(), name);
+    const ExpertProducts products(rotation.operands(), rotation.w13(), rotation.w2());
+    static_cast<Timing&>(f) =
+        time_calls([&](const ExecContext& context) { rotation.next(context); },
+                   work_of(products.problem()), peak_kind(line_.a, line_.weight), o);
+    return f;
+  }
+
+ private:
+  ExpertsLine line_;
+};
+
 }  // namespace
 
-std::string experts_backend(const ExpertsLine& line, const std::string& forced) {
-  ExpertsLine small = line;
-  small.experts = small.topk = 1;
-  small.tokens = 1;
-  const ExpertOperands o(small);
-  const char* backend = name_of(forced);
-  const FusedExpertsExplanation e =
-      explain_fused_experts(o.x, o.pack(2 * line.inner, line.hidden, 0, backend),
-                            o.pack(line.hidden, line.inner, 0, backend), o.routing.weights,
-                            o.routing.ids, {.backend = backend});
-  std::string chosen;
-  for (const Explanation& product : e.products) {
-    for (const Candidate& c : product.candidates) {
-      if (!c.chosen || c.backend == chosen) continue;
-      chosen += (chosen.empty() ? "" : " and ") + c.backend;
-    }
-  }
-  return chosen;
-}
-
-bool experts_match_composition(const ExpertsLine& line, const std::string& backend) {
-  const ExpertOperands operands(line);
-  const ExpertWeights w13 = operands.pack(2 * line.inner, line.hidden, 0, name_of(backend));
-  const ExpertWeights w2 = operands.pack(line.hidden, line.inner, 0, name_of(backend));
-  return matches(operands, w13, w2, name_of(backend));
-}
-
-ExpertsFigure measure_experts(const ExpertsLine& line, const MeasureOptions& o) {
-  ExpertsFigure f;
-  f.backend = experts_backend(line, o.backend);
-  const ExecContext context{.executor = o.executor};
-  const char* backend = name_of(o.backend);
-  ExpertsRotation rotation(line, backend);
-  f.touched = rotation.touched();
-  f.matches_composition = matches(rotation.operands(), rotation.w13(), rotation.w2(), backend);
-  const ExpertProducts products(rotation.operands(), rotation.w13(), rotation.w2());
-  const Work work = work_of(products.problem());
-  const auto ours = [&] { rotation.next(context); };
-  const auto alone = [&] { rotation.next({.executor = &serial_executor()}); };
-  std::vector<double> times, again, scaling, peaks, reads, fractions;
-  for (f.rounds = 0; f.rounds < o.rounds; ++f.rounds) {
-    times.push_back(seconds_per_call(ours, o.sample_seconds));
-    again.push_back(seconds_per_call(ours, o.sample_seconds) / times.back());
-    if (o.threads > 1) scaling.push_back(seconds_per_call(alone, o.sample_seconds) / times.back());
-    peaks.push_back(measure_peak(peak_kind(line.a, line.weight), o.threads, o.sample_seconds).gops);
-    reads.push_back(measure_read_bandwidth(o.threads, o.sample_seconds));
-    const Floor floor = work.floor(peaks.back(), reads.back());
-    fractions.push_back(floor.seconds / times.back());
-    f.memory_bound = floor.memory_bound;
-  }
-  const double median = median_of(times).value;
-  f.median_us = median * 1e6;
-  f.best_us = *std::min_element(times.begin(), times.end()) * 1e6;
-  f.gops = work.ops / median * 1e-9;
-  f.gbps = work.bytes / median * 1e-9;
-  f.peak_gops = median_of(peaks).value;
-  f.read_gbps = median_of(reads).value;
-  f.roofline = median_of(fractions);
-  f.noise = median_of(again);
-  f.scaling = median_of(scaling);
-  return f;
+std::unique_ptr<CallLine> read_experts_call(std::string_view line) {
+  return std::make_unique<ExpertsCall>(line);
 }
 
 }  // namespace octavo::kit

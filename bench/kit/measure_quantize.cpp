@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Interleaved rounds of a quantiser and the machine's read bandwidth.
-#include "kit/measure_quantize.hpp"
-
+// Lines of quantisers, against the reference's bits and the machine's read bandwidth.
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <vector>
 
 #include "kit/check.hpp"
 #include "kit/element.hpp"
-#include "kit/peak.hpp"
+#include "kit/measure_call.hpp"
+#include "kit/quantize_line.hpp"
 #include "kit/random.hpp"
 #include "kit/rotation.hpp"
 #include "kit/workers.hpp"
@@ -39,6 +37,11 @@ double tensor_bytes(const Tensor& t) {
 Tensor like(const Tensor& t) {
   return t.defined() ? Tensor::empty(t.dtype(), t.view().dims()) : Tensor();
 }
+Quantized like(const Quantized& q) { return {like(q.data), like(q.scale), q.grid, like(q.azp)}; }
+
+bool same(const Quantized& a, const Quantized& b) {
+  return same_bytes(a.data, b.data) && same_bytes(a.scale, b.scale) && same_bytes(a.azp, b.azp);
+}
 
 // Instances of a quantiser with buffers of their own.
 class QuantizeRotation {
@@ -49,8 +52,7 @@ class QuantizeRotation {
     outputs_.push_back(quantize(inputs_.front(), options_));
     for (double bytes = each(); !enough_sets(inputs_.size(), bytes); bytes += each()) {
       inputs_.push_back(copy(inputs_.front(), line.from));
-      const Quantized& first = outputs_.front();
-      outputs_.push_back({like(first.data), like(first.scale), first.grid, like(first.azp)});
+      outputs_.push_back(like(outputs_.front()));
     }
     // The first calls touch the memory.
     for (std::size_t i = 0; i < inputs_.size(); ++i) next({});
@@ -59,6 +61,7 @@ class QuantizeRotation {
     const std::size_t i = turn_++ % inputs_.size();
     quantize_into(inputs_[i], options_, outputs_[i], context, backend_);
   }
+  // Input once, codes, scales and zero points, whatever the number of passes.
   double each() const {
     const Quantized& q = outputs_.front();
     return tensor_bytes(inputs_.front()) + tensor_bytes(q.data) + tensor_bytes(q.scale) +
@@ -66,13 +69,9 @@ class QuantizeRotation {
   }
   // Of every instance: the last one has been written by this backend as well as the first.
   bool matches_reference() const {
-    const Quantized& q = outputs_.front();
-    const Quantized want{like(q.data), like(q.scale), q.grid, like(q.azp)};
+    const Quantized want = like(outputs_.front());
     quantize_into(inputs_.front(), options_, want, {}, "reference");
-    return std::all_of(outputs_.begin(), outputs_.end(), [&](const Quantized& got) {
-      return same_bytes(got.data, want.data) && same_bytes(got.scale, want.scale) &&
-             same_bytes(got.azp, want.azp);
-    });
+    return std::ranges::all_of(outputs_, [&](const Quantized& got) { return same(got, want); });
   }
 
  private:
@@ -83,53 +82,47 @@ class QuantizeRotation {
   std::size_t turn_ = 0;
 };
 
+class QuantizeCall : public CallLine {
+ public:
+  explicit QuantizeCall(std::string_view line) : line_(parse_quantize_line(line)) {}
+
+  std::string text() const override { return to_string(line_); }
+  std::string backend(const std::string& forced) const override {
+    if (!forced.empty()) return forced;
+    if (const char* named = std::getenv("OCTAVO_BACKEND"); named != nullptr) return named;
+    for (const BackendInfo& backend : backends()) {
+      if (backend.usable) return backend.name;
+    }
+    return {};
+  }
+  bool right(const std::string& forced) const override {
+    const Tensor x = make_input(line_);
+    const Quantized want = quantize(x, line_.options());
+    const Quantized got = like(want);
+    quantize_into(x, line_.options(), got, {}, backend(forced).c_str());
+    quantize_into(x, line_.options(), want, {}, "reference");
+    return same(got, want);
+  }
+  CallFigure measure(const MeasureOptions& o) const override {
+    CallFigure f;
+    f.backend = backend(o.backend);
+    QuantizeRotation rotation(line_, f.backend.c_str());
+    const double bytes = rotation.each();
+    static_cast<Timing&>(f) =
+        time_calls([&](const ExecContext& context) { rotation.next(context); },
+                   {.bytes = bytes, .members = {{.bytes = bytes}}}, std::nullopt, o);
+    f.right = rotation.matches_reference();
+    return f;
+  }
+
+ private:
+  QuantizeLine line_;
+};
+
 }  // namespace
 
-std::string quantize_backend(const std::string& forced) {
-  if (!forced.empty()) return forced;
-  if (const char* named = std::getenv("OCTAVO_BACKEND"); named != nullptr) return named;
-  for (const BackendInfo& backend : backends()) {
-    if (backend.usable) return backend.name;
-  }
-  return {};
-}
-
-bool quantize_matches_reference(const QuantizeLine& line, const std::string& backend) {
-  const Tensor x = make_input(line);
-  const Quantized want = quantize(x, line.options());
-  const Quantized got{like(want.data), like(want.scale), want.grid, like(want.azp)};
-  quantize_into(x, line.options(), got, {}, backend.c_str());
-  quantize_into(x, line.options(), want, {}, "reference");
-  return same_bytes(got.data, want.data) && same_bytes(got.scale, want.scale) &&
-         same_bytes(got.azp, want.azp);
-}
-
-QuantizeFigure measure_quantize(const QuantizeLine& line, const MeasureOptions& o) {
-  QuantizeFigure f;
-  f.backend = quantize_backend(o.backend);
-  const ExecContext context{.executor = o.executor};
-  QuantizeRotation rotation(line, f.backend.c_str());
-  const auto ours = [&] { rotation.next(context); };
-  const auto alone = [&] { rotation.next({.executor = &serial_executor()}); };
-  f.bytes = rotation.each();
-  std::vector<double> times, again, scaling, reads, fractions;
-  for (f.rounds = 0; f.rounds < o.rounds; ++f.rounds) {
-    times.push_back(seconds_per_call(ours, o.sample_seconds));
-    again.push_back(seconds_per_call(ours, o.sample_seconds) / times.back());
-    if (o.threads > 1) scaling.push_back(seconds_per_call(alone, o.sample_seconds) / times.back());
-    reads.push_back(measure_read_bandwidth(o.threads, o.sample_seconds));
-    fractions.push_back(f.bytes * 1e-9 / reads.back() / times.back());
-  }
-  const double median = median_of(times).value;
-  f.median_us = median * 1e6;
-  f.best_us = *std::min_element(times.begin(), times.end()) * 1e6;
-  f.gbps = f.bytes / median * 1e-9;
-  f.read_gbps = median_of(reads).value;
-  f.roofline = median_of(fractions);
-  f.noise = median_of(again);
-  f.scaling = median_of(scaling);
-  f.matches_reference = rotation.matches_reference();
-  return f;
+std::unique_ptr<CallLine> read_quantize_call(std::string_view line) {
+  return std::make_unique<QuantizeCall>(line);
 }
 
 }  // namespace octavo::kit

@@ -27,9 +27,6 @@ struct QuantizeLine {
   QuantizeOptions options() const;
 };
 
-/// Does a line name the operation of quantisers?
-bool is_quantize_line(std::string_view line);
-
 /// Throws Error (invalid_argument) naming the word that is wrong and what would be right.
 QuantizeLine parse_quantize_line(std::string_view line);
 

@@ -23,10 +23,9 @@
 extern "C" {
 #endif
 
-/* Growth of structs. A struct that begins with `struct_size` may get more fields in later versions:
- * the caller sets sizeof of what it was compiled with. What an older caller's struct lacks is taken
- * for zero; what a newer caller's struct has more must be zero. In structs that the library fills,
- * what it does not know becomes zero. Structs without `struct_size` never change. */
+/* Structs that begin with `struct_size` are of version 1: the caller sets their sizeof, and any other
+ * size is refused, so that a later version with more fields can tell what a caller has. Structs
+ * without `struct_size` never change. */
 #define OCTAVO_INIT_FUNCTION_(type)      \
   static inline type type##_init(void) { \
     type value;                          \

@@ -42,7 +42,6 @@ Wanted wanted_from(const Place& options, const GradientParts<Given, Gradients, W
 }
 
 /// A struct of results of the caller: all NULL until `fill`, so that a failure leaves NULL behind.
-/// A field past the caller's struct_size is not touched; its gradient cannot be wanted.
 template <class Given, class Gradients, class Wanted, std::size_t n>
 class GradientSlots {
  public:
@@ -57,7 +56,6 @@ class GradientSlots {
   void prepare(const Place& place, const Wanted& wanted) {
     for (std::size_t i = 0; i < n; ++i) {
       if (!(wanted.*parts_[i].wanted)) continue;
-      require_field(place, parts_[i]);
       slots_[i].emplace(place, &(result_->*parts_[i].to));
     }
   }
@@ -71,16 +69,6 @@ class GradientSlots {
   }
 
  private:
-  void require_field(const Place& place, const typename Parts::value_type& part) const {
-    const Given all{};
-    const auto* begin = reinterpret_cast<const char*>(&all);
-    const auto* end = reinterpret_cast<const char*>(&(all.*part.to) + 1);
-    const auto needed = static_cast<std::size_t>(end - begin);
-    if (result_->struct_size >= needed) return;
-    refuse(Code::invalid_argument, "{} must be at least {} where {} is wanted; got {}",
-           place.of("struct_size").text(), needed, part.want.name, result_->struct_size);
-  }
-
   const Parts& parts_;
   Given* result_;
   std::array<std::optional<Slot<octavo_tensor>>, n> slots_;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// silu_and_mul, combine and activate on a device, against the reference's.
+// silu_and_mul, combine and activate, against the reference's.
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
 
-#include "backends/cuda/passes/passes.hpp"
 #include "cuda/two_places.hpp"
 
 namespace octavo::test::expert_passes_test {
@@ -28,52 +27,49 @@ Tensor gates(DType dtype, std::int64_t rows, std::int64_t columns) {
   return copy(x, dtype);
 }
 
-TEST(CudaExperts, SiluOfEveryTypeAndLayout) {
+TEST(ExpertPasses, SiluOfEveryTypeAndLayout) {
   for (const DType from : {bfloat16, float16, float32}) {
     for (const DType to : {bfloat16, float16, float32, float8_e4m3fn, float8_e5m2}) {
       for (const bool turned : {false, true}) {
         for (const std::int64_t rows : {0, 1, 6}) {
-          expect_same_pass<SiluProblem>(
-              reference_passes().silu_and_mul, &cuda::silu_and_mul, [&](TensorsOf& tensors) {
-                const Tensor x = gates(from, rows, 514);
-                SiluProblem p;
-                p.x = turned ? TensorView(tensors(copy(x.transposed(), from))).transposed()
-                             : tensors(x);
-                p.out = turned ? tensors.out(Tensor::empty(to, {257, rows})).transposed()
-                               : tensors.out(Tensor::empty(to, {rows, 257}));
-                p.overflow = turned ? Overflow::ieee : Overflow::saturate;
-                return p;
-              });
+          expect_same_pass(&Passes::silu_and_mul, [&](TensorsOf& tensors) {
+            const Tensor x = gates(from, rows, 514);
+            SiluProblem p;
+            p.x =
+                turned ? TensorView(tensors(copy(x.transposed(), from))).transposed() : tensors(x);
+            p.out = turned ? tensors.out(Tensor::empty(to, {257, rows})).transposed()
+                           : tensors.out(Tensor::empty(to, {rows, 257}));
+            p.overflow = turned ? Overflow::ieee : Overflow::saturate;
+            return p;
+          });
         }
       }
     }
   }
 }
 
-TEST(CudaExperts, SiluGradientOfEveryTypeAndLayout) {
+TEST(ExpertPasses, SiluGradientOfEveryTypeAndLayout) {
   for (const DType from : {bfloat16, float16, float32}) {
     for (const DType to : {bfloat16, float16, float32}) {
       for (const bool turned : {false, true}) {
         for (const std::int64_t rows : {0, 1, 6}) {
-          expect_same_pass<SiluVjpProblem>(
-              reference_passes().silu_and_mul_vjp, &cuda::silu_and_mul_vjp,
-              [&](TensorsOf& tensors) {
-                const Tensor x = gates(from, rows, 514);
-                SiluVjpProblem p;
-                p.grad = tensors(gaussians(to, {rows, 257}, 3));
-                p.x = turned ? TensorView(tensors(copy(x.transposed(), from))).transposed()
-                             : tensors(x);
-                p.grad_x = turned ? tensors.out(Tensor::empty(to, {514, rows})).transposed()
-                                  : tensors.out(Tensor::empty(to, {rows, 514}));
-                return p;
-              });
+          expect_same_pass(&Passes::silu_and_mul_vjp, [&](TensorsOf& tensors) {
+            const Tensor x = gates(from, rows, 514);
+            SiluVjpProblem p;
+            p.grad = tensors(gaussians(to, {rows, 257}, 3));
+            p.x =
+                turned ? TensorView(tensors(copy(x.transposed(), from))).transposed() : tensors(x);
+            p.grad_x = turned ? tensors.out(Tensor::empty(to, {514, rows})).transposed()
+                              : tensors.out(Tensor::empty(to, {rows, 514}));
+            return p;
+          });
         }
       }
     }
   }
 }
 
-TEST(CudaExperts, CombineSlots) {
+TEST(ExpertPasses, CombineSlots) {
   const Tensor rows = gaussians(float32, {20, 70}, 2);
   for (std::int64_t i = 0; i < rows.numel(); ++i) {  // no sum of which the NaN's sign is anyone's
     if (i % 97 == 0) rows.data_as<float>()[i] = kNan;
@@ -82,22 +78,21 @@ TEST(CudaExperts, CombineSlots) {
   for (const DType to : {bfloat16, float16, float32}) {
     for (const std::int64_t slots : {0, 1, 4}) {
       for (const bool weighted : {false, true}) {
-        expect_same_pass<CombineProblem>(
-            reference_passes().combine, &cuda::combine, [&](TensorsOf& tensors) {
-              CombineProblem p;
-              p.rows = tensors(rows);
-              p.slots = slots;
-              const Shape routes{9, slots};
-              p.places = static_cast<const std::int64_t*>(
-                  tensors(integers(int64, routes, 3, -1, 19)).data);
-              if (weighted) {
-                p.factors =
-                    static_cast<const float*>(tensors(uniforms(float32, routes, 4, 0.1, 2.0)).data);
-              }
-              p.out = weighted ? tensors.out(Tensor::empty(to, {70, 9})).transposed()
-                               : tensors.out(Tensor::empty(to, {9, 70}));
-              return p;
-            });
+        expect_same_pass(&Passes::combine, [&](TensorsOf& tensors) {
+          CombineProblem p;
+          p.rows = tensors(rows);
+          p.slots = slots;
+          const Shape routes{9, slots};
+          p.places =
+              static_cast<const std::int64_t*>(tensors(integers(int64, routes, 3, -1, 19)).data);
+          if (weighted) {
+            p.factors =
+                static_cast<const float*>(tensors(uniforms(float32, routes, 4, 0.1, 2.0)).data);
+          }
+          p.out = weighted ? tensors.out(Tensor::empty(to, {70, 9})).transposed()
+                           : tensors.out(Tensor::empty(to, {9, 70}));
+          return p;
+        });
       }
     }
   }
@@ -136,7 +131,7 @@ Made activated(const Passes& passes, const ActivationQuant* rule, const TensorVi
   return made;
 }
 
-TEST(CudaExperts, ActivateByEveryKindOfRule) {
+TEST(ExpertPasses, ActivateByEveryKindOfRule) {
   std::vector<ActivationQuant> rules(6);
   rules[1].spec.dtype = float8_e4m3fn;
   rules[1].spec.granularity = group(32);
@@ -154,7 +149,7 @@ TEST(CudaExperts, ActivateByEveryKindOfRule) {
     SCOPED_TRACE(i);
     const ActivationQuant* rule = i < rules.size() ? &rules[i] : nullptr;
     const Made want = activated(reference_passes(), rule, h);
-    const Made got = activated(cuda::kPasses, rule, there);
+    const Made got = activated(*tested().passes, rule, there);
     expect_same_numbers(got.data, want.data);
     ASSERT_EQ(got.scale.defined(), want.scale.defined());
     if (want.scale.defined()) expect_same_numbers(got.scale, want.scale);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA backend's `finish` against the reference's: the same numbers.
+// `finish` against the reference's: the same numbers.
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "backends/backend.hpp"
-#include "backends/cuda/passes/passes.hpp"
-#include "cuda/device_kit.hpp"
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
+#include "support/pass_operands.hpp"
 #include "support/same_numbers.hpp"
+#include "support/tested_passes.hpp"
 
 namespace octavo::test::finish_pass_test {
 namespace {
@@ -34,7 +34,7 @@ struct Case {
   bool torch_compat = false;
 };
 
-class CudaFinish : public testing::TestWithParam<Case> {
+class FinishNumbers : public testing::TestWithParam<Case> {
  protected:
   const Case& c = GetParam();
 
@@ -109,7 +109,7 @@ class CudaFinish : public testing::TestWithParam<Case> {
   }
 };
 
-TEST_P(CudaFinish, HasTheReferencesNumbers) {
+TEST_P(FinishNumbers, HasTheReferencesNumbers) {
   std::vector<Tensor> kept;
   const auto here = [&](const Tensor& t) -> TensorView { return kept.emplace_back(t).view(); };
   const auto there = [&](const Tensor& t) -> TensorView {
@@ -119,7 +119,7 @@ TEST_P(CudaFinish, HasTheReferencesNumbers) {
   const FinishProblem want = problem(here);
   ASSERT_TRUE(find_backend("reference")->passes.finish(want, {}).ok());
   const FinishProblem got = problem(there);
-  const Status status = cuda::finish(got, {});
+  const Status status = tested().passes->finish(got, {});
   ASSERT_TRUE(status.ok()) << status.message();
   expect_same_numbers(to_host(static_cast<TensorView>(got.product.out)),
                       static_cast<TensorView>(want.product.out));
@@ -160,8 +160,12 @@ std::vector<Case> cases() {
   all.push_back(exact);
   exact.out_down = true;
   all.push_back(exact);
-  for (const auto& [m, n] :
-       {std::pair<std::int64_t, std::int64_t>{0, 8}, {8, 0}, {1, 1}, {1, 1000}, {1000, 1}}) {
+  for (const auto& [m, n] : {std::pair<std::int64_t, std::int64_t>{0, 8},
+                             {8, 0},
+                             {1, 1},
+                             {1, 1000},
+                             {1000, 1},
+                             {70, 130}}) {  // more than one block of rows and of columns
     Case c{"shapes", m, n, DType::float32, DType::bfloat16};
     all.push_back(c);
   }
@@ -173,13 +177,13 @@ std::vector<Case> cases() {
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, CudaFinish, testing::ValuesIn(cases()),
+INSTANTIATE_TEST_SUITE_P(Cases, FinishNumbers, testing::ValuesIn(cases()),
                          [](const testing::TestParamInfo<Case>& test) {
                            return std::string(test.param.name) + std::to_string(test.index);
                          });
 
 // Neither a scale of an operand nor alpha enters an empty sum, so that no NaN of theirs shows.
-TEST(CudaFinishAlone, AnEmptySumMeetsNoScale) {
+TEST(FinishAlone, AnEmptySumMeetsNoScale) {
   for (const bool torch_compat : {false, true}) {
     const Tensor zeros = values(float32, {1, 2}, {0, 0});
     const Tensor addends = values(float32, {2}, {3, -4});
@@ -196,7 +200,7 @@ TEST(CudaFinishAlone, AnEmptySumMeetsNoScale) {
     p.product.epilogue.bias = bias;
     p.product.out = out;
     p.options.torch_compat = torch_compat;
-    ASSERT_TRUE(cuda::finish(p, {}).ok());
+    ASSERT_TRUE(tested().passes->finish(p, {}).ok());
     expect_same_bits(to_host(out), torch_compat ? zeros : values(float32, {1, 2}, {3, -4}));
   }
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Activations quantised on their way into a product, on a device, against the reference's.
+// Activations quantised on their way into a product, against the reference's.
 #include <gtest/gtest.h>
 
 #include <functional>
 #include <limits>
 
-#include "backends/cuda/passes/passes.hpp"
 #include "core/data/cells.hpp"
 #include "cuda/two_places.hpp"
 
@@ -60,9 +59,9 @@ TensorView columns_of(const ColumnList& list, const Device& device) {
   return view;
 }
 
-class CudaPrologueRules : public testing::TestWithParam<Case> {};
+class PrologueRules : public testing::TestWithParam<Case> {};
 
-TEST_P(CudaPrologueRules, HasTheReferencesNumbers) {
+TEST_P(PrologueRules, HasTheReferencesNumbers) {
   const Case& c = GetParam();
   const std::int64_t rows = 19, columns = 272;
   const Tensor x = gaussians(bfloat16, {rows, columns}, 11, 1.5);
@@ -79,7 +78,7 @@ TEST_P(CudaPrologueRules, HasTheReferencesNumbers) {
   MatmulOptions options;
   options.batch_invariant = c.batch_invariant;
   const Made want = made(reference_passes(), here_rule, x, options);
-  const Made got = made(cuda::kPasses, there_rule, there, options);
+  const Made got = made(*tested().passes, there_rule, there, options);
   const OperandView &a = want.member.a, &b = got.member.a;
   EXPECT_EQ(b.quantise, nullptr);
   expect_same_bits(host(b.data, rows, columns), host(a.data, rows, columns));
@@ -169,10 +168,10 @@ std::vector<Case> cases() {
        }},
   };
 }
-INSTANTIATE_TEST_SUITE_P(Every, CudaPrologueRules, testing::ValuesIn(cases()),
+INSTANTIATE_TEST_SUITE_P(Every, PrologueRules, testing::ValuesIn(cases()),
                          [](const auto& test) { return std::string(test.param.name); });
 
-TEST(CudaPrologue, RefusesWhatIsNotFinite) {
+TEST(Prologue, RefusesWhatIsNotFinite) {
   const Tensor x = gaussians(float32, {3, 40}, 11);
   x.data_as<float>()[50] = kNan;
   const Tensor there = to_device(x);
@@ -183,12 +182,12 @@ TEST(CudaPrologue, RefusesWhatIsNotFinite) {
   member.a.quantise = &rule;
   const Tensor memory = Tensor::empty(uint8, {4096}, {there.device(), nullptr});
   Arena arena(memory.data());
-  const Status status = cuda::prologue(member, {}, arena, {});
+  const Status status = tested().passes->prologue(member, {}, arena, {});
   EXPECT_EQ(std::string(status.message()), "linear: x[1, 10] must be finite; got nan");
 }
 
 // The caller's own memory.
-TEST(CudaPrologue, WritesWhereTheRuleSays) {
+TEST(Prologue, WritesWhereTheRuleSays) {
   const Tensor x = gaussians(float32, {9, 128}, 11);
   x.data_as<float>()[300] = 50.0F;
   const Tensor there = to_device(x);
@@ -206,7 +205,7 @@ TEST(CudaPrologue, WritesWhereTheRuleSays) {
   member.a.quantise = &rule;
   const Tensor memory = Tensor::empty(uint8, {4096}, place);
   Arena arena(memory.data());
-  ASSERT_TRUE(cuda::prologue(member, {}, arena, {}).ok());
+  ASSERT_TRUE(tested().passes->prologue(member, {}, arena, {}).ok());
   EXPECT_EQ(member.a.data.data, codes.data());
   EXPECT_EQ(to_host(count).data_as<std::int64_t>()[0], 1);
   EXPECT_EQ(to_host(found).data_as<std::int64_t>()[0], 300 % 128);

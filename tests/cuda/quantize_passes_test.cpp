@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA backend's `quantize` against the reference's: the same bits.
+// `quantize` against the reference's: the same bits.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -9,11 +9,10 @@
 
 #include "backends/backend.hpp"
 #include "backends/cuda/kernels/passes/quantize_rules.hpp"
-#include "backends/cuda/passes/passes.hpp"
 #include "core/data/cells.hpp"
-#include "cuda/device_kit.hpp"
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
+#include "support/tested_passes.hpp"
 
 namespace octavo::test::quantize_passes_test {
 namespace {
@@ -126,7 +125,7 @@ void expect_reference(const Case& c) {
   const Tensor there = to_device(x.view);
   const Outputs host = put(want, [](const Tensor& t) { return copy(t, t.dtype()); });
   ASSERT_TRUE(find_backend("reference")->passes.quantize(problem(c, x.view, host), {}).ok());
-  const Status status = cuda::quantize(problem(c, there, got), {});
+  const Status status = tested().passes->quantize(problem(c, there, got), {});
   ASSERT_TRUE(status.ok()) << status.message();
   if (c.codes) expect_same_bits(to_host(got.codes), host.codes);
   expect_same_bits(to_host(got.scales), host.scales);
@@ -171,7 +170,7 @@ constexpr ScaleGrid kGrids[] = {{kWholeExtent, kWholeExtent},
                                 {kWholeExtent, 16},
                                 {3, 1}};
 
-TEST(CudaQuantize, EveryTypeToEveryCode) {
+TEST(QuantizePass, EveryTypeToEveryCode) {
   for (const DType from : kFrom) {
     for (const DType to : kTo) {
       for (const bool azp : {false, true}) {
@@ -191,7 +190,7 @@ TEST(CudaQuantize, EveryTypeToEveryCode) {
   }
 }
 
-TEST(CudaQuantize, EveryGridInEveryLayout) {
+TEST(QuantizePass, EveryGridInEveryLayout) {
   for (const ScaleGrid& grid : kGrids) {
     for (int layout = 0; layout < 5; ++layout) {
       for (const auto& shape : {Shape{1, 264}, {5, 300}, {0, 16}, {3, 0}}) {
@@ -208,7 +207,7 @@ TEST(CudaQuantize, EveryGridInEveryLayout) {
   }
 }
 
-TEST(CudaQuantize, LargeCellsAreSharedOut) {
+TEST(QuantizePass, LargeCellsAreSharedOut) {
   for (const auto& shape : {Shape{70, 300}, {5000, 3}, {1, 20000}}) {
     for (const ScaleGrid& grid :
          {ScaleGrid{}, ScaleGrid{kWholeExtent, 1}, ScaleGrid{1, kWholeExtent},
@@ -230,7 +229,7 @@ TEST(CudaQuantize, LargeCellsAreSharedOut) {
 }
 
 // What has a kernel of its own: elements and codes that are words.
-TEST(CudaQuantize, WholeOctetsOfRows) {
+TEST(QuantizePass, WholeOctetsOfRows) {
   for (const DType from : kFrom) {
     for (const DType to : kTo) {
       for (const bool plain : {false, true}) {
@@ -258,7 +257,7 @@ TEST(CudaQuantize, WholeOctetsOfRows) {
   }
 }
 
-TEST(CudaQuantize, ManyNarrowCells) {
+TEST(QuantizePass, ManyNarrowCells) {
   for (const ScaleGrid& grid : {ScaleGrid{32, 1}, ScaleGrid{16, 3}, ScaleGrid{1, 1}}) {
     Case c;
     c.rows = 96;
@@ -271,7 +270,7 @@ TEST(CudaQuantize, ManyNarrowCells) {
 }
 
 // Anything with anything.
-TEST(CudaQuantize, DrawnCases) {
+TEST(QuantizePass, DrawnCases) {
   for (unsigned seed = 1; seed <= 150; ++seed) {
     std::mt19937 bits(seed);
     const auto draw = [&](unsigned count) { return static_cast<int>(bits() % count); };
@@ -305,7 +304,7 @@ TEST(CudaQuantize, DrawnCases) {
 }
 
 // Wherever a code could depend on the last bit.
-TEST(CudaQuantize, QuotientsByReciprocalsAreRoundedCorrectly) {
+TEST(QuantizePass, QuotientsByReciprocalsAreRoundedCorrectly) {
   std::mt19937_64 bits(1);
   std::int64_t checked = 0;
   for (int i = 0; i < 2'000'000; ++i) {

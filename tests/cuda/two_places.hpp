@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A problem twice: on the host for the reference's pass, and on the device for the CUDA backend's.
+// A problem twice: for the reference's pass, and where the tested one finds its memory.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "cuda/device_kit.hpp"
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
 #include "support/pass_operands.hpp"
 #include "support/same_numbers.hpp"
+#include "support/tested_passes.hpp"
 
 namespace octavo::test {
 
@@ -37,14 +37,13 @@ class TensorsOf {
 
 /// Both passes on what make(place) gives for either place: the same numbers in all of its outputs.
 template <class Problem, class Make>
-void expect_same_pass(Status (*reference)(const Problem&, const ExecContext&) noexcept,
-                      Status (*device)(const Problem&, const ExecContext&) noexcept,
+void expect_same_pass(Status (*Passes::*pass)(const Problem&, const ExecContext&) noexcept,
                       const Make& make) {
   TensorsOf here(false), there(true);
   const Problem want = make(here);
   const Problem got = make(there);
-  ASSERT_TRUE(reference(want, {}).ok());
-  const Status status = device(got, {});
+  ASSERT_TRUE((reference_passes().*pass)(want, {}).ok());
+  const Status status = (tested().passes->*pass)(got, {});
   ASSERT_TRUE(status.ok()) << status.message();
   for (std::size_t i = 0; i < here.outs().size(); ++i)
     expect_same_numbers(to_host(there.outs()[i]), here.outs()[i]);

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <limits>
 
+#include "backends/cuda/passes/passes.hpp"
 #include "core/devices/cuda_devices.hpp"
 #include "cuda/device_kit.hpp"
 #include "support/far_device.hpp"
@@ -18,6 +19,8 @@ void install_device() {
     std::_Exit(77);
   }
 }
+
+TestedPasses tested() { return {&cuda::kPasses, kHopper}; }
 
 const Device kFar = kHopper;
 const std::string kFarName = "cuda:0";

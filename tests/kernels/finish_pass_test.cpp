@@ -3,8 +3,6 @@
 // the same of every backend.
 #include <gtest/gtest.h>
 
-#include <limits>
-
 #include "backends/backend.hpp"
 #include "ops/helpers.hpp"
 
@@ -85,33 +83,6 @@ INSTANTIATE_TEST_SUITE_P(Shapes, FinishPass,
                          [](const testing::TestParamInfo<Case>& test) {
                            return std::to_string(test.param.m) + "x" + std::to_string(test.param.n);
                          });
-
-// Neither a scale of an operand nor alpha enters the sum of no products, so that no NaN of theirs
-// shows.
-TEST(FinishPassAlone, AnEmptySumMeetsNoScale) {
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-  const Tensor sums = values(float32, {1, 2}, {0, 0});
-  const Tensor scale = values(float32, {1, 1}, {kNan});
-  const Tensor bias = values(float32, {2}, {3, -4});
-  for (const Backend* backend : registry()) {
-    if (backend->unavailable() != nullptr || backend->device != DeviceType::cpu) continue;
-    for (const bool torch_compat : {false, true}) {
-      SCOPED_TRACE(backend->name);
-      const Tensor out = Tensor::empty(float32, {1, 2});
-      FinishProblem p;
-      p.sums = sums;
-      p.product.a.data = MatrixView(Elements(), 1, 0);
-      p.product.a.scale[0] = {ScaleKind::tensor, 1.0F, scale, kWholeExtent, kWholeExtent, 0, 0};
-      p.product.epilogue.alpha.kind = Factor::Kind::number;
-      p.product.epilogue.alpha.number = kNan;
-      p.product.epilogue.bias = bias;
-      p.product.out = out;
-      p.options.torch_compat = torch_compat;
-      ASSERT_TRUE(backend->passes.finish(p, {}).ok());
-      expect_same_bits(out, torch_compat ? sums : values(float32, {1, 2}, {3, -4}));
-    }
-  }
-}
 
 }  // namespace
 }  // namespace octavo::test::finish_pass_test

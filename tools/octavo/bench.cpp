@@ -10,14 +10,10 @@
 #include <string>
 #include <vector>
 
-#include "bench_experts.hpp"
-#include "bench_quantize.hpp"
 #include "commands.hpp"
 #include "figures.hpp"
 #include "kit/check.hpp"
-#include "kit/experts_line.hpp"
 #include "kit/measure.hpp"
-#include "kit/quantize_line.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/context.hpp"
 #include "output.hpp"
@@ -105,11 +101,7 @@ void list_line(const ProblemLine& line, const BenchArguments& arguments) {
   for (const Candidate& c : e.candidates) {
     if (c.chosen) chosen = c.backend;
   }
-  if (arguments.json) {
-    print_json({{"type", "line"}, {"line", to_string(line)}, {"backend", chosen}});
-  } else {
-    fmt::print("{:<10} {}\n", chosen, to_string(line));
-  }
+  print_listed(to_string(line), chosen, arguments.json);
 }
 
 std::optional<ProblemLine> against(const BenchArguments& arguments) {
@@ -146,20 +138,21 @@ void scan_line(const ProblemLine& line, int threads, const BenchArguments& argum
 }
 
 // A line of a quantiser or of experts.
-int other_line(const std::string& text, int threads, const BenchArguments& a) {
+int other_line(const kit::CallKind& kind, const std::string& text, int threads,
+               const BenchArguments& a) {
   if (a.cliffs) {
     throw Error(
         Status(Code::unsupported, "bench: the line of --cliffs must be a scaled_mm; got " + text));
   }
-  const QuantizeVerb verb = a.list                 ? QuantizeVerb::list
-                            : a.check || a.bitwise ? QuantizeVerb::check
-                                                   : QuantizeVerb::time;
-  const kit::MeasureOptions options{.backend = a.backend,
-                                    .threads = threads,
-                                    .rounds = a.rounds,
-                                    .sample_seconds = a.seconds > 0.0 ? a.seconds : kSampleSeconds};
-  if (kit::is_experts_line(text)) return bench_experts(text, verb, options, a.json);
-  return bench_quantize(text, verb, options, a.json);
+  const CallVerb verb = a.list                 ? CallVerb::list
+                        : a.check || a.bitwise ? CallVerb::check
+                                               : CallVerb::time;
+  return bench_call(kind, text, verb,
+                    {.backend = a.backend,
+                     .threads = threads,
+                     .rounds = a.rounds,
+                     .sample_seconds = a.seconds > 0.0 ? a.seconds : kSampleSeconds},
+                    a.json);
 }
 
 int run(const BenchArguments& arguments) {
@@ -170,8 +163,8 @@ int run(const BenchArguments& arguments) {
   const int threads = default_executor().concurrency();
   int code = kGood;
   for (const std::string& text : arguments.lines) {
-    if (kit::is_quantize_line(text) || kit::is_experts_line(text)) {
-      code = std::max(code, other_line(text, threads, arguments));
+    if (const kit::CallKind* kind = kit::call_kind(text); kind != nullptr) {
+      code = std::max(code, other_line(*kind, text, threads, arguments));
       continue;
     }
     const ProblemLine line = parse_problem_line(text);

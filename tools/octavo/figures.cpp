@@ -87,9 +87,9 @@ Json figure_json(const ProblemLine& line, int threads, const kit::Figure& f) {
       {"peak_instructions_per_cycle", f.peak_per_cycle},
       {"gbps", f.gbps},
       {"read_gbps", f.read_gbps},
-      {"roofline_fraction", f.roofline_fraction},
-      {"roofline_low", f.roofline_low},
-      {"roofline_high", f.roofline_high},
+      {"roofline_fraction", f.roofline.value},
+      {"roofline_low", f.roofline.low},
+      {"roofline_high", f.roofline.high},
       {"memory_bound", f.memory_bound},
   };
   add_rounds(figure, f.noise, f.scaling, f.rounds);
@@ -108,6 +108,14 @@ void add_rounds(Json& figure, const kit::Median& noise, const kit::Median& scali
   figure["rounds"] = rounds;
 }
 
+void print_listed(const std::string& line, const std::string& backend, bool json) {
+  if (json) {
+    print_json({{"type", "line"}, {"line", line}, {"backend", backend}});
+  } else {
+    fmt::print("{:<10} {}\n", backend, line);
+  }
+}
+
 void print_scaling(int threads, const kit::Median& scaling) {
   if (threads < 2) return;
   fmt::print("  {:.2f} [{:.2f}, {:.2f}] times as fast as on one thread\n", scaling.value,
@@ -122,7 +130,7 @@ void print_figure(const ProblemLine& line, int threads, const kit::Figure& f) {
              f.peak_gops, f.peak_instruction, f.peak_per_cycle, f.gbps, f.read_gbps);
   fmt::print(
       "  roofline {:.3f} [{:.3f}, {:.3f}]; error {:.3f} of the bound; A/A [{:.3f}, {:.3f}]\n",
-      f.roofline_fraction, f.roofline_low, f.roofline_high, f.max_error_ratio, f.noise.low,
+      f.roofline.value, f.roofline.low, f.roofline.high, f.max_error_ratio, f.noise.low,
       f.noise.high);
   print_scaling(threads, f.scaling);
   if (f.against) print_against(*f.against);

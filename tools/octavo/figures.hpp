@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kit/cliffs.hpp"
-#include "kit/measure.hpp"
+#include "kit/measure_call.hpp"
 #include "kit/peers.hpp"
 #include "octavo/problem_line.hpp"
 #include "output.hpp"
@@ -18,6 +18,9 @@ void print_figure(const ProblemLine& line, int threads, const kit::Figure& figur
 
 /// What every figure says of its rounds: A/A noise, scaling over one thread, how many there were.
 void add_rounds(Json& figure, const kit::Median& noise, const kit::Median& scaling, int rounds);
+/// A line and what would run it: an object of type `line`, or the same for people.
+void print_listed(const std::string& line, const std::string& backend, bool json);
+
 /// The scaling for people; nothing on one thread.
 void print_scaling(int threads, const kit::Median& scaling);
 
@@ -29,5 +32,12 @@ void print_cliffs(const ProblemLine& line, int threads, const kit::Cliffs& cliff
 Json peaks_json(int threads);
 /// A peer, or why it is not there: an object of type `peer`.
 Json peer_json(const kit::PeerEntry& peer);
+
+/// What is wanted of a line.
+enum class CallVerb : std::uint8_t { time, check, list };
+
+/// Times, checks or lists it and prints the result; returns an exit code.
+int bench_call(const kit::CallKind& kind, const std::string& line, CallVerb verb,
+               const kit::MeasureOptions& options, bool json);
 
 }  // namespace octavo::cli

@@ -80,7 +80,7 @@ class Report {
     const kit::Figure& f = row.figure;
     std::string line =
         fmt::format("{:>5} {:>7} {:>9.1f} {:>8.1f} {:>6.3f} {:>7}", row.m, row.threads, f.median_us,
-                    f.gops, f.roofline_fraction, f.memory_bound ? "memory" : "compute");
+                    f.gops, f.roofline.value, f.memory_bound ? "memory" : "compute");
     std::size_t column = 0;
     const std::vector<kit::PeerEntry>& entries = kit::installed_peers();
     for (std::size_t i = 0; i < f.peers.size(); ++i) {
@@ -131,7 +131,7 @@ class Report {
     std::string text =
         fmt::format("With {} on {} int8 runs at {:.0f} % of what this machine can do",
                     count_text(largest.m, "row"), count_text(largest.threads, "thread"),
-                    100.0 * last.roofline_fraction);
+                    100.0 * last.roofline.value);
     const kit::PeerFigure* best = nullptr;
     for (const kit::PeerFigure& p : last.peers) {
       if (!p.not_run.empty() || p.max_error_ratio > 1.0) continue;

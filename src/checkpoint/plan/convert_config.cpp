@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/plan/convert_config.hpp"
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <utility>
@@ -20,7 +20,10 @@ std::string strings(const std::vector<std::string>& names) {
   return json_strings(kConvertFile, names);
 }
 
-const char* type_of(DType dtype) { return is_float8(dtype) ? "float" : "int"; }
+// What else compressed-tensors says of MXFP8.
+const char* more_of(const Weight& weight) {
+  return weight.scheme == "mxfp8" ? R"(,"scale_dtype":"torch.uint8")" : "";
+}
 
 /// compressed-tensors' arguments of weights.
 std::string weight_arguments(const Weight& weight) {
@@ -32,9 +35,8 @@ std::string weight_arguments(const Weight& weight) {
   } else if (grid.cols != kWholeExtent) {
     strategy = fmt::format(R"("strategy":"block","block_structure":[{},{}])", grid.rows, grid.cols);
   }
-  return fmt::format(R"({{"num_bits":8,"type":"{}",{},"symmetric":{},"dynamic":false{}}})",
-                     type_of(weight.codes.data.dtype()), strategy, !weight.codes.azp.defined(),
-                     weight.scheme == "mxfp8" ? R"(,"scale_dtype":"torch.uint8")" : "");
+  return arguments_text(weight.codes.data.dtype(), strategy, !weight.codes.azp.defined(), false,
+                        more_of(weight));
 }
 
 std::string activation_arguments(const Weight& weight) {
@@ -46,9 +48,8 @@ std::string activation_arguments(const Weight& weight) {
   if (granularity.kind == Granularity::Kind::group) {
     strategy = fmt::format(R"("strategy":"group","group_size":{})", granularity.rows);
   }
-  return fmt::format(R"({{"num_bits":8,"type":"{}",{},"symmetric":{},"dynamic":{}{}}})",
-                     type_of(rule.spec.dtype), strategy, !rule.spec.azp, rule.static_scale == 0.0F,
-                     weight.scheme == "mxfp8" ? R"(,"scale_dtype":"torch.uint8")" : "");
+  return arguments_text(rule.spec.dtype, strategy, !rule.spec.azp, rule.static_scale == 0.0F,
+                        more_of(weight));
 }
 
 constexpr std::string_view kPacked = "pack-quantized";
@@ -65,12 +66,13 @@ void ConvertedConfig::add(const std::string& layer, const Weight& weight) {
   ++layers_;
   const bool is_static = weight.activation && weight.activation->static_scale > 0.0F;
   static_layers_ += is_static ? 1 : 0;
-  const std::string key =
-      fmt::format(R"("weights":{},"input_activations":{},"output_activations":null,"format":"{}")",
-                  weight_arguments(weight), activation_arguments(weight), format_of(layer, weight));
-  Group& group = groups_[key];
+  const std::string_view format = format_of(layer, weight);
+  // Named when all layers of the group are known.
+  const ConfigGroup unnamed =
+      config_group("[]", weight_arguments(weight), activation_arguments(weight), format);
+  Group& group = groups_[unnamed.text];
   group.layers.push_back(layer);
-  group.format = format_of(layer, weight);
+  group.format = format;
   group.rule = weight.activation;
   if (weight.activation) {
     const auto list = outlier_column_list(weight.activation->outlier_columns);
@@ -85,7 +87,7 @@ std::string ConvertedConfig::text(const std::vector<std::string>& kept) const {
       return compressed_tensors(ignored);
     case Format::fp8:
     case Format::fp8_block:
-      return fp8(ignored);
+      return fp8_text(static_layers_ > 0, format_ == Format::fp8_block, ignored);
     case Format::bitsandbytes:
       break;
   }
@@ -103,39 +105,21 @@ std::string ConvertedConfig::compressed_tensors(const std::string& kept) const {
     plain_experts =
         plain_experts || (!is_packed && std::ranges::any_of(row.second.layers, is_expert));
   }
-  std::string groups, format;
-  int number = 0;
+  std::vector<ConfigGroup> groups;
   const auto add = [&](const auto& rows, bool all, std::string_view name_of_all) {
     for (const auto* row : rows) {
       const Group& group = row->second;
       const std::string targets =
           all && rows.size() == 1 ? fmt::format("[{}]", name_of_all) : strings(group.layers);
-      groups += fmt::format(R"({}"group_{}":{{"targets":{},{}}})", number == 0 ? "" : ",", number,
-                            targets, row->first);
-      format = number == 0 || format == group.format ? group.format : "mixed-precision";
-      ++number;
+      groups.push_back({with_json_field(row->first, "targets", targets), group.format});
     }
   };
   add(packed, !plain_experts, kAllExperts);
   add(plain, true, R"("Linear")");
   for (const auto& [group, layers] : declared_) {
-    groups += fmt::format(R"(,"group_{}":{})", number++,
-                          with_json_field(group, "targets", strings(layers)));
-    format = "mixed-precision";
+    groups.push_back({with_json_field(group, "targets", strings(layers)), {}});
   }
-  return fmt::format(
-      R"({{"quant_method":"compressed-tensors","format":"{}","quantization_status":"compressed",)"
-      R"("config_groups":{{{}}},"ignore":{}{}}})",
-      format, groups, kept,
-      kv_cache_scheme_.empty() ? "" : R"(,"kv_cache_scheme":)" + kv_cache_scheme_);
-}
-
-std::string ConvertedConfig::fp8(const std::string& kept) const {
-  const bool block = format_ == Format::fp8_block;
-  return fmt::format(R"({{"quant_method":"fp8","activation_scheme":"{}"{},"{}":{}}})",
-                     static_layers_ > 0 ? "static" : "dynamic",
-                     block ? R"(,"weight_block_size":[128,128])" : "",
-                     block ? "modules_to_not_convert" : "ignored_layers", kept);
+  return compressed_tensors_text(groups, kept, kv_cache_scheme_);
 }
 
 std::string ConvertedConfig::bitsandbytes(const std::string& kept) const {
@@ -152,9 +136,7 @@ std::string ConvertedConfig::bitsandbytes(const std::string& kept) const {
     outliers.whole_columns = rule.whole_columns;
     any = true;
   }
-  std::string config = config_text(kConvertFile, Scheme::llm_int8, {}, outliers);
-  const std::string_view empty = R"("llm_int8_skip_modules":[])";
-  return config.replace(config.find(empty), empty.size(), R"("llm_int8_skip_modules":)" + kept);
+  return bitsandbytes_text(kConvertFile, kept, outliers);
 }
 
 }  // namespace octavo::checkpoint

@@ -36,7 +36,6 @@ class ConvertedConfig {
 
  private:
   std::string compressed_tensors(const std::string& kept) const;
-  std::string fp8(const std::string& kept) const;
   std::string bitsandbytes(const std::string& kept) const;
 
   struct Group {

@@ -22,11 +22,21 @@ if(NOT OCTAVO_NVCC)
   return()
 endif()
 
+# Operands of an asm statement cannot be counted by a template, so a script writes one for each width.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+set(octavo_make_wgmma ${PROJECT_SOURCE_DIR}/scripts/make_wgmma.py)
+set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${octavo_make_wgmma}
+             ${CMAKE_CURRENT_SOURCE_DIR}/backends/cuda/machine/types.hpp)
+set(octavo_wgmma ${CMAKE_BINARY_DIR}/cuda/include/backends/cuda/device/wgmma.cuh)
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/cuda/include/backends/cuda/device)
+execute_process(COMMAND ${Python3_EXECUTABLE} ${octavo_make_wgmma} ${octavo_wgmma}.new COMMAND_ERROR_IS_FATAL ANY)
+file(COPY_FILE ${octavo_wgmma}.new ${octavo_wgmma} ONLY_IF_DIFFERENT)
+
 include(octavo_cuda_image)
 # Section 3 of the specification rounds every step: no contraction into FMA. The headers' constexpr functions are
 # device functions, too; 445 is a false warning of one of them.
 set(OCTAVO_NVCC_OPTIONS -std=c++20 -fmad=false --expt-relaxed-constexpr --diag-suppress=445
-    -I${PROJECT_SOURCE_DIR}/src -I${PROJECT_SOURCE_DIR}/include CACHE INTERNAL "Of all CUDA kernels")
+    -I${PROJECT_SOURCE_DIR}/src -I${PROJECT_SOURCE_DIR}/include -I${CMAKE_BINARY_DIR}/cuda/include CACHE INTERNAL "Of all CUDA kernels")
 
 # What images.cpp carries: build/cuda/<name>.fatbin.
 function(octavo_carried_image name source)
