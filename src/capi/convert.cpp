@@ -2,6 +2,8 @@
 // Descriptors, types, enumerators, scales and contexts.
 #include "capi/convert.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <string>

@@ -2,7 +2,7 @@
 // The wall between C and C++: exceptions become codes, sentences are kept for octavo_last_error.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <array>
 #include <cstdint>

@@ -2,7 +2,7 @@
 // Making statuses, and the one place where they turn into exceptions.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <new>
 #include <stdexcept>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layers over packed weights.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <string>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // vLLM's backend functions, its table of them, and Fp8LinearOp.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <memory>

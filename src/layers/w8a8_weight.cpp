@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the tensors of a checkpoint's layer to the canonical weight: a weight for each shard, fused.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <array>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which devices tensors may be on: those that a usable backend is for.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 

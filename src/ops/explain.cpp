@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What can run a problem, what will, and how far the result may be off.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cmath>

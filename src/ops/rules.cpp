@@ -2,6 +2,8 @@
 // Tensors, types, outputs and overlap.
 #include "ops/rules.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <string_view>

@@ -13,6 +13,7 @@
 
 #include "octavo/octavo.h"
 #include "octavo/octavo.hpp"
+#include "support/source_folder.hpp"
 
 namespace octavo::test::layout_test {
 namespace {
@@ -45,8 +46,9 @@ static_assert(offsetof(octavo_dtype, lanes) == 2 && sizeof(octavo_device) == 8);
 
 // The types that octavo_base.h defines: OCTAVO_FLOAT8_E4M3FN and its kin.
 std::map<std::string, std::pair<int, int>> macros() {
-  std::ifstream in(OCTAVO_BASE_H);
-  EXPECT_TRUE(in) << OCTAVO_BASE_H;
+  const std::string path = in_checkout("include/octavo/octavo_base.h");
+  std::ifstream in(path);
+  EXPECT_TRUE(in) << path;
   static const std::regex define(R"(#define OCTAVO_(\w+) OCTAVO_DTYPE_\((\d+), (\d+)\))");
   std::map<std::string, std::pair<int, int>> found;
   std::smatch m;

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "capi/sample.hpp"
+#include "support/source_folder.hpp"
 
 namespace octavo::test::null_test {
 namespace {
@@ -203,7 +204,7 @@ TEST(CApiNull, EveryFunctionRefusesNothingAtAll) {
   for (const auto& [name, call] : rows) {
     expect_refused(call(), OCTAVO_INVALID_ARGUMENT, "must not be null; got null", name);
   }
-  std::ifstream list(OCTAVO_EXPORTS);
+  std::ifstream list(in_checkout("tests/capi/exports.txt"));
   std::size_t listed = 0;
   for (std::string name; list >> name; ++listed) {
     EXPECT_TRUE(rows.count(name) + kAnswers.count(name) == 1 || counts_references(name))

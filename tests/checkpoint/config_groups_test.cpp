@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "support.hpp"
+#include "support/source_folder.hpp"
 
 namespace octavo::test::config_groups_test {
 namespace {
@@ -48,7 +49,7 @@ std::string configuration(const std::string& groups) {
 class ConfigGroups : public Scratch {};
 
 TEST_F(ConfigGroups, CountInTheOrderOfTheirTool) {
-  std::ifstream lines(std::string(OCTAVO_TEST_FILES) + "/config-groups.expected.txt");
+  std::ifstream lines(in_checkout("tests/checkpoint/data/config-groups.expected.txt"));
   std::vector<TensorToWrite> tensors;
   for (const char* layer : kLayers) {
     tensors.push_back(

@@ -10,6 +10,7 @@
 #include "kit/random.hpp"
 #include "octavo/linear_layers.hpp"
 #include "support.hpp"
+#include "support/source_folder.hpp"
 
 namespace octavo::test::convert_test {
 namespace {
@@ -43,7 +44,7 @@ void expect_same(const Weight& a, const Weight& b) {
 /// The folders that other tools wrote and that are read.
 std::vector<std::string> foreign() {
   std::vector<std::string> all;
-  for (const auto& entry : fs::directory_iterator(OCTAVO_TEST_FILES)) {
+  for (const auto& entry : fs::directory_iterator(in_checkout("tests/checkpoint/data"))) {
     if (!entry.is_directory()) continue;
     try {
       const Checkpoint in = open_checkpoint(entry.path().string());

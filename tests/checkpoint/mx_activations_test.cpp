@@ -8,6 +8,7 @@
 
 #include "ops/helpers.hpp"
 #include "support.hpp"
+#include "support/source_folder.hpp"
 
 namespace octavo::test::mx_activations_test {
 namespace {
@@ -64,7 +65,7 @@ bool on_the_edge(const Tensor& x, std::int64_t row, std::int64_t column) {
 
 TEST_F(MxActivations, AreTheToolsOwn) {
   const Checkpoint expected =
-      open_checkpoint(std::string(OCTAVO_TEST_FILES) + "/mx-activations.expected.safetensors");
+      open_checkpoint(in_checkout("tests/checkpoint/data/mx-activations.expected.safetensors");
   const Tensor x = expected.tensor("x");
   for (const Declared& row : kDeclared) {
     SCOPED_TRACE(row.config == nullptr ? "undeclared" : row.config);

@@ -7,13 +7,14 @@
 #include "checkpoint/same_weight.hpp"
 #include "checkpoint/support.hpp"
 #include "octavo/sharding.hpp"
+#include "support/source_folder.hpp"
 
 namespace octavo::test::read_shard_test {
 namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kData = OCTAVO_TEST_FILES;
+const fs::path kData = in_checkout("tests/checkpoint/data");
 constexpr ShardAxis kAxes[] = {ShardAxis::columns, ShardAxis::rows};
 
 std::int64_t bytes_of(const Tensor& t) { return t.numel() * element_bytes(t.dtype()); }

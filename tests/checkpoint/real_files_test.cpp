@@ -10,13 +10,14 @@
 #include "ops/helpers.hpp"
 #include "real_folders.hpp"
 #include "support.hpp"
+#include "support/source_folder.hpp"
 
 namespace octavo::test::real_files_test {
 namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kData = OCTAVO_TEST_FILES;
+const fs::path kData = in_checkout("tests/checkpoint/data");
 
 /// Read for its refusal alone, and with experts in one tensor.
 constexpr const char* kRotated = "comfyui-int8-rotated";

@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "octavo/octavo.hpp"
+#include "support/source_folder.hpp"
 
 namespace octavo {
 namespace {
@@ -26,7 +27,8 @@ struct Row {
 std::vector<Row> golden(DType dtype, const std::string& direction) {
   constexpr std::size_t kPrologue = 10, kRecord = sizeof(float) + 1;
   const std::string file = std::string(name(dtype)) + '.' + direction + ".npy";
-  std::ifstream in(std::filesystem::path(OCTAVO_GOLDEN) / file, std::ios::binary);
+  std::ifstream in(std::filesystem::path(test::in_checkout("tests/golden")) / file,
+                   std::ios::binary);
   const std::string bytes(std::istreambuf_iterator<char>(in), {});
   const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(bytes.at(i)); };
   std::vector<Row> rows;

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "support/source_folder.hpp"
+
 namespace reverse_dictionary {
 
 /// The directory that OCTAVO_MINILM_DIR names, or an empty path.
@@ -20,7 +22,8 @@ inline std::filesystem::path wordnet_directory() { return "/usr/share/wordnet"; 
 
 /// The tab-separated fields of each line of a file in tests/examples/data.
 inline std::vector<std::vector<std::string>> data_table(const std::string& name) {
-  std::ifstream file(std::filesystem::path(REVERSE_DICTIONARY_TEST_DATA) / name);
+  std::ifstream file(std::filesystem::path(octavo::test::in_checkout("tests/examples/data")) /
+                     name);
   std::vector<std::vector<std::string>> rows;
   for (std::string line; std::getline(file, line);) {
     std::vector<std::string> fields;

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "ops/helpers.hpp"
+#include "support/source_folder.hpp"
 
 namespace octavo::test {
 
@@ -133,7 +134,7 @@ TEST(ErrorSentences, EverySentenceInTheSourcesHasARow) {
   const std::vector<ErrorRow> rows = all_rows();
   std::size_t checked = 0;
   for (const char* folder : {"ops", "core", "layers", "lines", "parallel"}) {
-    const std::string path = std::string(OCTAVO_SOURCES) + "/" + folder;
+    const std::string path = in_checkout("src/") + folder;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
       if (entry.path().extension() != ".cpp") continue;
       for (const std::string& sentence : sentences(entry.path().string())) {

@@ -2,7 +2,7 @@
 // What the simulator reports: a rule of the machine that a kernel broke, and where.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cstdint>
 #include <stdexcept>

@@ -7,11 +7,12 @@
 #include <stdexcept>
 
 #include "kit/check.hpp"
+#include "support/source_folder.hpp"
 
 namespace octavo::test {
 
 std::vector<std::string> lines_of(const std::string& name) {
-  const std::string path = std::string(OCTAVO_TEST_LINES) + "/" + name + ".txt";
+  const std::string path = in_checkout("tests/parity/lines/" + name + ".txt");
   std::ifstream file(path);
   if (!file) throw std::runtime_error("no problem lines at " + path);
   std::vector<std::string> lines;

@@ -13,7 +13,7 @@
 #include "backends/cuda/launch/launch.hpp"
 #include "backends/cuda/machine/types.hpp"
 #include "core/devices/cuda_driver.hpp"
-#include "simulator/every_kernel.hpp"
+#include "simulator/kernels/every_kernel.hpp"
 #include "support/far_memory.hpp"
 
 namespace octavo::test {

@@ -26,7 +26,9 @@ namespace {
 const char* unavailable() noexcept {
   if (const char* why = device_missing(0); why != nullptr) return why;
   const bool built = driver_is_given() || image_data(Image::portable) != nullptr;
-  return built ? nullptr : "this build has no CUDA kernels: it was made without nvcc";
+  return built ? nullptr
+               : "this build has no CUDA kernels: configure it with -DOCTAVO_CUDA=on, which needs "
+                 "nvcc";
 }
 
 const char* lacks(Cores cores, const Device& device) noexcept {

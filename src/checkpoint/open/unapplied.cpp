@@ -2,7 +2,7 @@
 // Rules for what layers give, which are none of their weights'.
 #include "octavo/unapplied.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writing a safetensors file: the layout is settled first, then tensors arrive in the caller's
 // order and go to their place.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <numeric>

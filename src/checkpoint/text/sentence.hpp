@@ -2,7 +2,7 @@
 // Parts of error sentences: untrusted names made safe to print, and shapes.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cstdint>
 #include <span>

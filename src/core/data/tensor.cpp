@@ -2,6 +2,8 @@
 // Views, owned tensors and copies between strided layouts.
 #include "octavo/tensor.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <cstring>

@@ -2,7 +2,7 @@
 // The table of devices, and the host's row.
 #include "core/devices/devices.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <array>
 #include <cstring>

@@ -2,7 +2,7 @@
 // Granularities as numbers and words.
 #include "octavo/scale.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <charconv>
 

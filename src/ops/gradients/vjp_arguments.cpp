@@ -2,6 +2,8 @@
 // Stand-ins, and members with places for their gradients.
 #include "ops/gradients/vjp_arguments.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdlib>

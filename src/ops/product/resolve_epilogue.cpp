@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Factors, bias and zero points.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "core/data/cells.hpp"

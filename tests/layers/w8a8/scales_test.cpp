@@ -7,6 +7,7 @@
 #include "octavo/matmul.hpp"
 #include "octavo/w8a8_utils.hpp"
 #include "ops/helpers.hpp"
+#include "support/source_folder.hpp"
 
 namespace octavo::test::scales_test {
 namespace {
@@ -34,7 +35,7 @@ Shape shape_of(const std::string& text) {
 }
 
 std::vector<Case> cases() {
-  std::ifstream file(OCTAVO_W8A8_SCALES);
+  std::ifstream file(in_checkout("tests/layers/w8a8/scales.txt"));
   std::vector<Case> list;
   for (std::string line; std::getline(file, line);) {
     if (line.empty() || line[0] == '#') continue;

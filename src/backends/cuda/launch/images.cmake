@@ -1,13 +1,17 @@
 # The machine code of CUDA kernels, which the library carries (images.cpp): compiled by nvcc ahead of
 # time. Without it everything else of the CUDA backend is built, and says that it has no kernels.
+# They take longer than any other part of the library, so `auto` compiles them where a driver can run
+# them; what is checked here, or shipped to other machines, says `nvcc` or `on`. A build folder that
+# has them keeps them.
 set(OCTAVO_CUDA "auto" CACHE STRING
-    "Compile CUDA kernels: on, off, or auto, where nvcc is found")
-set_property(CACHE OCTAVO_CUDA PROPERTY STRINGS auto on off)
+    "Compile CUDA kernels: on, off, nvcc, where it is found, or auto, where a driver is found, too")
+set_property(CACHE OCTAVO_CUDA PROPERTY STRINGS auto nvcc on off)
 string(TOLOWER "${OCTAVO_CUDA}" octavo_cuda)
-if(NOT octavo_cuda MATCHES "^(auto|on|off)$")
-  message(FATAL_ERROR "OCTAVO_CUDA must be auto, on or off; got ${OCTAVO_CUDA}")
+if(NOT octavo_cuda MATCHES "^(auto|nvcc|on|off)$")
+  message(FATAL_ERROR "OCTAVO_CUDA must be auto, nvcc, on or off; got ${OCTAVO_CUDA}")
 endif()
 
+set(OCTAVO_CUDA_KERNELS OFF CACHE INTERNAL "Whether CUDA kernels are compiled")
 if(octavo_cuda STREQUAL "off")
   return()
 endif()
@@ -21,6 +25,13 @@ if(NOT OCTAVO_NVCC)
   message(STATUS "Octavo has no CUDA kernels: nvcc was not found")
   return()
 endif()
+find_library(OCTAVO_CUDA_DRIVER NAMES libcuda.so.1 PATHS /usr/lib/wsl/lib NO_CMAKE_FIND_ROOT_PATH
+             DOC "NVIDIA's driver, for OCTAVO_CUDA")
+if(octavo_cuda STREQUAL "auto" AND NOT OCTAVO_CUDA_DRIVER AND NOT EXISTS ${CMAKE_BINARY_DIR}/cuda/dense.fatbin)
+  message(STATUS "Octavo has no CUDA kernels: no driver (libcuda.so.1) was found; -DOCTAVO_CUDA=on compiles them")
+  return()
+endif()
+set(OCTAVO_CUDA_KERNELS ON CACHE INTERNAL "Whether CUDA kernels are compiled")
 
 # Operands of an asm statement cannot be counted by a template, so a script writes one for each width.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)

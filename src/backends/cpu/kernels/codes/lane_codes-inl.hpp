@@ -34,6 +34,11 @@ struct LaneCodes : Inverting<lanes> {
                 // sources' signs come on top
   };
 
+  // Which loops of its own a rule has (quantize_rows-inl.hpp): one that takes many factors, one for
+  // rows of one factor, too, as given scales are, or all, which rows of layers take. Of rules of
+  // kInverts quotients may be so small that inverses of factors give them.
+  enum class Loops { many, one_or_many, all };
+
   // Section 6 into int8 and uint8. With a near zero point the shifted range is exact in float32,
   // and saturating before the shift is saturating after it. `tame` as RowCodes has it.
   template <bool tame>
@@ -41,6 +46,7 @@ struct LaneCodes : Inverting<lanes> {
     static constexpr Put kPut = tame ? Put::saturated : Put::low_bytes;
     static constexpr bool kMagnitudes = false;
     static constexpr bool kInverts = tame;
+    static constexpr Loops kLoops = tame ? Loops::all : Loops::one_or_many;
     bool to_signed;
     explicit ToInteger(const RowCodes& row) : to_signed(row.to == DType::int8) {}
     OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Floats& number) const {
@@ -67,6 +73,7 @@ struct LaneCodes : Inverting<lanes> {
   struct ToShiftedInteger {
     static constexpr Put kPut = Put::low_bytes;
     static constexpr bool kInverts = false;
+    static constexpr Loops kLoops = Loops::many;
     std::int32_t low;
     explicit ToShiftedInteger(const RowCodes& row) : low(row.to == DType::int8 ? -128 : 0) {}
     OCTAVO_INLINE Words operator()(Floats x, Floats divisor, Ints azp) const {
@@ -92,6 +99,7 @@ struct LaneCodes : Inverting<lanes> {
     static constexpr Put kPut = Put::low_bytes;
     static constexpr bool kMagnitudes = false;
     static constexpr bool kInverts = false;
+    static constexpr Loops kLoops = Loops::one_or_many;
     std::int32_t limit;
     explicit ToVectorwise(const RowCodes& row) : limit(static_cast<std::int32_t>(row.limit)) {}
     OCTAVO_INLINE Words operator()(Floats x, Floats factor, Floats& number) const {
@@ -119,7 +127,11 @@ struct LaneCodes : Inverting<lanes> {
     static constexpr octavo::FloatFormat kFormat = F;
     static constexpr Put kPut = signs ? Put::signs : Put::low_bytes;
     static constexpr bool kMagnitudes = true;
-    static constexpr bool kInverts = tame;
+    static constexpr Loops kLoops = F.unsigned_zero ? Loops::many
+                                    : tame          ? Loops::all
+                                                    : Loops::one_or_many;
+    static constexpr bool kInverts =
+        tame && static_cast<int>(F.max_code >> F.mantissa_bits) - F.bias < 9;
     static constexpr int kShift = 23 - F.mantissa_bits;
     static constexpr std::uint32_t kMinNormal = static_cast<std::uint32_t>(128 - F.bias) << 23;
     static constexpr std::uint32_t kConstant =

@@ -448,16 +448,18 @@ struct QuantizeSteps : LaneCodes<lanes> {
     i = whole_steps<from>(rule, cells, i, place, count);
     if (i < count) edge<from>(rule, cells, i, place, count - i);
   }
-  // The rows of one cell.
-  template <DType from, class Rule, class Cell>
+  // The rows of one cell. By one loop, unless what comes next is looked for meanwhile.
+  template <DType from, bool meanwhile = true, class Rule, class Cell>
   static OCTAVO_INLINE void along_rows(const Rule& rule, const Cell& cell, const Place& place,
                                        const RowCodes& row) {
-    if (row.next_most != nullptr) {
-      FindingPlace<from> finding(place, row.next_most);
-      along<from>(rule, cell, finding, row.count);
-      return finding.finish();
+    if constexpr (meanwhile) {
+      if (row.next_most != nullptr) {
+        FindingPlace<from> finding(place, row.next_most);
+        along<from>(rule, cell, finding, row.count);
+        return finding.finish();
+      }
     }
-    if constexpr (from == DType::bfloat16 && kHasInverses && Cell::kInverted &&
+    if constexpr (meanwhile && from == DType::bfloat16 && kHasInverses && Cell::kInverted &&
                   Rule::kPut == Put::saturated) {
       if (row.next_ends != nullptr) {
         EndsPlace finding(place, row);
@@ -469,6 +471,12 @@ struct QuantizeSteps : LaneCodes<lanes> {
       Place own = place.row(row, r);
       along<from>(rule, cell, own, row.count);
     }
+    if constexpr (!meanwhile) find_next<from>(place, row);
+  }
+  template <DType from>
+  static __attribute__((noinline)) void find_next(const Place& place, const RowCodes& row) {
+    if (row.next_most == nullptr) return;
+    Base::template raise<from>(place.next, row.count, row.next_most, nullptr);
   }
 };
 #undef OCTAVO_INLINE

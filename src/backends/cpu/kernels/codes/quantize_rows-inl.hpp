@@ -16,6 +16,7 @@ struct Quantize : QuantizeSteps<lanes> {
   using typename Base::ErrorsOf;
   using typename Base::Factors;
   using typename Base::Inverses;
+  using typename Base::Loops;
   using typename Base::MeasuredCell;
   using typename Base::Place;
   using typename Base::Put;
@@ -80,15 +81,19 @@ struct Quantize : QuantizeSteps<lanes> {
     return place;
   }
 
+  // Rules with all loops have them by what their rows usually have: inverses, if there are any.
+  template <class Rule, class Divisors>
+  static constexpr bool all_loops() {
+    constexpr bool kByInverses = kHasInverses && Rule::kInverts;
+    return Rule::kLoops == Loops::all && std::is_same_v<Divisors, Inverses> == kByInverses;
+  }
+
+  // Whole steps of runs; says where they end.
   template <DType from, class Rule, class Divisors>
-  static void codes_by(const Divisors& divisors, const RowCodes& row) {
+  static OCTAVO_INLINE std::int64_t steps_of_runs(const Rule& rule, const Divisors& divisors,
+                                                  const RowCodes& row, Place& place) {
     constexpr std::int64_t kHalfStep = kStep / 2;
     constexpr std::int64_t kGroup = 128;  // the most frequent one: too short for loops of its own
-    const Rule rule(row);
-    if (row.factors == nullptr) {
-      return Base::template along_rows<from>(rule, One<Divisors>(divisors, row), Place(row), row);
-    }
-    Place place = of_whole_lines(row);
     std::int64_t i = 0;
     if (row.run == 1) {
       i = Base::template whole_steps<from>(rule, Each<Divisors>{divisors, row.azps}, 0, place,
@@ -107,7 +112,37 @@ struct Quantize : QuantizeSteps<lanes> {
         if (done < count) Base::template edge<from>(rule, cell, done, place, count - done);
       }
     }
+    return i;
+  }
+
+  template <DType from, class Rule, class Divisors>
+  static void codes_by(const Divisors& divisors, const RowCodes& row) {
+    constexpr bool kAll = all_loops<Rule, Divisors>();
+    const Rule rule(row);
+    if (row.factors == nullptr) {
+      if constexpr (kAll || Rule::kLoops == Loops::one_or_many) {
+        const One<Divisors> cell(divisors, row);
+        return Base::template along_rows<from, kAll>(rule, cell, Place(row), row);
+      }
+      return one_by_many<from>(rule, row);
+    }
+    Place place = of_whole_lines(row);
+    std::int64_t i = 0;
+    if constexpr (kAll) i = steps_of_runs<from>(rule, divisors, row, place);
     if (i < row.count) codes_of_runs<from>(rule, row, i, place);
+  }
+  // One factor by the loop for many.
+  template <DType from, class Rule>
+  static void one_by_many(const Rule& rule, const RowCodes& row) {
+    RowCodes many = row;
+    many.factors = &row.factor;
+    many.azps = &row.azp;
+    many.run = row.count;
+    const Place place(row);
+    for (std::int64_t r = 0; r < row.rows; ++r) {
+      codes_of_runs<from>(rule, many, 0, place.row(row, r));
+    }
+    Base::template find_next<from>(place, row);
   }
 
   // Cells of whole steps, or two to a step, by powers of two that are large enough?
@@ -201,8 +236,9 @@ struct Quantize : QuantizeSteps<lanes> {
 
   template <DType from, class Rule>
   static void codes_as(const RowCodes& row) {
-    if constexpr (from == DType::bfloat16 && requires { Rule::kFormat; } && Rule::kInverts) {
-      if constexpr (Mantissas<lanes>::kServes && Rule::kPut == Put::signs) {
+    if constexpr (from == DType::bfloat16 && requires { Rule::kFormat; } &&
+                  Rule::kLoops == Loops::all) {
+      if constexpr (Mantissas<lanes>::kServes && Rule::kPut == Put::signs && Rule::kInverts) {
         constexpr std::int64_t kLeast = 512;  // elements that a table pays for
         if (row.inverses != nullptr && row.factors == nullptr && row.rows * row.count >= kLeast) {
           return codes_by_mantissas<Rule>(row);
@@ -214,7 +250,7 @@ struct Quantize : QuantizeSteps<lanes> {
         }
       }
     }
-    if constexpr (kHasInverses && Rule::kInverts) {
+    if constexpr (all_loops<Rule, Inverses>()) {
       if (row.inverses != nullptr) return codes_by<from, Rule>(Inverses(row), row);
     }
     return codes_by<from, Rule>(Factors(row), row);

@@ -475,8 +475,12 @@ struct ScaledCells : Quantize<lanes> {
     return q.height > 1 ? blocks<from, Codes>(q) : groups<from, Codes>(q);
   }
   template <octavo::FloatFormat F>
-  static constexpr bool kByTables =
-      Mantissas<lanes>::kServes&& Base::template Float8Rule<true, F>::kPut == Base::Put::signs;
+  static constexpr bool kInverts = Base::template Float8Rule<true, F>::kInverts;
+  template <octavo::FloatFormat F>
+  static constexpr bool by_tables() {
+    return Mantissas<lanes>::kServes && kInverts<F> &&
+           Base::template Float8Rule<true, F>::kPut == Base::Put::signs;
+  }
 
   template <DType from>
   static std::int64_t run_from(const CellRows& q) {
@@ -494,7 +498,7 @@ struct ScaledCells : Quantize<lanes> {
           });
       static constexpr auto kTables =
           octavo::by_float8<Function>([]<octavo::FloatFormat F>() -> Function {
-            if constexpr (kByTables<F>) {
+            if constexpr (by_tables<F>()) {
               return &blocks<from, ByTables<F>>;
             } else {
               return &blocks<from, General>;
@@ -502,7 +506,7 @@ struct ScaledCells : Quantize<lanes> {
           });
       static constexpr auto kTies =
           octavo::by_float8<Function>([]<octavo::FloatFormat F>() -> Function {
-            if constexpr (Ties<lanes>::template serves<F>()) {
+            if constexpr (Ties<lanes>::template serves<F>() && kInverts<F>) {
               return &groups<from, ByTies<F>>;
             } else {
               return &groups<from, General>;

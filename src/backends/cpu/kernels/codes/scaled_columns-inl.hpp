@@ -102,7 +102,7 @@ struct ScaledColumns : ScaledCells<lanes> {
     template <DType from, bool more, class Rule>
     OCTAVO_INLINE void put_all(const CellRows& q, std::int64_t s, const Rule& rule,
                                Reached<from>& next, bool last) {
-      if constexpr (Base::kHasInverses) {
+      if constexpr (Base::kHasInverses && Rule::kInverts) {
         if (this->inverted_) {
           const Inverses inverses(this->inverse_, this->rest_);
           turn<CellsOf<from, Rule, Inverses>>(this->inverse_);
