@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "backends/cuda/passes/passes.hpp"
-#include "cuda/two_places.hpp"
+#include "cuda/passes/two_places.hpp"
 #include "support/same_numbers.hpp"
 
 namespace octavo::test::dense_terms_test {

@@ -9,7 +9,7 @@
 
 #include "backends/cuda/products/joined_list.hpp"
 #include "core/problem/members.hpp"
-#include "cuda/two_places.hpp"
+#include "cuda/passes/two_places.hpp"
 #include "octavo/moe.hpp"
 
 namespace octavo::test::grouped_product_test {

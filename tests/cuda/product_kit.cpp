@@ -15,7 +15,7 @@
 #include "core/scales/grid.hpp"
 #include "core/scales/scale_values.hpp"
 #include "cuda/device_kit.hpp"
-#include "cuda/mma_kit.hpp"
+#include "cuda/kernels/mma_kit.hpp"
 #include "kit/oracle.hpp"
 #include "simulator/arithmetic.hpp"
 #include "support/lines.hpp"

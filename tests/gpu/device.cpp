@@ -8,7 +8,7 @@
 #include "backends/cuda/passes/passes.hpp"
 #include "core/devices/cuda_devices.hpp"
 #include "cuda/device_kit.hpp"
-#include "support/far_device.hpp"
+#include "support/devices/far_device.hpp"
 
 namespace octavo::test {
 

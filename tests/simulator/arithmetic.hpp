@@ -26,7 +26,7 @@
 // instruction; ptxas 13.0 converts the operands to fp16 (F2FP.F16.*.UNPACK_B) and issues two
 // HMMA.16816.F32, the first on elements 0 and 1 of every four along K with an accumulator of zero,
 // the second on elements 2 and 3 with the first's sum, then adds c by FADD, to nearest even.
-// tests/cuda/primitives.txt holds that.
+// tests/cuda/machine/primitives.txt holds that.
 //
 // Not verified on hardware by this project: all of the above; that a sum of 2^128 or more becomes
 // infinity; that -0 is never a result.

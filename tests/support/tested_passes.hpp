@@ -4,7 +4,7 @@
 #pragma once
 
 #include "backends/passes.hpp"
-#include "support/placed.hpp"
+#include "support/devices/placed.hpp"
 
 namespace octavo::test {
 
