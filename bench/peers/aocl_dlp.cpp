@@ -11,7 +11,7 @@
 #include <optional>
 #include <string>
 
-#include "peers/peer.hpp"
+#include "kit/peers/peer.hpp"
 #include "peers/support.hpp"
 
 namespace octavo::peers {

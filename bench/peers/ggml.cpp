@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "peers/peer.hpp"
+#include "kit/peers/peer.hpp"
 #include "peers/support.hpp"
 
 namespace octavo::peers {

@@ -14,7 +14,7 @@
 
 #include <oneapi/dnnl/dnnl.hpp>
 
-#include "peers/peer.hpp"
+#include "kit/peers/peer.hpp"
 #include "peers/support.hpp"
 
 #if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_TBB

@@ -6,7 +6,7 @@
 #include <new>
 #include <string>
 
-#include "peers/peer.hpp"
+#include "kit/peers/peer.hpp"
 #include "peers/support.hpp"
 
 namespace octavo::peers {

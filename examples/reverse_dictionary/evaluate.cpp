@@ -11,7 +11,7 @@
 #include "errors.hpp"
 #include "nearest.hpp"
 #include "queries.hpp"
-#include "vector_math.hpp"
+#include "model/vector_math.hpp"
 
 namespace reverse_dictionary {
 namespace {

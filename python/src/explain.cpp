@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "arguments.hpp"
+#include "tensors/arguments.hpp"
 #include "bindings.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/matmul.hpp"

@@ -16,7 +16,7 @@
 #include "core/scales/scale_values.hpp"
 #include "cuda/device_kit.hpp"
 #include "cuda/kernels/mma_kit.hpp"
-#include "kit/oracle.hpp"
+#include "kit/oracle/oracle.hpp"
 #include "simulator/arithmetic.hpp"
 #include "support/lines.hpp"
 #include "support/same_numbers.hpp"

@@ -3,7 +3,7 @@
 // what the same part of the whole gives.
 #include <algorithm>
 
-#include "kit/oracle.hpp"
+#include "kit/oracle/oracle.hpp"
 #include "octavo/gradient.hpp"
 #include "ops/helpers.hpp"
 #include "support/scale_shape.hpp"

@@ -6,8 +6,8 @@
 #include <iomanip>
 #include <sstream>
 
-#include "kit/check.hpp"
-#include "kit/oracle.hpp"
+#include "kit/oracle/check.hpp"
+#include "kit/oracle/oracle.hpp"
 #include "octavo/octavo.hpp"
 #include "support/guard.hpp"
 #include "support/lines.hpp"

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "core/problem/members.hpp"
-#include "kit/operands.hpp"
-#include "kit/random.hpp"
+#include "kit/operands/operands.hpp"
+#include "kit/operands/random.hpp"
 #include "ops/helpers.hpp"
 #include "support/guard.hpp"
 #include "support/lines.hpp"

@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "core/problem/fields.hpp"
-#include "kit/operands.hpp"
+#include "kit/operands/operands.hpp"
 #include "ops/run.hpp"
 #include "ops/signature.hpp"
 #include "support/lines.hpp"

@@ -2,7 +2,7 @@
 // Random problem lines: every backend against the reference and against the exact oracle.
 #include <gtest/gtest.h>
 
-#include "kit/oracle.hpp"
+#include "kit/oracle/oracle.hpp"
 #include "octavo/octavo.hpp"
 #include "support/draw.hpp"
 #include "support/draw_line.hpp"

@@ -3,7 +3,7 @@
 #include <atomic>
 #include <thread>
 
-#include "kit/operands.hpp"
+#include "kit/operands/operands.hpp"
 #include "ops/helpers.hpp"
 #include "support/lines.hpp"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lent scratch memory: the announced size is enough at any alignment, one byte less is refused.
-#include "kit/operands.hpp"
+#include "kit/operands/operands.hpp"
 #include "ops/helpers.hpp"
 #include "support/guard.hpp"
 #include "support/lines.hpp"

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "kit/random.hpp"
+#include "kit/operands/random.hpp"
 #include "../same_weight.hpp"
 #include "../support.hpp"
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "kit/random.hpp"
+#include "kit/operands/random.hpp"
 #include "octavo/linear_layers.hpp"
 #include "../support.hpp"
 #include "support/source_folder.hpp"

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "kit/random.hpp"
+#include "kit/operands/random.hpp"
 #include "../support.hpp"
 
 namespace octavo::test::quantize_folder_test {

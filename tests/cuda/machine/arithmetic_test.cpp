@@ -9,7 +9,7 @@
 #include <cstring>
 #include <numeric>
 
-#include "kit/random.hpp"
+#include "kit/operands/random.hpp"
 #include "published_sum.hpp"
 
 namespace octavo::test::arithmetic_test {

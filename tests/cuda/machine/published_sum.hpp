@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "kit/element.hpp"
+#include "kit/operands/element.hpp"
 #include "simulator/arithmetic.hpp"
 
 namespace octavo::test {

@@ -19,7 +19,7 @@
 
 #include "../machines/arm_instructions.hpp"
 #include "core/cpu_features.hpp"
-#include "kit/random.hpp"
+#include "kit/operands/random.hpp"
 
 namespace octavo::test::arm_instructions_test {
 namespace {

@@ -14,8 +14,8 @@
 
 #include "backends/cpu/kernels/tile_contract.hpp"
 #include "../rows/block.hpp"
-#include "kit/element.hpp"
-#include "kit/random.hpp"
+#include "kit/operands/element.hpp"
+#include "kit/operands/random.hpp"
 #include "../machines/machines.hpp"
 #include "octavo/tensor.hpp"
 #include "support/guard.hpp"

@@ -13,7 +13,7 @@
 #include "backends/cpu/kernels/tile_contract.hpp"
 #include "../rows/block.hpp"
 #include "dot_operands.hpp"
-#include "kit/random.hpp"
+#include "kit/operands/random.hpp"
 
 namespace octavo::test::dot_test {
 namespace {

@@ -14,7 +14,7 @@
 #include "backends/cpu/dot/path.hpp"
 #include "core/problem/operand.hpp"
 #include "dot_runs.hpp"
-#include "kit/oracle.hpp"
+#include "kit/oracle/oracle.hpp"
 #include "../machines/machines.hpp"
 #include "support/lines.hpp"
 

@@ -12,7 +12,7 @@
 
 #include "backends/cpu/dot/machines.hpp"
 #include "dot_runs.hpp"
-#include "kit/oracle.hpp"
+#include "kit/oracle/oracle.hpp"
 #include "support/lines.hpp"
 
 namespace octavo::test::region_test {

@@ -10,7 +10,7 @@
 
 #include "backends/cpu/kernels/isa_region.hpp"
 #include "core/cpu_features.hpp"
-#include "kit/random.hpp"
+#include "kit/operands/random.hpp"
 #include "../machines/vnni_instructions.hpp"
 
 namespace octavo::test::vnni_test {

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "kit/random.hpp"
+#include "kit/operands/random.hpp"
 #include "support/guard.hpp"
 
 namespace octavo::test {

@@ -13,7 +13,7 @@
 #include "backends/cpu/row_kernels.hpp"
 #include "core/data/element.hpp"
 #include "core/scales/quantize_rules.hpp"
-#include "kit/random.hpp"
+#include "kit/operands/random.hpp"
 #include "support/guard.hpp"
 
 namespace octavo::test::cells_test {

@@ -12,7 +12,7 @@
 
 #include "backends/cpu/row_kernels.hpp"
 #include "core/data/element.hpp"
-#include "kit/random.hpp"
+#include "kit/operands/random.hpp"
 #include "octavo/llm_int8.hpp"
 #include "octavo/quantize.hpp"
 #include "support/guard.hpp"

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "backends/cpu/row_kernels.hpp"
-#include "kit/random.hpp"
+#include "kit/operands/random.hpp"
 #include "support/guard.hpp"
 
 namespace octavo::test::experts_test {

@@ -11,7 +11,7 @@
 #include "backends/cpu/row_kernels.hpp"
 #include "core/data/convert.hpp"
 #include "core/data/element.hpp"
-#include "kit/random.hpp"
+#include "kit/operands/random.hpp"
 #include "octavo/numeric.hpp"
 
 namespace octavo::test::inverses_test {

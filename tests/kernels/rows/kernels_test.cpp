@@ -14,8 +14,8 @@
 
 #include "core/data/element.hpp"
 #include "core/scales/quantize_rules.hpp"
-#include "kit/element.hpp"
-#include "kit/random.hpp"
+#include "kit/operands/element.hpp"
+#include "kit/operands/random.hpp"
 #include "support/guard.hpp"
 
 namespace octavo::test::kernels_test {

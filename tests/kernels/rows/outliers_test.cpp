@@ -12,7 +12,7 @@
 #include "backends/cpu/row_kernels.hpp"
 #include "block.hpp"
 #include "core/data/element.hpp"
-#include "kit/random.hpp"
+#include "kit/operands/random.hpp"
 
 namespace octavo::test::outliers_test {
 namespace {

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "kit/operands.hpp"
+#include "kit/operands/operands.hpp"
 #include "octavo/octavo.hpp"
 
 namespace octavo::test {
