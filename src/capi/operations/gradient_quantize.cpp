@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Gradients of quantisers.
-#include "capi/gradient.hpp"
+#include "capi/operations/gradient.hpp"
 #include "capi/options.hpp"
 
 using namespace octavo::capi;

@@ -5,7 +5,7 @@
 #include <deque>
 #include <vector>
 
-#include "capi/products.hpp"
+#include "capi/operations/products.hpp"
 
 using namespace octavo::capi;
 using octavo::Operand;

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "capi/products.hpp"
+#include "capi/operations/products.hpp"
 
 using namespace octavo::capi;
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Gradients of products.
-#include "capi/gradient.hpp"
+#include "capi/operations/gradient.hpp"
 
 #include <deque>
 #include <vector>
 
-#include "capi/products.hpp"
+#include "capi/operations/products.hpp"
 
 using namespace octavo::capi;
 using octavo::MatmulGradients;

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "capi/products.hpp"
+#include "capi/operations/products.hpp"
 
 using namespace octavo::capi;
 namespace F = octavo::functional;

@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "capi/products.hpp"
+#include "capi/operations/products.hpp"
 
 using namespace octavo::capi;
 using octavo::DType;
