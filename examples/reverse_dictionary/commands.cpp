@@ -14,11 +14,11 @@
 #include <span>
 #include <utility>
 
-#include "text/embedding_cache.hpp"
 #include "errors.hpp"
 #include "evaluate.hpp"
 #include "nearest.hpp"
 #include "report.hpp"
+#include "text/embedding_cache.hpp"
 #include "text/text_encoder.hpp"
 #include "wordnet.hpp"
 

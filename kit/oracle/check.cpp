@@ -7,8 +7,8 @@
 
 #include "kit/operands/element.hpp"
 #include "kit/operands/operands.hpp"
-#include "kit/oracle/oracle.hpp"
 #include "kit/operands/work.hpp"
+#include "kit/oracle/oracle.hpp"
 #include "octavo/matmul.hpp"
 
 namespace octavo::kit {

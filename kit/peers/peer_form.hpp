@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "kit/oracle/oracle.hpp"
-#include "octavo/problem_line.hpp"
 #include "kit/peers/peer.hpp"
+#include "octavo/problem_line.hpp"
 
 namespace octavo::kit {
 

@@ -9,8 +9,8 @@
 #include <string_view>
 #include <system_error>
 
-#include "kit/peers/peers.hpp"
 #include "kit/peers/peer.hpp"
+#include "kit/peers/peers.hpp"
 
 namespace octavo::kit {
 namespace {

@@ -11,10 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include "kit/oracle/oracle.hpp"
-#include "kit/peers/peer_form.hpp"
 #include "kit/operands/rotation.hpp"
+#include "kit/oracle/oracle.hpp"
 #include "kit/peers/peer.hpp"
+#include "kit/peers/peer_form.hpp"
 
 namespace octavo::kit {
 namespace {

@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <vector>
 
-#include "kit/timing/measure.hpp"
 #include "kit/operands/operands.hpp"
+#include "kit/timing/measure.hpp"
 #include "kit/workers.hpp"
 #include "octavo/matmul.hpp"
 #include "octavo/status.hpp"

@@ -7,13 +7,13 @@
 #include <thread>
 #include <utility>
 
-#include "kit/oracle/oracle.hpp"
-#include "kit/peers/peers.hpp"
 #include "kit/operands/rotation.hpp"
 #include "kit/operands/work.hpp"
+#include "kit/oracle/oracle.hpp"
+#include "kit/peers/peer.hpp"
+#include "kit/peers/peers.hpp"
 #include "kit/workers.hpp"
 #include "octavo/matmul.hpp"
-#include "kit/peers/peer.hpp"
 
 namespace octavo::kit {
 namespace {

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "kit/timing/peak.hpp"
 #include "kit/operands/work.hpp"
+#include "kit/timing/peak.hpp"
 #include "octavo/context.hpp"
 #include "octavo/problem_line.hpp"
 

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <vector>
 
-#include "kit/oracle/check.hpp"
 #include "kit/operands/experts.hpp"
-#include "kit/timing/measure_call.hpp"
 #include "kit/operands/rotation.hpp"
+#include "kit/oracle/check.hpp"
+#include "kit/timing/measure_call.hpp"
 #include "octavo/backend.hpp"
 
 namespace octavo::kit {

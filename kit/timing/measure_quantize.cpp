@@ -4,12 +4,12 @@
 #include <cstdlib>
 #include <vector>
 
-#include "kit/oracle/check.hpp"
-#include "kit/operands/element.hpp"
-#include "kit/timing/measure_call.hpp"
 #include "kit/lines/quantize_line.hpp"
+#include "kit/operands/element.hpp"
 #include "kit/operands/random.hpp"
 #include "kit/operands/rotation.hpp"
+#include "kit/oracle/check.hpp"
+#include "kit/timing/measure_call.hpp"
 #include "kit/workers.hpp"
 #include "octavo/backend.hpp"
 

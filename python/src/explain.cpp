@@ -5,11 +5,11 @@
 
 #include <string>
 
-#include "tensors/arguments.hpp"
 #include "bindings.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/matmul.hpp"
 #include "octavo/problem_line.hpp"
+#include "tensors/arguments.hpp"
 
 namespace octavo::python {
 namespace {

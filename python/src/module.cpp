@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The extension module octavo._octavo: arguments in, C++ operations, tensors of the caller's
 // framework out.
-#include "tensors/arguments.hpp"
 #include "bindings.hpp"
+#include "tensors/arguments.hpp"
 
 namespace octavo::python {
 namespace {

@@ -12,12 +12,12 @@
 #include <string>
 #include <vector>
 
-#include "tensors/activation.hpp"
 #include "bindings.hpp"
 #include "files.hpp"
 #include "octavo/layers.hpp"
 #include "octavo/moe.hpp"
 #include "octavo/unapplied.hpp"
+#include "tensors/activation.hpp"
 
 namespace octavo::python {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "tensors/arguments.hpp"
 #include "octavo/checkpoint.hpp"
+#include "tensors/arguments.hpp"
 
 namespace octavo::python {
 

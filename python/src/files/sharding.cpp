@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "tensors/arguments.hpp"
 #include "bindings.hpp"
+#include "tensors/arguments.hpp"
 
 namespace octavo::python {
 namespace {

@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "tensors/activation.hpp"
 #include "bindings.hpp"
 #include "gradients.hpp"
 #include "octavo/moe.hpp"
 #include "options.hpp"
+#include "tensors/activation.hpp"
 
 namespace octavo::python {
 namespace {

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "tensors/arguments.hpp"
 #include "bindings.hpp"
 #include "gradients.hpp"
+#include "tensors/arguments.hpp"
 
 namespace octavo::python {
 namespace {

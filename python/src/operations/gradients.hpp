@@ -7,8 +7,8 @@
 
 #include <vector>
 
-#include "tensors/arguments.hpp"
 #include "octavo/gradient.hpp"
+#include "tensors/arguments.hpp"
 
 namespace octavo::python {
 

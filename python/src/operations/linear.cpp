@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "tensors/activation.hpp"
 #include "bindings.hpp"
 #include "gradients.hpp"
 #include "options.hpp"
+#include "tensors/activation.hpp"
 
 namespace octavo::python {
 

@@ -6,10 +6,10 @@
 
 #include <utility>
 
-#include "tensors/activation.hpp"
 #include "bindings.hpp"
 #include "gradients.hpp"
 #include "octavo/linear.hpp"
+#include "tensors/activation.hpp"
 
 namespace octavo::python {
 namespace {

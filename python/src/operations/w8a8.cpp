@@ -2,9 +2,9 @@
 // vLLM's helpers, which octavo.w8a8_utils offers.
 #include <nanobind/stl/vector.h>
 
-#include "tensors/arguments.hpp"
 #include "bindings.hpp"
 #include "octavo/w8a8_utils.hpp"
+#include "tensors/arguments.hpp"
 
 namespace octavo::python {
 namespace {

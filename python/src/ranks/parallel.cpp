@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "tensors/arguments.hpp"
 #include "bindings.hpp"
 #include "operations/gradients.hpp"
 #include "ranks.hpp"
+#include "tensors/arguments.hpp"
 
 namespace octavo::python {
 namespace {

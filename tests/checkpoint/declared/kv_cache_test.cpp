@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "../support.hpp"
 #include "checkpoint/declared/kv_cache.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/text/json_text.hpp"
-#include "../support.hpp"
 
 namespace octavo::test::kv_cache_test {
 namespace {

@@ -3,8 +3,8 @@
 #include <limits>
 #include <optional>
 
-#include "octavo/layers.hpp"
 #include "../support.hpp"
+#include "octavo/layers.hpp"
 
 namespace octavo::test::quantization_config_test {
 namespace {

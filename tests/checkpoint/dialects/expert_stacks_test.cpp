@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "../support.hpp"
 #include "kit/operands/random.hpp"
 #include "octavo/linear_layers.hpp"
-#include "../support.hpp"
 
 namespace octavo::test::expert_stacks_test {
 namespace {

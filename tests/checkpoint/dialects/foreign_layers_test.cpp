@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "ops/helpers.hpp"
 #include "../support.hpp"
+#include "ops/helpers.hpp"
 
 namespace octavo::test::foreign_layers_test {
 namespace {

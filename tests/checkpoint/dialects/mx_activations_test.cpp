@@ -6,8 +6,8 @@
 #include <map>
 #include <string>
 
-#include "ops/helpers.hpp"
 #include "../support.hpp"
+#include "ops/helpers.hpp"
 #include "support/source_folder.hpp"
 
 namespace octavo::test::mx_activations_test {

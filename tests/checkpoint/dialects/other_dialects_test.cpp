@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "ops/helpers.hpp"
 #include "../support.hpp"
+#include "ops/helpers.hpp"
 
 namespace octavo::test::other_dialects_test {
 namespace {

@@ -6,10 +6,10 @@
 #include <random>
 #include <set>
 
+#include "../support.hpp"
 #include "octavo/moe.hpp"
 #include "ops/helpers.hpp"
 #include "real_folders.hpp"
-#include "../support.hpp"
 #include "support/source_folder.hpp"
 
 namespace octavo::test::real_files_test {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/models/layout_file.hpp"
 #include "../support.hpp"
+#include "checkpoint/models/layout_file.hpp"
 
 namespace octavo::test::layout_file_test {
 namespace {

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "checkpoint/models/model_class.hpp"
 #include "../support.hpp"
+#include "checkpoint/models/model_class.hpp"
 
 namespace octavo::test::model_class_test {
 namespace {

@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "../support.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/plan/quantize_plan.hpp"
 #include "checkpoint/text/json_text.hpp"
 #include "checkpoint/text/json_tree.hpp"
-#include "../support.hpp"
 
 namespace octavo::test::tied_heads_test {
 namespace {

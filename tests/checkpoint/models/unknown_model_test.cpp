@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/plan/quantize_plan.hpp"
 #include "../support.hpp"
+#include "checkpoint/plan/quantize_plan.hpp"
 
 namespace octavo::test::unknown_model_test {
 namespace {

@@ -2,8 +2,8 @@
 // A rank's part of a folder: what shard gives of the whole, and no other codes are read.
 #include <filesystem>
 
-#include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/dialects/real_folders.hpp"
+#include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/same_weight.hpp"
 #include "checkpoint/support.hpp"
 #include "octavo/sharding.hpp"

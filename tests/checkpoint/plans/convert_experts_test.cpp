@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "kit/operands/random.hpp"
 #include "../same_weight.hpp"
 #include "../support.hpp"
+#include "kit/operands/random.hpp"
 
 namespace octavo::test::convert_experts_test {
 namespace {

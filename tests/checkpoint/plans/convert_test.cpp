@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "../support.hpp"
 #include "kit/operands/random.hpp"
 #include "octavo/linear_layers.hpp"
-#include "../support.hpp"
 #include "support/source_folder.hpp"
 
 namespace octavo::test::convert_test {

@@ -3,9 +3,9 @@
 #include <string>
 #include <vector>
 
+#include "../support.hpp"
 #include "octavo/unapplied.hpp"
 #include "ops/helpers.hpp"
-#include "../support.hpp"
 
 namespace octavo::test::plain_fp8_test {
 namespace {

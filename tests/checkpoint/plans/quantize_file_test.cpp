@@ -4,10 +4,10 @@
 #include <limits>
 #include <random>
 
+#include "../support.hpp"
 #include "octavo/linear.hpp"
 #include "octavo/llm_int8.hpp"
 #include "octavo/quantize.hpp"
-#include "../support.hpp"
 
 namespace octavo::test::quantize_file_test {
 namespace {

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "kit/operands/random.hpp"
 #include "../support.hpp"
+#include "kit/operands/random.hpp"
 
 namespace octavo::test::quantize_folder_test {
 namespace {

@@ -5,8 +5,8 @@
 #include <cfenv>
 #include <cmath>
 
-#include "ops/helpers.hpp"
 #include "../support.hpp"
+#include "ops/helpers.hpp"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>

@@ -9,10 +9,10 @@
 #include <random>
 #include <vector>
 
+#include "../machine/simulator_kit.hpp"
 #include "backends/cuda/kernels/sm90/dense.hpp"
 #include "octavo/numeric.hpp"
 #include "simulator/arithmetic.hpp"
-#include "../machine/simulator_kit.hpp"
 
 namespace octavo::test {
 

@@ -2,9 +2,9 @@
 // Figures of the bench, as JSON and as text.
 #pragma once
 
+#include "kit/peers/peers.hpp"
 #include "kit/timing/cliffs.hpp"
 #include "kit/timing/measure_call.hpp"
-#include "kit/peers/peers.hpp"
 #include "octavo/problem_line.hpp"
 #include "output.hpp"
 

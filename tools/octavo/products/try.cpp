@@ -15,8 +15,8 @@
 
 #include "commands.hpp"
 #include "figures.hpp"
-#include "kit/timing/measure.hpp"
 #include "kit/peers/peers.hpp"
+#include "kit/timing/measure.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/context.hpp"
 #include "output.hpp"

@@ -15,15 +15,15 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "input.hpp"
+#include "layer.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/calibrated_inputs.hpp"
 #include "octavo/context.hpp"
 #include "octavo/linear_layers.hpp"
 #include "output.hpp"
-#include "progress.hpp"
-#include "input.hpp"
-#include "layer.hpp"
 #include "page.hpp"
+#include "progress.hpp"
 #include "speed.hpp"
 #include "words.hpp"
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "output.hpp"
 #include "layer.hpp"
+#include "output.hpp"
 
 namespace octavo::cli {
 
