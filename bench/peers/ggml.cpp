@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "kit/peers/peer.hpp"
-#include "peers/support.hpp"
+#include "support.hpp"
 
 namespace octavo::peers {
 namespace {

@@ -15,7 +15,7 @@
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include "kit/peers/peer.hpp"
-#include "peers/support.hpp"
+#include "support.hpp"
 
 #if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_TBB
 #include <oneapi/tbb/task_arena.h>

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "kit/peers/peer.hpp"
-#include "peers/support.hpp"
+#include "support.hpp"
 
 namespace octavo::peers {
 namespace {

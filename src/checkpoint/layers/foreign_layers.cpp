@@ -6,7 +6,6 @@
 #include <string_view>
 #include <utility>
 
-#include "checkpoint/declared/config_text.hpp"
 #include "checkpoint/declared/declared.hpp"
 #include "checkpoint/dialects/dialect.hpp"
 #include "checkpoint/text/json_text.hpp"

@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "checkpoint/declared/config_text.hpp"
 #include "checkpoint/declared/outlier_columns.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/models/loadable.hpp"
+#include "checkpoint/plan/config_text.hpp"
 #include "checkpoint/text/json_text.hpp"
 #include "checkpoint/text/sentence.hpp"
 

@@ -8,7 +8,6 @@
 #include <span>
 #include <utility>
 
-#include "checkpoint/declared/config_text.hpp"
 #include "checkpoint/declared/declared.hpp"
 #include "checkpoint/declared/layer_filter.hpp"
 #include "checkpoint/declared/outlier_columns.hpp"
@@ -21,6 +20,7 @@
 #include "checkpoint/models/loadable.hpp"
 #include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/plan/calibrated_plan.hpp"
+#include "checkpoint/plan/config_text.hpp"
 #include "checkpoint/steps/float_layers.hpp"
 #include "checkpoint/steps/other_tensors.hpp"
 #include "checkpoint/text/json_text.hpp"

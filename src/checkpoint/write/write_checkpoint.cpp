@@ -4,11 +4,11 @@
 #include <cmath>
 #include <utility>
 
-#include "checkpoint/declared/config_text.hpp"
 #include "checkpoint/declared/declaration.hpp"
 #include "checkpoint/declared/layer_filter.hpp"
 #include "checkpoint/declared/outlier_columns.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
+#include "checkpoint/plan/config_text.hpp"
 #include "checkpoint/safetensors/dtype.hpp"
 #include "checkpoint/steps/recipe.hpp"
 #include "checkpoint/text/sentence.hpp"

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 
 namespace octavo::test {
 

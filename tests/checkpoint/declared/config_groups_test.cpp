@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 #include "support/source_folder.hpp"
 
 namespace octavo::test::config_groups_test {

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "../support.hpp"
 #include "checkpoint/declared/kv_cache.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
+#include "checkpoint/support.hpp"
 #include "checkpoint/text/json_text.hpp"
 
 namespace octavo::test::kv_cache_test {

@@ -3,7 +3,7 @@
 #include <limits>
 #include <optional>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 #include "octavo/layers.hpp"
 
 namespace octavo::test::quantization_config_test {

@@ -3,7 +3,7 @@
 #include <bit>
 #include <limits>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 
 namespace octavo::test::dialects_test {
 namespace {

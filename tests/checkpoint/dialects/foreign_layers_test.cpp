@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 #include "ops/helpers.hpp"
 
 namespace octavo::test::foreign_layers_test {

@@ -6,7 +6,7 @@
 #include <map>
 #include <string>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 #include "ops/helpers.hpp"
 #include "support/source_folder.hpp"
 

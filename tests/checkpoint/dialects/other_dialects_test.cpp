@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 #include "ops/helpers.hpp"
 
 namespace octavo::test::other_dialects_test {

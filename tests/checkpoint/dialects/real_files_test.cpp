@@ -6,7 +6,7 @@
 #include <random>
 #include <set>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 #include "octavo/moe.hpp"
 #include "ops/helpers.hpp"
 #include "real_folders.hpp"

@@ -3,7 +3,7 @@
 // The orders are written here as NVIDIA's documentation of cublasLtOrder_t has them.
 #include <random>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 
 namespace octavo::test::tiled_codes_test {
 namespace {

@@ -7,7 +7,7 @@
 #include <csignal>
 #include <stdexcept>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 
 namespace octavo::test::atomic_writer_test {
 namespace {

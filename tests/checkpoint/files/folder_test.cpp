@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 
 namespace octavo::test::folder_test {
 namespace {

@@ -2,7 +2,7 @@
 // What is written is read back: every type, empty and rank-0 tensors, layouts of other writers.
 #include <numeric>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 
 namespace octavo::test::round_trip_test {
 namespace {

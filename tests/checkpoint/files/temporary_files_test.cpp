@@ -12,7 +12,7 @@
 #include <csignal>
 #include <cstdarg>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 
 namespace octavo::test {
 namespace {

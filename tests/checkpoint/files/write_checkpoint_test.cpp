@@ -4,7 +4,7 @@
 #include <cmath>
 #include <random>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 
 namespace octavo::test::write_checkpoint_test {
 namespace {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "../support.hpp"
 #include "checkpoint/models/layout_file.hpp"
+#include "checkpoint/support.hpp"
 
 namespace octavo::test::layout_file_test {
 namespace {

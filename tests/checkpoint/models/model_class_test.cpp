@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "../support.hpp"
 #include "checkpoint/models/model_class.hpp"
+#include "checkpoint/support.hpp"
 
 namespace octavo::test::model_class_test {
 namespace {

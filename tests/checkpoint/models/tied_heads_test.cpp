@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "../support.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/plan/quantize_plan.hpp"
+#include "checkpoint/support.hpp"
 #include "checkpoint/text/json_text.hpp"
 #include "checkpoint/text/json_tree.hpp"
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "../support.hpp"
 #include "checkpoint/plan/quantize_plan.hpp"
+#include "checkpoint/support.hpp"
 
 namespace octavo::test::unknown_model_test {
 namespace {

@@ -4,7 +4,7 @@
 #include <limits>
 #include <random>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 
 namespace octavo::test::outlier_columns_test {
 namespace {

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "../same_weight.hpp"
-#include "../support.hpp"
+#include "checkpoint/same_weight.hpp"
+#include "checkpoint/support.hpp"
 #include "kit/operands/random.hpp"
 
 namespace octavo::test::convert_experts_test {

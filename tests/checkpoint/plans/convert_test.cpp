@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 #include "kit/operands/random.hpp"
 #include "octavo/linear_layers.hpp"
 #include "support/source_folder.hpp"

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "../support.hpp"
 #include "checkpoint/models/loadable.hpp"
+#include "checkpoint/support.hpp"
 
 namespace octavo::test::experts_option_test {
 namespace {

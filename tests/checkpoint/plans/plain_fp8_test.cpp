@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 #include "octavo/unapplied.hpp"
 #include "ops/helpers.hpp"
 

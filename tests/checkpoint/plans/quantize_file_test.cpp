@@ -4,7 +4,7 @@
 #include <limits>
 #include <random>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 #include "octavo/linear.hpp"
 #include "octavo/llm_int8.hpp"
 #include "octavo/quantize.hpp"

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 #include "kit/operands/random.hpp"
 
 namespace octavo::test::quantize_folder_test {

@@ -5,7 +5,7 @@
 #include <cfenv>
 #include <cmath>
 
-#include "../support.hpp"
+#include "checkpoint/support.hpp"
 #include "ops/helpers.hpp"
 
 #if defined(__x86_64__)

@@ -9,8 +9,8 @@
 #include <random>
 #include <vector>
 
-#include "../machine/simulator_kit.hpp"
 #include "backends/cuda/kernels/sm90/dense.hpp"
+#include "cuda/machine/simulator_kit.hpp"
 #include "octavo/numeric.hpp"
 #include "simulator/arithmetic.hpp"
 

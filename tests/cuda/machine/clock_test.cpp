@@ -3,8 +3,8 @@
 // share L2 and memory as all would.
 #include <cstdio>
 
-#include "../kernels/dense_kit.hpp"
 #include "backends/cuda/kernels/sm90/few_rows.hpp"
+#include "cuda/kernels/dense_kit.hpp"
 
 namespace octavo::test::clock_test {
 namespace {

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "../kernels/dense_kit.hpp"
+#include "cuda/kernels/dense_kit.hpp"
 
 namespace octavo::test::planted_test {
 namespace {

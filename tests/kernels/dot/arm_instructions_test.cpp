@@ -17,7 +17,7 @@
 #include <cstring>
 #include <iterator>
 
-#include "../machines/arm_instructions.hpp"
+#include "kernels/machines/arm_instructions.hpp"
 #include "core/cpu_features.hpp"
 #include "kit/operands/random.hpp"
 

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "../rows/block.hpp"
+#include "kernels/rows/block.hpp"
 #include "dot_runs.hpp"
-#include "../machines/machines.hpp"
+#include "kernels/machines/machines.hpp"
 #include "octavo/octavo.hpp"
 
 namespace octavo::test::dot_driver_test {

@@ -13,10 +13,10 @@
 #include <vector>
 
 #include "backends/cpu/kernels/tile_contract.hpp"
-#include "../rows/block.hpp"
+#include "kernels/rows/block.hpp"
 #include "kit/operands/element.hpp"
 #include "kit/operands/random.hpp"
-#include "../machines/machines.hpp"
+#include "kernels/machines/machines.hpp"
 #include "octavo/tensor.hpp"
 #include "support/guard.hpp"
 

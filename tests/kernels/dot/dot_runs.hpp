@@ -9,7 +9,7 @@
 
 #include "backends/cpu/dot/backends.hpp"
 #include "backends/cpu/dot/driver.hpp"
-#include "../rows/block.hpp"
+#include "kernels/rows/block.hpp"
 #include "core/problem/members.hpp"
 #include "core/threads/parallel.hpp"
 #include "octavo/octavo.hpp"

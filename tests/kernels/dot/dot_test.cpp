@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "backends/cpu/kernels/tile_contract.hpp"
-#include "../rows/block.hpp"
+#include "kernels/rows/block.hpp"
 #include "dot_operands.hpp"
 #include "kit/operands/random.hpp"
 

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "../machines/amx_instructions.hpp"
-#include "../machines/arm_instructions.hpp"
+#include "kernels/machines/amx_instructions.hpp"
+#include "kernels/machines/arm_instructions.hpp"
 #include "dot_operands.hpp"
 
 namespace octavo::test::float_dot_test {

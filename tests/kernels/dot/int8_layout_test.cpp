@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "../rows/block.hpp"
-#include "../machines/machines.hpp"
+#include "kernels/rows/block.hpp"
+#include "kernels/machines/machines.hpp"
 #include "octavo/tensor.hpp"
 
 namespace octavo::test::int8_layout_test {

@@ -15,7 +15,7 @@
 #include "core/problem/operand.hpp"
 #include "dot_runs.hpp"
 #include "kit/oracle/oracle.hpp"
-#include "../machines/machines.hpp"
+#include "kernels/machines/machines.hpp"
 #include "support/lines.hpp"
 
 namespace octavo::test::machine_test {

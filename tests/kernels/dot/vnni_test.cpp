@@ -11,7 +11,7 @@
 #include "backends/cpu/kernels/isa_region.hpp"
 #include "core/cpu_features.hpp"
 #include "kit/operands/random.hpp"
-#include "../machines/vnni_instructions.hpp"
+#include "kernels/machines/vnni_instructions.hpp"
 
 namespace octavo::test::vnni_test {
 namespace {
@@ -61,7 +61,7 @@ OCTAVO_ISA_END
 
 OCTAVO_ISA_BEGIN("avx2")
 __m256i* front(Lanes& lanes) { return reinterpret_cast<__m256i*>(&lanes); }
-#include "../machines/vnni_dots-inl.hpp"
+#include "kernels/machines/vnni_dots-inl.hpp"
 template <class Byte>
 OCTAVO_KERNEL void dots_ymm(Operands& x) {
   *front(x.sums) = vnni_dots<Byte>(*front(x.sums), *front(x.a), *front(x.b));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writing quantisation configurations.
-#include "checkpoint/declared/config_text.hpp"
+#include "checkpoint/plan/config_text.hpp"
 
 #include <fmt/ranges.h>
 
