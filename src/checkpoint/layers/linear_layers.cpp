@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "octavo/linear_layers.hpp"
+#include "octavo/checkpoint/linear_layers.hpp"
 
 #include <optional>
 #include <string_view>

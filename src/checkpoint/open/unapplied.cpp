@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rules for what layers give, which are none of their weights'.
-#include "octavo/unapplied.hpp"
+#include "octavo/checkpoint/unapplied.hpp"
 
 #include <fmt/core.h>
 

@@ -10,7 +10,7 @@
 
 #include "checkpoint/support.hpp"
 #include "kit/operands/random.hpp"
-#include "octavo/linear_layers.hpp"
+#include "octavo/checkpoint/linear_layers.hpp"
 
 namespace octavo::test::expert_stacks_test {
 namespace {

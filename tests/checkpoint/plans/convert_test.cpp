@@ -9,7 +9,7 @@
 
 #include "checkpoint/support.hpp"
 #include "kit/operands/random.hpp"
-#include "octavo/linear_layers.hpp"
+#include "octavo/checkpoint/linear_layers.hpp"
 #include "support/source_folder.hpp"
 
 namespace octavo::test::convert_test {

@@ -3,7 +3,7 @@
  * Strings in structs that the library fills live as long as the handle asked. */
 #pragma once
 
-#include "octavo/octavo_quantize.h"
+#include "octavo/c/quantize.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -8,7 +8,7 @@
  * place in the caller's struct. A workspace in the context is left alone. */
 #pragma once
 
-#include "octavo/octavo_matmul.h"
+#include "octavo/c/matmul.h"
 
 #ifdef __cplusplus
 extern "C" {

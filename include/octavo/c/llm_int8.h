@@ -2,7 +2,7 @@
 /* LLM.int8(): vector-wise int8 products with float outlier columns; llm_int8.hpp. */
 #pragma once
 
-#include "octavo/octavo_tensor.h"
+#include "octavo/c/tensor.h"
 
 #ifdef __cplusplus
 extern "C" {

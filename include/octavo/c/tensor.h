@@ -2,7 +2,7 @@
 /* Tensors that own their memory, and quantised matrices. */
 #pragma once
 
-#include "octavo/octavo_base.h"
+#include "octavo/c/base.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -3,10 +3,10 @@
  *
  * Every product: `result` may be NULL where `options->out` says where the elements go. What is
  * computed, shapes, types and rules: the specification and the C++ header named with each function;
- * gradients: octavo_gradient.h. */
+ * gradients: octavo/c/gradient.h. */
 #pragma once
 
-#include "octavo/octavo_quantize.h"
+#include "octavo/c/quantize.h"
 
 #ifdef __cplusplus
 extern "C" {

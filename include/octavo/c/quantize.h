@@ -2,7 +2,7 @@
 /* Quantisers, the rule of a fused quantiser, and packed weights. */
 #pragma once
 
-#include "octavo/octavo_tensor.h"
+#include "octavo/c/tensor.h"
 
 #ifdef __cplusplus
 extern "C" {

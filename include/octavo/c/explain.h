@@ -2,7 +2,7 @@
 /* What will run a problem, and why; what this build has on this machine; backend.hpp. */
 #pragma once
 
-#include "octavo/octavo_matmul.h"
+#include "octavo/c/matmul.h"
 
 #ifdef __cplusplus
 extern "C" {
