@@ -36,7 +36,7 @@ def files():
     def mark(path, name, lines):
         result[path] = marked(result.get(path) or (ROOT / path).read_text(), name, lines)
 
-    mark("include/octavo/octavo_base.h", "flags", headers.flag_enumerators(flags, by_name["matmul"]))
+    mark("include/octavo/c/base.h", "flags", headers.flag_enumerators(flags, by_name["matmul"]))
     for operation in operations:
         if "header" in operation.row:
             mark(operation.row["header"], operation.row["cpp"], headers.cpp_fields(operation))
@@ -54,8 +54,8 @@ def files():
         "python/src/options.hpp": module.header(having("inputs"), by_name["activation"]),
         "python/octavo/_operations.py": public.module(having("positional")),
         "python/octavo/_kinds.py": public.kinds_module(having("positional")),
-        "python/octavo/torch/_schemas.py": pytorch.schemas(products),
-        "python/octavo/torch/_routes.py": pytorch.routes(products),
+        "python/octavo/torch/operators/_schemas.py": pytorch.schemas(products),
+        "python/octavo/torch/operators/_routes.py": pytorch.routes(products),
     }
 
 

@@ -82,7 +82,7 @@ def header(operations, activation):
 #include <optional>
 #include <string>
 
-#include "arguments.hpp"
+#include "tensors/arguments.hpp"
 {included(operations)}
 
 namespace octavo::python {{

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python/octavo/torch/_schemas.py and _routes.py: the operators' schemas, and the way to them."""
+"""python/octavo/torch/operators/_schemas.py and _routes.py: the operators' schemas, and the way to them."""
 
 import textwrap
 
@@ -90,8 +90,8 @@ def routes(operations):
 
 from torch import Tensor
 
-from .. import _octavo
-from .._octavo import UNDEFINED, PackedWeight, Quantized
+from ... import _octavo
+from ..._octavo import UNDEFINED, PackedWeight, Quantized
 from . import _products
 from ._arguments import as_dtype, as_tensor, check_no_gradient, parts
 

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """An SVG of lines over a logarithmic axis, by matplotlib: panels side by side, one legend, readable on dark and on light
-pages."""
+pages.
+
+python3 bench/plot.py FILE.svg...      writes pictures of matplotlib's again, as `compact` does"""
 
 import io
 import math
 import re
-from typing import Any, NamedTuple, Sequence
-from xml.sax.saxutils import escape
+import sys
+from pathlib import Path
+from typing import Any, Iterator, NamedTuple, Sequence
+from xml.etree import ElementTree
 
 try:
     import matplotlib
@@ -22,11 +26,11 @@ HUES = ("#2f7fc1", "#159a80", "#8467c7", "#b3892b", "#c2589b", "#7d8590")
 COLUMNS = 3  # of the legend
 INK = "#010203"  # stands for currentColor until the SVG is written
 STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none", "svg.hashsalt": "octavo", "text.parse_math": False, "font.size": 9, "text.color": INK,
+    "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"], "svg.hashsalt": "octavo", "text.parse_math": False, "font.size": 9, "text.color": INK,
     "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False,
     "axes.spines.right": False, "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#8b949e", "grid.alpha": 0.3}
 # The colour of an image's text is no page's: it follows the reader's own choice.
-COLOURS = "<style>svg { color: #3d444d; } @media (prefers-color-scheme: dark) { svg { color: #c9d1d9; } }</style>"
+COLOURS = "<style xmlns='http://www.w3.org/2000/svg'>svg { color: #3d444d; } @media (prefers-color-scheme: dark) { svg { color: #c9d1d9; } }</style>"
 
 
 class Point(NamedTuple):
@@ -145,7 +149,48 @@ def draw(title: str, panels: Sequence[Panel], x_label: str, axis: Axis) -> str:
         figure.get_layout_engine().set(rect=(0, legend, 1, 1 - legend))  # type: ignore[union-attr]
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    text = out.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg"):], flags=re.DOTALL).replace(INK, "currentColor")
-    head = f'<svg role="img" aria-label="{escape(title, {chr(34): "&quot;"})}"'
-    return re.sub(r">", f">\n<title>{escape(title)}</title>\n{COLOURS}", text.replace("<svg", head, 1), count=1)
+    return compact(out.getvalue().replace(INK, "currentColor"), title)
+
+
+SVG = "http://www.w3.org/2000/svg"
+ElementTree.register_namespace("", SVG)
+ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+
+
+def leaves(element: ElementTree.Element) -> Iterator[ElementTree.Element]:
+    """The children, and in place of a group that is nothing but a name those of the group."""
+    for child in element:
+        if child.tag == f"{{{SVG}}}g" and set(child.attrib) <= {"id"}:
+            yield from leaves(child)
+        elif child.tag != f"{{{SVG}}}metadata":
+            yield child
+
+
+def rounded(text: str) -> str:
+    """In one line, numbers to a hundredth."""
+    return re.sub(r"-?\d+\.\d{3,}", lambda n: f"{round(float(n[0]), 2):g}", " ".join(text.split()))
+
+
+def compact(svg: str, title: str = "") -> str:
+    """matplotlib's picture with a line for each thing that is drawn. With a title also what names it to a screen reader, and
+    the colour of its text."""
+    root = ElementTree.fromstring(svg)
+    children = list(leaves(root))
+    root[:] = children
+    if title:
+        root.attrib.update({"role": "img", "aria-label": title})
+        name = ElementTree.Element(f"{{{SVG}}}title")
+        name.text = title
+        root[:] = [name, ElementTree.fromstring(COLOURS), *children]
+    for element in root.iter():
+        element.attrib.update({key: rounded(value) for key, value in element.attrib.items()})
+        element.text, element.tail = rounded(element.text or "") or None, None
+    for child in root:
+        child.tail = "\n"
+    root.text = "\n"
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+if __name__ == "__main__":
+    for file in map(Path, sys.argv[1:]):
+        file.write_text(compact(file.read_text(encoding="utf-8")), encoding="utf-8")

@@ -198,7 +198,7 @@ ROWS: list[Problem] = [
 
 def empty_operator() -> Callable[..., torch.Tensor]:
     """A custom operator with octavo::scaled_mm's schema that only allocates its result."""
-    schema = octavo.torch._products.scaled_mm._schema
+    schema = octavo.torch.operators._products.scaled_mm._schema
     library = torch.library.Library("octavo_bench", "DEF")
     library.define(str(schema).replace("octavo::scaled_mm", "empty"))
     library.impl("empty", lambda *arguments: torch.empty((1, 64)), "CPU")
@@ -216,7 +216,7 @@ def overhead(rounds: int, least: float) -> list[list[str]]:
     arguments = (x.data, packed, x.scale)
     scale_b = np.ascontiguousarray(weight.scale.T)
     torch_arguments = [torch.from_numpy(a) for a in (x.data, weight.data.T, x.scale, scale_b, bias)]
-    operator = octavo.torch._products.scaled_mm
+    operator = octavo.torch.operators._products.scaled_mm
     a, b, sa, sb, t_bias = torch_arguments
     parameters = inspect.signature(octavo.scaled_mm).parameters
     defaults = [parameters[a.name].default for a in operator._schema.arguments[len(torch_arguments):]]

@@ -14,7 +14,7 @@ import torch
 import octavo
 import octavo.torch
 from octavo import _octavo
-from octavo.torch import _straight_through
+from octavo.torch.operators import _straight_through
 from torch_kit import gaussian, measure, ratio
 
 M, N, K = 512, 2048, 2048

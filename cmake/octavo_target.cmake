@@ -43,7 +43,7 @@ endfunction()
 function(octavo_sve_lengths)
   if(CMAKE_SYSTEM_PROCESSOR STREQUAL aarch64 AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
     foreach(bits 256 512)
-      set_property(SOURCE ${PROJECT_SOURCE_DIR}/src/backends/cpu/kernels/sve${bits}.cpp
+      set_property(SOURCE ${PROJECT_SOURCE_DIR}/src/backends/cpu/kernels/arm/sve${bits}.cpp
                    APPEND PROPERTY COMPILE_OPTIONS -msve-vector-bits=${bits})
     endforeach()
   endif()

@@ -1,5 +1,5 @@
-# Where OCTAVO_UNITY says so, files of a folder are compiled together, ten at a time: most of their time goes into
-# headers that they share. Names of what such files keep to themselves must differ. The arguments behind the target are
+# Where OCTAVO_UNITY says so, files of a folder and of the rooms in it are compiled together, ten at a time: most of
+# their time goes into headers that they share. Names of what such files keep to themselves must differ. The arguments behind the target are
 # regular expressions of files that stay alone, as do those that have options of their own. A build without it finds
 # what a file forgets to include (asan, tsan, arm-test).
 function(octavo_unity target)
@@ -15,8 +15,8 @@ function(octavo_unity target)
     if(alone AND source MATCHES "${alone}")
       continue()
     endif()
-    get_filename_component(folder ${source} DIRECTORY)
-    file(RELATIVE_PATH folder ${CMAKE_CURRENT_SOURCE_DIR} ${folder})
+    file(RELATIVE_PATH folder ${PROJECT_SOURCE_DIR} ${source})
+    string(REGEX MATCH "^[^/]*/[^/]*" folder ${folder})  # src/core of src/core/data/dtype.cpp
     string(MAKE_C_IDENTIFIER "${folder}" folder)
     if(NOT DEFINED ${folder}_files)
       set(${folder}_files 0)

@@ -3,21 +3,27 @@
 # Dependencies point one way: core <- backends <- ops <- checkpoint, layers <- edges.
 """Usage: check_includes.py [--self-test]
 
-Reads every #include of the project against the table below. A file obeys the first row that its
+Reads every #include of the project against the tables below. A file obeys the first row that its
 path matches; a header may be included when one pattern of that row matches it. "{own}" is the
 folder that the row's star stands for, "./" a header beside the file, "!" a header that others of the
 row must not let in. Standard headers are free.
+
+A household is a folder of rooms: each sees the rooms before it in its table, and what the household
+sees. Rooms of octavo.torch import so, too. A folder holds at most 25 sources, or MANY says why not;
+DESIGN.md names every room.
 """
 
 import argparse
 import re
+import subprocess
 import sys
+from collections import Counter
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("include", "src", "tools", "bench", "examples", "tests", "python")
+FOLDERS = ("include", "src", "kit", "tools", "bench", "examples", "tests", "python")
 SUFFIXES = {".c", ".h", ".hpp", ".cpp", ".cu", ".cuh", ".inc"}
 
 SYSTEM = ("unistd.h", "dirent.h", "fcntl.h", "pthread.h", "sched.h", "spawn.h", "sys/*.h", "asm/hwcap.h")
@@ -29,8 +35,8 @@ CONTRACT = ("backends/backend.hpp", "backends/passes.hpp", "backends/arena.hpp")
 BACKEND = ("octavo/*", "core/*", *CONTRACT, "backends/host/*", "fmt/*")
 CPU_BACKEND = (*BACKEND, "backends/cpu/[!/]*.hpp", "backends/cpu/kernels/*", *CPU)
 # Operands may be a device's: what reads or writes elements is a backend's pass.
-NO_ELEMENTS = ("!core/element.hpp", "!core/convert.hpp", "!core/parallel.hpp", "!core/rows.hpp",
-               "!core/scale_values.hpp", "!core/scale_rows.hpp", "!core/fp_env.hpp")
+NO_ELEMENTS = ("!core/data/element.hpp", "!core/data/convert.hpp", "!core/threads/parallel.hpp", "!core/data/rows.hpp",
+               "!core/scales/scale_values.hpp", "!core/scales/scale_rows.hpp", "!core/fp_env.hpp")
 OPERATION = ("octavo/*", "core/*", *NO_ELEMENTS, "ops/[!/]*.hpp", *CONTRACT, "fmt/*")
 EDGE = ("octavo/*", "./*", "fmt/*", "nlohmann/*", "CLI/*", "benchmark/*", *SYSTEM)
 
@@ -41,14 +47,70 @@ class Layer(NamedTuple):
     sees: tuple[str, ...]
 
 
+class Household(NamedTuple):
+    name: str
+    folder: str  # of all rooms
+    include: str  # how an #include of it begins
+    sees: tuple[str, ...]
+    rooms: tuple[str, ...]  # a room sees those before it
+
+    def layers(self) -> Iterator[Layer]:
+        seen = [f"{self.include}[!/]*.hpp", f"{self.include}[!/]*.inc"]
+        for room in self.rooms:
+            seen.append(f"{self.include}{room}/*")
+            yield Layer(f"{self.name}: {room}", f"{self.folder}{room}/", (*self.sees, *seen))
+        yield Layer(self.name, self.folder, (*self.sees, *seen))
+
+    def cases(self) -> Iterator[tuple[str, str, str]]:
+        for before, room, after in zip(("", *self.rooms), self.rooms, (*self.rooms[1:], "")):
+            good = [f"{self.include}{name}/y.hpp" for name in (before, room) if name]
+            yield f"{self.folder}{room}/x.hpp", " ".join(good), f"{self.include}{after}/y.hpp" if after else "mpi.h"
+        yield f"{self.folder}x.hpp", f"{self.include}{self.rooms[-1]}/y.hpp", "mpi.h"
+
+
+HOUSEHOLDS: tuple[Household, ...] = (
+    Household("core", "src/core/", "core/",
+              ("octavo/*", "fmt/*", "oneapi/tbb/*", "dlfcn.h", *SYSTEM, *CPU),
+              ("devices", "threads", "data", "problem", "scales")),
+    Household("kernels", "src/backends/cpu/kernels/", "backends/cpu/kernels/",
+              ("octavo/code_errors.hpp", "octavo/dtype.hpp", "octavo/numeric.hpp", "core/scales/scale_rule.hpp", *CPU),
+              ("vec", "tile", "panels", "unpacked", "amx", "codes", "rows", "x86", "arm")),
+    Household("CUDA kernels", "src/backends/cuda/kernels/", "backends/cuda/kernels/",
+              ("octavo/*", "core/data/code_table.hpp", "core/scales/learned_step.hpp", "core/scales/scale_rule.hpp",
+               "backends/cuda/machine/*", "backends/cuda/device/*"),
+              ("common", "general", "sm80", "sm90", "passes")),
+    Household("the CUDA backend", "src/backends/cuda/", "backends/cuda/",
+              (*BACKEND, "backends/cuda/machine/*", "backends/cuda/device/*", "backends/cuda/kernels/*", *CUDA),
+              ("launch", "passes", "products")),
+    Household("checkpoint", "src/checkpoint/", "checkpoint/",
+              ("octavo/*", "core/*", "fmt/*", "nlohmann/*", "re2/*", "dlfcn.h", *SYSTEM),
+              ("text", "safetensors", "declared", "models", "open", "dialects", "layers", "parts", "calibrated", "steps",
+               "plan", "write")),
+    Household("the C ABI", "src/capi/", "capi/", ("octavo/*", "fmt/*"), ("operations", "files")),
+    Household("the command line", "tools/octavo/", "", (*EDGE, "kit/*"), ("products", "models", "report")),
+    Household("the Python module", "python/src/", "", (*EDGE, *TORCH, "dlfcn.h"), ("tensors", "files", "operations", "ranks")),
+    Household("the example", "examples/reverse_dictionary/", "", EDGE, ("model", "text")),
+    Household("the kit", "kit/", "kit/", (*EDGE, *CPU, "dlfcn.h"), ("lines", "operands", "oracle", "peers", "timing")),
+)
+
+# Packages of octavo.torch; a room imports those before it.
+PYTHON_ROOMS = ("operators", "layers", "overriding", "models", "ranks", "transformers", "calibration")
+
+# Folders of more than 25 sources, and why.
+MOST_SOURCES = 25
+MANY = {
+    "include/octavo": "a header for each thing that a program may include, and the old paths of those that moved",
+}
+
+MACHINE = ("backends/cuda/machine/*",)
 LAYERS = (
     Layer("the header of MPI's ranks", "include/octavo/mpi.hpp", ("octavo/*", "mpi.h")),
     Layer("public headers", "include/octavo/", ("octavo/*",)),
-    Layer("core", "src/core/", ("octavo/*", "core/*", "fmt/*", "oneapi/tbb/*", "dlfcn.h", *SYSTEM, *CPU)),
+    Layer("the machine of CUDA kernels", "src/backends/cuda/machine/", MACHINE),
+    Layer("that machine on a device", "src/backends/cuda/device/", (*MACHINE, "backends/cuda/device/*", *CUDA)),
+    Layer("the example's float32 baseline", "examples/reverse_dictionary/model/float32_product.", (*EDGE, "model/*", "[!/]*", "oneapi/*")),
+    *(layer for household in HOUSEHOLDS for layer in household.layers()),
     Layer("the registry", "src/backends/registry.cpp", ("octavo/*", "core/*", "backends/*")),
-    Layer("a kernel", "src/backends/cpu/kernels/",
-          ("backends/cpu/kernels.hpp", "backends/cpu/kernels/*", "octavo/dtype.hpp",
-           "octavo/numeric.hpp", *CPU)),
     Layer("the dot engine", "src/backends/cpu/dot/",
           (*CPU_BACKEND, "backends/cpu/dot/*", "backends/cpu/finish/*")),
     Layer("the generic engine", "src/backends/cpu/generic/",
@@ -60,16 +122,6 @@ LAYERS = (
     Layer("the table of a CPU's passes", "src/backends/cpu/passes.cpp",
           (*CPU_BACKEND, "backends/cpu/passes/passes.hpp", "backends/cpu/finish/finish.hpp")),
     Layer("what CPU backends share", "src/backends/cpu/", CPU_BACKEND),
-    Layer("the machine of CUDA kernels", "src/backends/cuda/machine/", ("backends/cuda/machine/*",)),
-    Layer("that machine on a device", "src/backends/cuda/device/",
-          ("backends/cuda/machine/*", "backends/cuda/device/*", *CUDA)),
-    Layer("that machine in software", "src/backends/cuda/simulator/",
-          ("backends/cuda/machine/*", "backends/cuda/simulator/*", "octavo/numeric.hpp", "fmt/*", "ucontext.h", "sys/mman.h",
-           "sanitizer/*")),
-    Layer("a CUDA kernel", "src/backends/cuda/kernels/",
-          ("octavo/*", "core/code_table.hpp", "core/learned_step.hpp", "core/scale_rule.hpp",
-           "backends/cuda/machine/*", "backends/cuda/device/*", "backends/cuda/kernels/*")),
-    Layer("the CUDA backend", "src/backends/cuda/", (*BACKEND, "backends/cuda/*", *CUDA)),
     Layer("a backend", "src/backends/*/", (*BACKEND, "backends/{own}/*")),
     Layer("the contract of backends", "src/backends/",
           ("octavo/*", "core/*", *CONTRACT)),
@@ -80,47 +132,44 @@ LAYERS = (
     Layer("PyTorch's signatures", "src/ops/functional/", (*OPERATION, "ops/*")),
     Layer("what operations share", "src/ops/", OPERATION),
     Layer("problem lines", "src/lines/", (*OPERATION, "ops/product/*", "lines/*")),
-    Layer("checkpoint", "src/checkpoint/",
-          ("octavo/*", "core/*", "checkpoint/*", "fmt/*", "nlohmann/*", "re2/*", "dlfcn.h", *SYSTEM)),
-    Layer("the C ABI", "src/capi/", ("octavo/*", "capi/*", "fmt/*")),
     Layer("layers", "src/layers/",
           ("octavo/*", "core/*", *NO_ELEMENTS, "ops/*", "layers/*", *CONTRACT, "fmt/*")),
     Layer("parallel layers", "src/parallel/",
           ("octavo/*", "core/*", *NO_ELEMENTS, "ops/*", "layers/*", "parallel/*", *CONTRACT, "fmt/*")),
-    Layer("the command line", "tools/*/", (*EDGE, "kit/*")),
     Layer("a peer", "bench/peers/",
-          ("peers/*", "dlfcn.h", "sys/mman.h", "oneapi/*", "cblas.h", "aocl_dlp*.h", "ggml*.h")),
-    Layer("the kit", "bench/", (*EDGE, "kit/*", "peers/peer.hpp", "dlfcn.h", *CPU)),
-    Layer("the example's float32 baseline", "examples/reverse_dictionary/float32_product.",
-          (*EDGE, "oneapi/*")),
+          ("kit/peers/peer.hpp", "./support.hpp", "dlfcn.h", "sys/mman.h", "oneapi/*", "cblas.h", "aocl_dlp*.h", "ggml*.h")),
+    Layer("the bench", "bench/", (*EDGE, "kit/*", "dlfcn.h", *CPU)),
     Layer("an example", "examples/*/", EDGE),
     Layer("an example", "examples/", EDGE),
     Layer("tests of the examples", "tests/examples/",
-          (*EDGE, "gtest/*", "kit/*", "support/*", "parallel/thread_ranks.hpp", "[!/]*.hpp")),
+          (*EDGE, "gtest/*", "kit/*", "support/*", "parallel/thread_ranks.hpp", "[!/]*.hpp", "model/*", "text/*")),
     Layer("tests of the kernels", "tests/kernels/",
-          (*EDGE, *CPU, "gtest/*", "kit/*", "support/*", "backends/cpu/*", *CONTRACT, "core/*",
+          (*EDGE, *CPU, "gtest/*", "kit/*", "support/*", "kernels/*", "backends/cpu/*", *CONTRACT, "core/*",
            "ops/helpers.hpp")),
     Layer("what a device is asked", "tests/gpu/",
-          (*EDGE, "gtest/*", "kit/*", "support/*", "gpu/*", "cuda/*", "core/*", "ops/helpers.hpp", "backends/cuda/*")),
+          (*EDGE, "gtest/*", "kit/*", "support/*", "gpu/*", "cuda/*", "simulator/*", "core/*", "ops/helpers.hpp", "backends/cuda/*")),
+    Layer("the machine of CUDA kernels in software", "tests/simulator/",
+          ("backends/cuda/machine/*", "backends/cuda/kernels/*", "backends/cuda/launch/launch.hpp", "simulator/*",
+           "octavo/numeric.hpp", "fmt/*", "ucontext.h", "sys/mman.h", "sanitizer/*")),
     Layer("tests of CUDA kernels", "tests/cuda/",
-          (*EDGE, "gtest/*", "kit/*", "support/*", "cuda/*", "core/*", "ops/helpers.hpp", *CONTRACT,
+          (*EDGE, "gtest/*", "kit/*", "support/*", "cuda/*", "simulator/*", "core/*", "ops/helpers.hpp", *CONTRACT,
            "backends/cuda/*", *CUDA)),
-    Layer("the far device", "tests/support/far_device.",
+    Layer("the far device", "tests/support/devices/far_device.",
           (*EDGE, "kit/*", "support/*", *CONTRACT, "core/*")),
+    Layer("what passes are tested on", "tests/support/*passes.hpp", (*EDGE, "support/*", *CONTRACT)),
     Layer("what passes are tested on", "tests/support/pass_operands.",
           (*EDGE, "support/*", *CONTRACT, "ops/helpers.hpp")),
-    Layer("the simulated driver", "tests/support/simulated_driver.",
-          (*EDGE, "kit/*", "support/*", "core/*", "backends/cuda/*")),
+    Layer("the simulated driver", "tests/support/devices/simulated_driver.",
+          (*EDGE, "kit/*", "support/*", "simulator/*", "core/*", "backends/cuda/*")),
     Layer("tests of the C ABI", "tests/capi/",
           ("octavo/*", "./*", "capi/*", "gtest/*", "support/*")),
-    Layer("tests of the command line", "tests/cli/", (*EDGE, "gtest/*", "peers/peer.hpp", "cli/*")),
+    Layer("tests of the command line", "tests/cli/", (*EDGE, "gtest/*", "kit/peers/peer.hpp", "cli/*")),
     Layer("a fuzz target", "tests/fuzz/", ("octavo/*", "checkpoint/*", "fmt/*", *SYSTEM)),
     Layer("tests of plans", "tests/plan/",
           ("./*", "gtest/*", "kit/*", "octavo/*", "support/*", "core/*", "ops/*")),
     Layer("a test", "tests/*/",
           (*EDGE, *CPU, "gtest/*", "rapidcheck*", "kit/*", "support/*", "{own}/*",
            "ops/helpers.hpp", "capi/sample.hpp", "dlfcn.h")),
-    Layer("the Python module", "python/", (*EDGE, *TORCH, "dlfcn.h")),
 )
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
@@ -169,7 +218,33 @@ def includes(text: str) -> Iterator[tuple[int, str, str]]:
             yield number, found[1], found[2]
 
 
+def folder_findings() -> Iterator[str]:
+    """Folders that are too full, and rooms that DESIGN.md does not name."""
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    sources = Counter(str(Path(file).parent) for file in tracked if Path(file).suffix in SUFFIXES | {".py"})
+    for folder, count in sources.items():
+        if count > MOST_SOURCES and folder not in MANY:
+            yield f"{folder} must hold at most {MOST_SOURCES} sources, or MANY must say why; got {count}"
+    design = (ROOT / "DESIGN.md").read_text(encoding="utf-8")
+    for household in HOUSEHOLDS:
+        for room in household.rooms:
+            if not re.search(rf"\b{room}/", design):
+                yield f"DESIGN.md must say what {household.folder}{room}/ is for"
+
+
+def python_findings() -> Iterator[str]:
+    """Imports of a room of octavo.torch from one behind it."""
+    package = ROOT / "python/octavo/torch"
+    for number, room in enumerate(PYTHON_ROOMS):
+        for file in sorted((package / room).glob("*.py")):
+            for behind in PYTHON_ROOMS[number + 1:]:
+                if re.search(rf"from \.\.{behind}\b", file.read_text(encoding="utf-8")):
+                    yield f"{file.relative_to(ROOT)} imports {behind}, which {room} must not see"
+
+
 def findings() -> Iterator[str]:
+    yield from folder_findings()
+    yield from python_findings()
     for folder in FOLDERS:
         for file in sorted((ROOT / folder).rglob("*")):
             if file.suffix not in SUFFIXES:
@@ -187,49 +262,49 @@ SELF_TEST: tuple[tuple[str, str, str], ...] = (
     ("src/core/x.cpp", "core/y.hpp octavo/y.hpp fmt/format.h", "backends/backend.hpp ops/run.hpp"),
     ("src/backends/registry.cpp", "backends/cpu/generic/generic.hpp backends/cuda/x.hpp",
      "ops/run.hpp"),
-    ("src/backends/cpu/kernels/x.cpp", "backends/cpu/kernels.hpp immintrin.h",
-     "backends/backend.hpp octavo/tensor.hpp core/grid.hpp"),
+    ("src/backends/cpu/kernels/x.cpp", "backends/cpu/kernels/row_contract.hpp immintrin.h",
+     "backends/backend.hpp octavo/tensor.hpp core/scales/grid.hpp"),
     ("src/backends/cuda/x.cu", "cuda_fp8.h backends/cuda/x.hpp", "backends/cpu/weight_rows.hpp"),
     ("src/backends/cuda/machine/x.hpp", "backends/cuda/machine/y.hpp",
-     "backends/cuda/simulator/x.hpp cuda.h octavo/tensor.hpp"),
+     "simulator/x.hpp cuda.h octavo/tensor.hpp"),
     ("src/backends/cuda/device/x.cuh", "backends/cuda/machine/y.hpp cuda.h",
-     "backends/cuda/simulator/x.hpp octavo/tensor.hpp"),
-    ("src/backends/cuda/simulator/x.cpp", "backends/cuda/machine/y.hpp fmt/format.h",
+     "simulator/x.hpp octavo/tensor.hpp"),
+    ("tests/simulator/x.cpp", "backends/cuda/machine/y.hpp fmt/format.h",
      "backends/cuda/device/x.cuh cuda.h octavo/tensor.hpp"),
     ("src/backends/cuda/kernels/x.hpp",
      "backends/cuda/machine/y.hpp backends/cuda/kernels/y.hpp octavo/tensor.hpp",
-     "backends/cuda/simulator/x.hpp core/element.hpp"),
-    ("tests/gpu/x.cpp", "gpu/y.hpp cuda/z.hpp backends/cuda/launch.hpp core/cuda/driver.hpp",
-     "backends/cpu/kernels.hpp cuda_runtime.h"),
-    ("tests/support/simulated_driver.cpp", "support/y.hpp core/cuda/driver.hpp backends/cuda/launch.hpp",
+     "simulator/x.hpp core/data/element.hpp"),
+    ("tests/gpu/x.cpp", "gpu/y.hpp cuda/z.hpp backends/cuda/launch/launch.hpp core/devices/cuda_driver.hpp",
+     "backends/cpu/kernels/row_contract.hpp cuda_runtime.h"),
+    ("tests/support/devices/simulated_driver.cpp", "support/y.hpp core/devices/cuda_driver.hpp backends/cuda/launch/launch.hpp",
      "backends/backend.hpp ops/run.hpp"),
-    ("tests/cuda/x.cpp", "backends/cuda/simulator/x.hpp cute/tensor.hpp kit/random.hpp",
-     "backends/cpu/kernels.hpp ops/run.hpp"),
-    ("src/backends/cpu/x.cpp", "backends/cpu/weight_rows.hpp core/grid.hpp",
+    ("tests/cuda/x.cpp", "simulator/x.hpp cute/tensor.hpp kit/operands/random.hpp",
+     "backends/cpu/kernels/row_contract.hpp ops/run.hpp"),
+    ("src/backends/cpu/x.cpp", "backends/cpu/weight_rows.hpp core/scales/grid.hpp",
      "backends/cpu/dot/path.hpp backends/reference/reference.hpp ops/run.hpp torch/torch.h"),
     ("src/backends/cpu/dot/x.cpp", "backends/cpu/dot/y.hpp backends/cpu/finish/epilogue.hpp "
      "backends/cpu/passes.hpp backends/host/zero.hpp",
      "backends/cpu/generic/driver.hpp backends/cpu/passes/passes.hpp ops/run.hpp"),
-    ("src/backends/cpu/generic/x.cpp", "backends/cpu/generic/y.hpp backends/cpu/kernels.hpp",
+    ("src/backends/cpu/generic/x.cpp", "backends/cpu/generic/y.hpp backends/cpu/kernels/row_contract.hpp",
      "backends/cpu/dot/path.hpp ops/run.hpp"),
     ("src/backends/cpu/finish/x.cpp", "backends/cpu/finish/y.hpp backends/cpu/weight_rows.hpp",
      "backends/cpu/dot/member.hpp backends/cpu/generic/driver.hpp backends/cpu/passes/passes.hpp"),
-    ("src/backends/cpu/passes/x.cpp", "backends/cpu/passes/y.hpp backends/cpu/kernels/dot.hpp",
+    ("src/backends/cpu/passes/x.cpp", "backends/cpu/passes/y.hpp backends/cpu/kernels/tile_contract.hpp",
      "backends/cpu/dot/member.hpp backends/cpu/finish/epilogue.hpp"),
     ("src/backends/reference/x.cpp", "backends/reference/y.hpp backends/host/zero.hpp",
-     "backends/cpu/kernels.hpp ops/run.hpp cuda_runtime.h"),
+     "backends/cpu/kernels/row_contract.hpp ops/run.hpp cuda_runtime.h"),
     ("src/backends/x.cpp", "backends/backend.hpp core/x.hpp",
      "backends/cpu/weight_rows.hpp backends/host/zero.hpp ops/run.hpp"),
     ("src/backends/cpu/passes.cpp", "backends/cpu/passes/passes.hpp backends/host/passes.hpp",
      "backends/cpu/finish/epilogue.hpp backends/cpu/dot/path.hpp"),
-    ("src/ops/x.cpp", "backends/backend.hpp backends/passes.hpp core/cells.hpp ops/run.hpp",
-     "backends/host/passes.hpp core/element.hpp core/parallel.hpp backends/cpu/weight_rows.hpp "
+    ("src/ops/x.cpp", "backends/backend.hpp backends/passes.hpp core/data/cells.hpp ops/run.hpp",
+     "backends/host/passes.hpp core/data/element.hpp core/threads/parallel.hpp backends/cpu/weight_rows.hpp "
      "ops/product/lower.hpp nlohmann/json.hpp"),
     ("src/ops/product/x.cpp", "ops/run.hpp ops/product/y.hpp",
-     "ops/quantize/quantize.hpp ops/gradients/vjp.hpp checkpoint/impl.hpp"),
+     "ops/quantize/quantize.hpp ops/gradients/vjp.hpp checkpoint/open/open_checkpoint.hpp"),
     ("src/ops/quantize/x.cpp", "ops/run.hpp ops/product/lower.hpp", "ops/gradients/vjp.hpp"),
     ("src/ops/gradients/x.cpp", "ops/quantize/quantize.hpp ops/product/lower.hpp",
-     "ops/functional/swizzle.hpp core/convert.hpp backends/host/zero.hpp"),
+     "ops/functional/swizzle.hpp core/data/convert.hpp backends/host/zero.hpp"),
     ("src/ops/functional/x.cpp", "ops/gradients/vjp.hpp ops/functional/y.hpp",
      "layers/experts.hpp"),
     ("src/lines/x.cpp", "ops/product/pack.hpp octavo/problem_line.hpp",
@@ -237,41 +312,43 @@ SELF_TEST: tuple[tuple[str, str, str], ...] = (
     ("src/checkpoint/x.cpp", "checkpoint/y.hpp core/x.hpp re2/re2.h",
      "ops/run.hpp backends/backend.hpp"),
     ("src/capi/x.cpp", "octavo/octavo.h capi/guard.hpp fmt/format.h",
-     "core/error.hpp ops/run.hpp checkpoint/impl.hpp unistd.h"),
+     "core/error.hpp ops/run.hpp checkpoint/open/open_checkpoint.hpp unistd.h"),
     ("src/parallel/x.cpp",
      "octavo/parallel.hpp parallel/y.hpp layers/x.hpp ops/run.hpp backends/arena.hpp",
-     "mpi.h checkpoint/y.hpp core/element.hpp backends/cpu/kernels.hpp"),
+     "mpi.h checkpoint/y.hpp core/data/element.hpp backends/cpu/kernels/row_contract.hpp"),
     ("include/octavo/mpi.hpp", "octavo/parallel.hpp mpi.h", "fmt/format.h core/error.hpp"),
     ("src/layers/x.cpp", "octavo/linear.hpp layers/y.hpp ops/run.hpp backends/arena.hpp",
-     "core/element.hpp core/scale_values.hpp backends/cpu/weight_rows.hpp checkpoint/impl.hpp capi/guard.hpp "
+     "core/data/element.hpp core/scales/scale_values.hpp backends/cpu/weight_rows.hpp checkpoint/open/open_checkpoint.hpp capi/guard.hpp "
      "parallel/alike.hpp"),
-    ("tools/octavo/x.cpp", "octavo/x.hpp kit/check.hpp CLI/CLI.hpp", "core/x.hpp ops/run.hpp"),
-    ("bench/peers/x.cpp", "peers/peer.hpp oneapi/dnnl/dnnl.hpp dlfcn.h",
+    ("tools/octavo/x.cpp", "octavo/x.hpp kit/oracle/check.hpp CLI/CLI.hpp", "core/x.hpp ops/run.hpp"),
+    ("bench/peers/x.cpp", "kit/peers/peer.hpp oneapi/dnnl/dnnl.hpp dlfcn.h",
      "octavo/x.hpp kit/y.hpp core/x.hpp"),
-    ("bench/kit/x.cpp", "octavo/x.hpp kit/y.hpp peers/peer.hpp", "core/element.hpp backends/backend.hpp"),
-    ("examples/reverse_dictionary/float32_product.cpp", "octavo/x.hpp oneapi/dnnl/dnnl.h",
+    ("bench/kit/x.cpp", "octavo/x.hpp kit/y.hpp kit/peers/peer.hpp", "core/data/element.hpp backends/backend.hpp"),
+    ("examples/reverse_dictionary/model/float32_product.cpp", "octavo/x.hpp oneapi/dnnl/dnnl.h",
      "core/x.hpp"),
-    ("examples/demo/x.cpp", "octavo/x.hpp", "core/x.hpp kit/check.hpp torch/torch.h"),
+    ("examples/demo/x.cpp", "octavo/x.hpp", "core/x.hpp kit/oracle/check.hpp torch/torch.h"),
     ("examples/x.cpp", "octavo/x.hpp", "core/x.hpp"),
     ("tests/examples/x.cpp", "bert.hpp gtest/gtest.h", "core/x.hpp"),
-    ("tests/kernels/x.cpp", "backends/cpu/kernels.hpp", "ops/run.hpp backends/reference/x.hpp"),
-    ("tests/support/far_device.cpp", "backends/passes.hpp core/fields.hpp",
+    ("tests/kernels/x.cpp", "backends/cpu/kernels/row_contract.hpp", "ops/run.hpp backends/reference/x.hpp"),
+    ("tests/support/devices/far_device.cpp", "backends/passes.hpp core/problem/fields.hpp",
      "backends/host/passes.hpp ops/run.hpp"),
     ("tests/support/pass_operands.hpp", "backends/backend.hpp support/y.hpp", "backends/cpu/x.hpp core/x.hpp"),
+    ("tests/support/tested_passes.hpp", "backends/passes.hpp support/y.hpp", "core/x.hpp ops/run.hpp"),
     ("tests/plan/plan_cache_test.cpp", "ops/run.hpp", "backends/backend.hpp"),
     ("tests/fuzz/x.cpp", "checkpoint/x.hpp", "ops/run.hpp"),
     ("tests/capi/x.c", "octavo/octavo.h capi/sample.hpp gtest/gtest.h",
-     "core/x.hpp kit/check.hpp unistd.h"),
-    ("tests/cli/x.cpp", "gtest/gtest.h octavo/x.hpp peers/peer.hpp", "core/x.hpp kit/check.hpp"),
+     "core/x.hpp kit/oracle/check.hpp unistd.h"),
+    ("tests/cli/x.cpp", "gtest/gtest.h octavo/x.hpp kit/peers/peer.hpp", "core/x.hpp kit/oracle/check.hpp"),
     ("tests/ops/x.cpp", "gtest/gtest.h support/lines.hpp ops/helpers.hpp",
      "core/x.hpp backends/backend.hpp cuda_runtime.h"),
-    ("python/x.cpp", "torch/extension.h octavo/x.hpp", "core/x.hpp cuda_runtime.h"),
+    ("python/src/x.cpp", "torch/extension.h octavo/x.hpp", "core/x.hpp cuda_runtime.h"),
 )
 
 
 def self_test() -> Iterator[str]:
     untested = set(LAYERS)
-    for path, good, bad in SELF_TEST:
+    cases = [case for household in HOUSEHOLDS for case in household.cases()]
+    for path, good, bad in (*SELF_TEST, *cases):
         found = layer_of(path)
         untested.discard(found[0] if found else LAYERS[0])
         for header in good.split():

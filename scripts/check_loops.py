@@ -153,7 +153,7 @@ def name_of(row: dict) -> str:
 
 
 def architecture_of(objects: Path) -> Architecture:
-    header = next(objects.glob("*.o")).read_bytes()[:20]
+    header = next(objects.rglob("*.o")).read_bytes()[:20]
     return next(a for a in ARCHITECTURES if a.elf_machine == int.from_bytes(header[18:20], "little"))
 
 
@@ -184,7 +184,7 @@ def main(arguments: list[str]) -> int:
     write = arguments[:1] == ["--write"]
     places = ("src/CMakeFiles/octavo.dir", "tests/kernels/CMakeFiles/arm_kernels_test.dir/__/__/src")
     folders = [Path(arguments[-1]) / place / "backends/cpu/kernels" for place in places]
-    objects = next(folder for folder in folders if any(folder.glob("*.o")))
+    objects = next(folder for folder in folders if any(folder.rglob("*.o")))
     architecture = architecture_of(objects)
     rows = json.loads(TABLE.read_text())
     listings: dict[str, str] = {}
@@ -195,7 +195,7 @@ def main(arguments: list[str]) -> int:
         kernel = row["kernel"]
         if kernel not in listings:
             listings[kernel] = subprocess.run(
-                [architecture.objdump, "-d", "--no-show-raw-insn", str(objects / f"{kernel}.cpp.o")], check=True,
+                [architecture.objdump, "-d", "--no-show-raw-insn", str(next(objects.rglob(f"{kernel}.cpp.o")))], check=True,
                 capture_output=True, text=True).stdout
             for finding in half_constants(listings[kernel]):
                 print(f"{kernel}: {finding}")

@@ -3,7 +3,7 @@
 """Usage: check_sass.py [--write] BUILD_DIR | --self-test
 
 Holds the machine code that a build has made (its target cuda-machine-code) for sm_90a, of mma.cu for sm_80, to tables:
-every primitive of the machine to tests/cuda/primitives.txt, every kernel to tests/cuda/kernels.toml and the cost of
+every primitive of the machine to tests/cuda/machine/primitives.txt, every kernel to tests/cuda/kernels.toml and the cost of
 its main loops to tests/cuda/sass_steps.json, which --write writes. Where nvcc or nvdisasm is missing it says so and
 does nothing."""
 
@@ -21,7 +21,7 @@ from typing import Any, Callable, Iterator
 import sass
 from sass import ROOT, Kernel, Step
 
-PRIMITIVES = ROOT / "tests/cuda/primitives.cu"
+PRIMITIVES = ROOT / "tests/cuda/machine/primitives.cu"
 KERNELS = ROOT / "tests/cuda/kernels.toml"
 PASSES = ROOT / "src/backends/cuda/kernels/pass_instances.inc"
 STEPS = ROOT / "tests/cuda/sass_steps.json"
@@ -236,7 +236,7 @@ def run(build: Path, write: bool) -> list[str]:
         print(f"check_sass: skipped: {'nvcc' if nvcc is None else 'nvdisasm'} was not found")
         return []
     rows = read_rows(KERNELS.read_text(encoding="utf-8"))
-    sources = [PRIMITIVES, *sorted((ROOT / "src/backends/cuda/kernels").glob("*.cu"))]
+    sources = [PRIMITIVES, *sorted((ROOT / "src/backends/cuda/kernels").rglob("*.cu"))]
     with ProcessPoolExecutor() as processes:
         results = list(processes.map(sass.read_image, [build / "cuda" / source.stem for source in sources],
                                      [ARCHITECTURES.get(source.name, "sm_90a") for source in sources], repeat(nvdisasm)))

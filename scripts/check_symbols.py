@@ -127,9 +127,10 @@ def stack_findings(file: Path, what: str) -> Iterator[str]:
 
 def forgotten_findings(kernels: list[Compilation], units: list[Compilation]) -> Iterator[str]:
     compiled = {unit.source for unit in kernels}
-    for file in sorted((ROOT / KERNELS).glob("*.cpp")):
-        if KERNELS + file.name not in compiled:
-            yield f"{KERNELS}{file.name} is not compiled: src/CMakeLists.txt must name it"
+    for file in sorted((ROOT / KERNELS).rglob("*.cpp")):
+        source = file.relative_to(ROOT).as_posix()
+        if source not in compiled:
+            yield f"{source} is not compiled: src/CMakeLists.txt must name it"
     named = {s.name for unit in units for s in symbols(unit.object, "--undefined-only")}
     for unit in kernels:
         for symbol in symbols(unit.object, "--extern-only", "--defined-only"):

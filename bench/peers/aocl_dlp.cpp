@@ -11,8 +11,8 @@
 #include <optional>
 #include <string>
 
-#include "peers/peer.hpp"
-#include "peers/support.hpp"
+#include "kit/peers/peer.hpp"
+#include "support.hpp"
 
 namespace octavo::peers {
 namespace {

@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "peers/peer.hpp"
-#include "peers/support.hpp"
+#include "kit/peers/peer.hpp"
+#include "support.hpp"
 
 namespace octavo::peers {
 namespace {

@@ -14,8 +14,8 @@
 
 #include <oneapi/dnnl/dnnl.hpp>
 
-#include "peers/peer.hpp"
-#include "peers/support.hpp"
+#include "kit/peers/peer.hpp"
+#include "support.hpp"
 
 #if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_TBB
 #include <oneapi/tbb/task_arena.h>

@@ -6,8 +6,8 @@
 #include <new>
 #include <string>
 
-#include "peers/peer.hpp"
-#include "peers/support.hpp"
+#include "kit/peers/peer.hpp"
+#include "support.hpp"
 
 namespace octavo::peers {
 namespace {

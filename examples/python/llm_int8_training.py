@@ -118,6 +118,7 @@ def plot(path, results):
     import matplotlib
 
     matplotlib.use("Agg")
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "octavo", "font.sans-serif": ["DejaVu Sans"]})
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(1, 2, figsize=(8, 3.2), sharey=True)

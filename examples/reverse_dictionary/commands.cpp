@@ -14,12 +14,12 @@
 #include <span>
 #include <utility>
 
-#include "embedding_cache.hpp"
 #include "errors.hpp"
 #include "evaluate.hpp"
 #include "nearest.hpp"
 #include "report.hpp"
-#include "text_encoder.hpp"
+#include "text/embedding_cache.hpp"
+#include "text/text_encoder.hpp"
 #include "wordnet.hpp"
 
 namespace reverse_dictionary {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "linear_layer.hpp"
+#include "model/linear_layer.hpp"
 
 namespace reverse_dictionary {
 

@@ -9,9 +9,9 @@
 #include <utility>
 
 #include "errors.hpp"
+#include "model/vector_math.hpp"
 #include "nearest.hpp"
 #include "queries.hpp"
-#include "vector_math.hpp"
 
 namespace reverse_dictionary {
 namespace {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "text_encoder.hpp"
+#include "text/text_encoder.hpp"
 
 namespace reverse_dictionary {
 

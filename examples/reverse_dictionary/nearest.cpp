@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <unordered_set>
 
-#include "parallel.hpp"
-#include "vector_math.hpp"
+#include "model/parallel.hpp"
+#include "model/vector_math.hpp"
 
 namespace reverse_dictionary {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <functional>
 
-#include "linear_layer.hpp"
+#include "model/linear_layer.hpp"
 
 namespace reverse_dictionary {
 

@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "float32_product.hpp"
+#include "model/float32_product.hpp"
 
 namespace reverse_dictionary {
 namespace {

@@ -30,5 +30,5 @@ def torch_operations() -> Any:
     """The operators that autograd and torch.compile see."""
     global _operations
     if _operations is None:
-        from .torch import _operations
+        from .torch.operators import _operations
     return _operations

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The extension module octavo._octavo: arguments in, C++ operations, tensors of the caller's
 // framework out.
-#include "arguments.hpp"
 #include "bindings.hpp"
+#include "tensors/arguments.hpp"
 
 namespace octavo::python {
 namespace {
@@ -65,7 +65,7 @@ void bind_settings(nb::module_& m) {
 
 NB_MODULE(_octavo, m) {
   using namespace octavo::python;
-  nb::set_leak_warnings(false);  // looked-up objects are never freed, see dtypes.cpp
+  nb::set_leak_warnings(false);  // looked-up objects are never freed, see tensors/dtypes.cpp
   translate_errors();
   register_memory(m);
   bind_settings(m);

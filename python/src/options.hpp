@@ -14,7 +14,7 @@
 #include <optional>
 #include <string>
 
-#include "arguments.hpp"
+#include "tensors/arguments.hpp"
 #include "octavo/grouped.hpp"
 #include "octavo/linear.hpp"
 #include "octavo/matmul.hpp"

@@ -26,7 +26,7 @@ KINDS = {
     "M": "a part of what loading merges, splits or turns: it stays in float",
     "P": "any other parameter of two or three dimensions",
 }
-_NAMES = Path(__file__).parents[2] / "python/octavo/torch/_names.py"
+_NAMES = Path(__file__).parents[2] / "python/octavo/torch/models/_names.py"
 
 
 def _octavo_names():

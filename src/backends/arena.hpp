@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "core/extents.hpp"
+#include "core/data/extents.hpp"
 
 namespace octavo {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What would run, and what this build has on this machine.
-#include "capi/products.hpp"
+#include "capi/operations/products.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/context.hpp"
 #include "octavo/problem_line.hpp"

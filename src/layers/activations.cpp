@@ -2,9 +2,9 @@
 // Rows of activations by their routes.
 #include "layers/activations.hpp"
 
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
+#include "core/data/matrix.hpp"
 #include "core/error.hpp"
-#include "core/matrix.hpp"
 
 namespace octavo {
 namespace {

@@ -8,8 +8,8 @@
 
 #include <array>
 
+#include "core/data/matrix.hpp"
 #include "core/error.hpp"
-#include "core/matrix.hpp"
 #include "layers/expert_products.hpp"
 #include "ops/gradients/reduce.hpp"
 #include "ops/product/lower.hpp"

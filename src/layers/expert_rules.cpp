@@ -3,9 +3,9 @@
 #include <array>
 #include <utility>
 
+#include "core/data/overlap.hpp"
 #include "core/error.hpp"
-#include "core/overlap.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/scales/quantize_rules.hpp"
 #include "layers/activations.hpp"
 #include "layers/fused_experts.hpp"
 #include "ops/rules.hpp"

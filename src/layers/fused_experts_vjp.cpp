@@ -2,8 +2,8 @@
 // The gradients of fused_experts and of silu_and_mul.
 #include <array>
 
+#include "core/data/matrix.hpp"
 #include "core/error.hpp"
-#include "core/matrix.hpp"
 #include "layers/expert_gradients.hpp"
 #include "ops/run.hpp"
 

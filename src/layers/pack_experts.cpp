@@ -5,8 +5,8 @@
 #include <span>
 #include <utility>
 
-#include "core/cells.hpp"
-#include "core/devices.hpp"
+#include "core/data/cells.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
 #include "layers/experts.hpp"
 #include "ops/product/pack.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The activation function of gated layers.
+#include "core/data/overlap.hpp"
 #include "core/error.hpp"
-#include "core/overlap.hpp"
 #include "octavo/moe.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/run.hpp"

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "backends/backend.hpp"
+#include "core/data/matrix.hpp"
 #include "core/error.hpp"
-#include "core/matrix.hpp"
 #include "layers/w8a8.hpp"
 #include "octavo/w8a8_utils.hpp"
 #include "ops/rules.hpp"

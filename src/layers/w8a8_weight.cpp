@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "core/cells.hpp"
-#include "core/devices.hpp"
+#include "core/data/cells.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
 #include "octavo/layers.hpp"
 #include "octavo/w8a8_utils.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copies of tensors: to other types, to other places.
 #include "backends/backend.hpp"
-#include "core/devices.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/tensor.hpp"
@@ -11,9 +11,9 @@
 namespace octavo {
 namespace {
 
-constexpr const char* kName = "copy";
+constexpr const char* kCopy = "copy";
 constexpr ArgNames kNames = named("source");
-constexpr Site kSite{kName, &kNames};
+constexpr Site kSite{kCopy, &kNames};
 
 // Types that hold numbers of ours.
 bool converts(DType dtype) noexcept {
@@ -24,7 +24,7 @@ bool converts(DType dtype) noexcept {
 Status check_usable(const Device& device) {
   const std::string why = device_refusal(device);
   if (why.empty()) return {};
-  return fail(Code::unavailable, "{}: device {}", kName, why);
+  return fail(Code::unavailable, "{}: device {}", kCopy, why);
 }
 
 Result<Tensor> run_convert(const TensorView& source, DType dtype, void* stream) {
@@ -35,7 +35,7 @@ Result<Tensor> run_convert(const TensorView& source, DType dtype, void* stream) 
     return fail(Code::unsupported, "copy: dtype must be one that Octavo converts; got {} to {}",
                 name(source.dtype), name(dtype));
   }
-  return converted(kName, source, dtype, {.stream = stream});
+  return converted(kCopy, source, dtype, {.stream = stream});
 }
 
 Result<Tensor> run_copy(const TensorView& source, const Place& place) {
@@ -51,7 +51,7 @@ Result<Tensor> run_copy(const TensorView& source, const Place& place) {
   if (!source.contiguous()) {
     OCTAVO_TRY_ASSIGN(compact, run_convert(source, source.dtype, place.stream));
   }
-  OCTAVO_TRY_ASSIGN(Tensor target, Tensor::try_empty(kName, source.dtype, source.dims(), place));
+  OCTAVO_TRY_ASSIGN(Tensor target, Tensor::try_empty(kCopy, source.dtype, source.dims(), place));
   const Place far{to_host ? source.device : place.device, place.stream};
   const DeviceMemory& memory = *find_kind(far.device.type)->memory;
   const std::int64_t bytes = source.numel() * element_bytes(source.dtype);
@@ -63,11 +63,11 @@ Result<Tensor> run_copy(const TensorView& source, const Place& place) {
 }  // namespace
 
 Tensor copy(const TensorView& source, DType dtype, void* stream) {
-  return at_edge(kName, [&] { return run_convert(source, dtype, stream); });
+  return at_edge(kCopy, [&] { return run_convert(source, dtype, stream); });
 }
 
 Tensor copy(const TensorView& source, const Place& place) {
-  return at_edge(kName, [&] { return run_copy(source, place); });
+  return at_edge(kCopy, [&] { return run_copy(source, place); });
 }
 
 Tensor Tensor::to(DType dtype) const { return copy(view_, dtype); }

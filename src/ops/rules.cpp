@@ -9,12 +9,12 @@
 #include <string_view>
 
 #include "backends/backend.hpp"
-#include "core/cells.hpp"
-#include "core/devices.hpp"
+#include "core/data/cells.hpp"
+#include "core/data/extents.hpp"
+#include "core/data/overlap.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
-#include "core/extents.hpp"
-#include "core/members.hpp"
-#include "core/overlap.hpp"
+#include "core/problem/members.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/matmul.hpp"
 

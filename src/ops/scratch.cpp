@@ -5,9 +5,9 @@
 #include <array>
 #include <utility>
 
-#include "core/devices.hpp"
+#include "core/data/extents.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
-#include "core/extents.hpp"
 
 namespace octavo {
 namespace {

@@ -6,7 +6,7 @@
 #include <memory>
 #include <new>
 
-#include "core/large_blocks.hpp"
+#include "core/devices/large_blocks.hpp"
 #include "octavo/context.hpp"
 #include "octavo/status.hpp"
 #include "octavo/tensor.hpp"

@@ -19,7 +19,7 @@
 #include <span>
 #include <type_traits>
 
-#include "core/fields.hpp"
+#include "core/problem/fields.hpp"
 
 namespace octavo {
 namespace {

@@ -5,7 +5,7 @@
 #include <array>
 
 #include "backends/backend.hpp"
-#include "core/devices.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
 #include "ops/run.hpp"
 

@@ -4,7 +4,7 @@
 #include <numeric>
 #include <utility>
 
-#include "core/devices.hpp"
+#include "core/devices/devices.hpp"
 #include "ops/run.hpp"
 #include "ops/site.hpp"
 

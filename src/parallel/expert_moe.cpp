@@ -3,9 +3,9 @@
 #include <array>
 #include <utility>
 
-#include "core/executors.hpp"
-#include "core/matrix.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/data/matrix.hpp"
+#include "core/scales/quantize_rules.hpp"
+#include "core/threads/executors.hpp"
 #include "layers/expert_products.hpp"
 #include "ops/rules.hpp"
 #include "ops/run.hpp"

@@ -3,9 +3,9 @@
 
 #include <cstring>
 
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
+#include "core/data/matrix.hpp"
 #include "core/error.hpp"
-#include "core/matrix.hpp"
 #include "layers/activations.hpp"
 
 namespace octavo {
@@ -95,7 +95,7 @@ Result<Rows> coded_rows(const ExpertCall& call, const Backend& backend, Arena& a
     OCTAVO_TRY_ASSIGN(rows.data, apply_factors(backend, rows.data, call.routing, arena, context));
   }
   if (!call.w13->activation()) return rows;
-  return quantise(backend.passes, *call.w13->activation(), rows.data, arena, context);
+  return quantize(backend.passes, *call.w13->activation(), rows.data, arena, context);
 }
 
 RecordPart RecordLayout::part(DType dtype, std::int64_t columns) {

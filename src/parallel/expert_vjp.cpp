@@ -5,8 +5,8 @@
 // experts are: over the tokens of all ranks, in their order.
 #include <array>
 
-#include "core/executors.hpp"
-#include "core/matrix.hpp"
+#include "core/data/matrix.hpp"
+#include "core/threads/executors.hpp"
 #include "layers/expert_gradients.hpp"
 #include "ops/run.hpp"
 #include "ops/values.hpp"

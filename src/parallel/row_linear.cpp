@@ -5,9 +5,9 @@
 #include <cstring>
 #include <string>
 
-#include "core/operand.hpp"
+#include "core/problem/operand.hpp"
+#include "octavo/checkpoint/sharding.hpp"
 #include "octavo/matmul.hpp"
-#include "octavo/sharding.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/run.hpp"
 #include "ops/values.hpp"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cold weights: what a call reads does not come again before kColdBytes were read.
-#include "kit/rotation.hpp"
+#include "kit/operands/rotation.hpp"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "kit/work.hpp"
+#include "kit/operands/work.hpp"
 #include "octavo/packed.hpp"
 
 namespace octavo {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a problem costs at least: rows that count, and members one after the other.
-#include "kit/work.hpp"
+#include "kit/operands/work.hpp"
 
 #include <gtest/gtest.h>
 
-#include "kit/operands.hpp"
+#include "kit/operands/operands.hpp"
 #include "octavo/problem_line.hpp"
 
 namespace octavo {

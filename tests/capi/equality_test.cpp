@@ -77,7 +77,7 @@ TEST(CApiEquality, MisalignedMemoryAndTransposedOperands) {
   }
 }
 
-TEST(CApiEquality, QuantisersOfEveryOption) {
+TEST(CApiEquality, QuantizersOfEveryOption) {
   const Tensor x = random(bfloat16, {9, 130}, 1);
   const octavo_view view = describe(x);
   struct Case {
@@ -145,11 +145,6 @@ TEST(CApiEquality, SlicesBeginInsideACell) {
   ASSERT_EQ(octavo_quantized_describe(q, &parts), OCTAVO_OK);
   EXPECT_EQ(parts.row0, 1);
   EXPECT_EQ(parts.col0, 3);
-  // A program of an older version would take the slice for a whole.
-  parts.struct_size = offsetof(octavo_quantized_info, row0);
-  EXPECT_EQ(octavo_quantized_describe(q, &parts), OCTAVO_UNSUPPORTED);
-  EXPECT_NE(std::string(octavo_last_error()).find("must have room for row0 and col0 of a slice"),
-            std::string::npos);
   octavo_tensor_release(values);
   octavo_quantized_release(q);
 }
@@ -267,7 +262,7 @@ TEST(CApiEquality, LinearTellsItsOutliers) {
   octavo_packed_release(packed);
 }
 
-TEST(CApiEquality, AFusedQuantiserLeavesItsCodes) {
+TEST(CApiEquality, AFusedQuantizerLeavesItsCodes) {
   const Tensor x = random(float32, {4, 64}, 1);
   const Tensor w = random(int8, {64, 8}, 2);
   const Quantized want = quantize(x);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// struct_size of every struct: older, newer and wrong; flags, enumerators, counts and indices.
+// struct_size of every struct; flags, enumerators, counts and indices.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -11,7 +11,7 @@
 namespace octavo::test::structs_test {
 namespace {
 
-TEST(CApiStructs, InputsOfEveryVersion) {
+TEST(CApiStructs, InputsOfOneSize) {
   Sample s;
   const octavo_operand* as[] = {&s.a};
   const octavo_operand* bs[] = {&s.b};
@@ -24,50 +24,50 @@ TEST(CApiStructs, InputsOfEveryVersion) {
     octavo_quantized_release(std::exchange(s.q, nullptr));
     return code;
   };
-  expect_input_sizes<octavo_scaled_mm_options>(
+  expect_one_size<octavo_scaled_mm_options>(
       "scaled_mm", [&](auto* o) { return clean(octavo_scaled_mm(&s.a, &s.b, o, nullptr, s.t)); },
       octavo_scaled_mm_options_init());
-  expect_input_sizes<octavo_linear_options>(
+  expect_one_size<octavo_linear_options>(
       "linear", [&](auto* o) { return clean(octavo_linear(s.x, s.packed, o, nullptr, s.t)); },
       octavo_linear_options_init());
-  expect_input_sizes<octavo_grouped_list_options>(
+  expect_one_size<octavo_grouped_list_options>(
       "grouped_mm list",
       [&](auto* o) { return clean(octavo_grouped_mm_list(as, bs, 1, o, nullptr, s.t)); },
       octavo_grouped_list_options_init());
-  expect_input_sizes<octavo_grouped_mm_options>(
+  expect_one_size<octavo_grouped_mm_options>(
       "grouped_mm",
       [&](auto* o) { return clean(octavo_grouped_mm(&s.batch_a, &s.batch_b, o, nullptr, s.t)); },
       octavo_grouped_mm_options_init());
-  expect_input_sizes<octavo_scaled_grouped_mm_options>(
+  expect_one_size<octavo_scaled_grouped_mm_options>(
       "scaled_grouped_mm",
       [&](auto* o) {
         return clean(octavo_scaled_grouped_mm(&s.batch_a, &s.batch_b, o, nullptr, s.t));
       },
       octavo_scaled_grouped_mm_options_init());
-  expect_input_sizes<octavo_functional_options>(
+  expect_one_size<octavo_functional_options>(
       "functional",
       [&](auto* o) {
         return clean(octavo_functional_scaled_mm(s.fp8, s.fp8_weight, &s.recipe, 1, &s.recipe, 1, o,
                                                  nullptr, s.t));
       },
       octavo_functional_options_init());
-  expect_input_sizes<octavo_quantize_options>(
+  expect_one_size<octavo_quantize_options>(
       "quantize", [&](auto* o) { return clean(octavo_quantize(s.x, o, nullptr, &s.q)); },
       octavo_quantize_options_init());
-  expect_input_sizes<octavo_vectorwise_options>(
+  expect_one_size<octavo_vectorwise_options>(
       "vectorwise",
       [&](auto* o) {
         return clean(octavo_int8_vectorwise_quant(s.x, o, nullptr, &r[0], &r[1], &r[2]));
       },
       octavo_vectorwise_options_init());
-  expect_input_sizes<octavo_mixed_scaled_mm_options>(
+  expect_one_size<octavo_mixed_scaled_mm_options>(
       "mixed",
       [&](auto* o) {
         return clean(
             octavo_int8_mixed_scaled_mm(s.x, s.codes, s.stored, s.two, s.two, o, nullptr, s.t));
       },
       octavo_mixed_scaled_mm_options_init());
-  expect_input_sizes<octavo_pack_options>(
+  expect_one_size<octavo_pack_options>(
       "pack",
       [&](auto* o) {
         octavo_packed* packed = nullptr;
@@ -76,10 +76,10 @@ TEST(CApiStructs, InputsOfEveryVersion) {
         return code;
       },
       octavo_pack_options_init());
-  expect_input_sizes<octavo_operand>(
+  expect_one_size<octavo_operand>(
       "operand", [&](auto* o) { return clean(octavo_scaled_mm(o, &s.b, nullptr, nullptr, s.t)); },
-      s.a, 16);
-  expect_input_sizes<octavo_activation>(
+      s.a);
+  expect_one_size<octavo_activation>(
       "activation",
       [&](auto* rule) {
         octavo_operand x = operand_of(s.x);
@@ -87,45 +87,29 @@ TEST(CApiStructs, InputsOfEveryVersion) {
         return clean(octavo_scaled_mm(&x, &s.b, nullptr, nullptr, s.t));
       },
       octavo_activation_init());
-  expect_input_sizes<octavo_context>(
+  expect_one_size<octavo_context>(
       "context", [&](auto* c) { return clean(octavo_scaled_mm(&s.a, &s.b, nullptr, c, s.t)); },
       octavo_context_init());
   octavo_executor serial = octavo_executor_init();
   serial.concurrency = 1;
-  expect_input_sizes<octavo_executor>(
+  expect_one_size<octavo_executor>(
       "executor",
       [&](auto* e) {
         octavo_context context = octavo_context_init();
         context.executor = e;
         return clean(octavo_scaled_mm(&s.a, &s.b, nullptr, &context, s.t));
       },
-      serial, sizeof serial);
+      serial);
 }
 
 template <class Struct>
-void expect_output_sizes(const char* what, std::function<octavo_code(Struct*)> call) {
-  Padded<Struct> given;
-  for (const std::size_t wrong : {std::size_t{0}, std::size_t{12}, ~std::size_t{0}}) {
-    given.value.struct_size = wrong;
-    expect_refused(call(&given.value), OCTAVO_INVALID_ARGUMENT, kSizeRule, what);
-  }
-  Padded<Struct> full;
-  full.value.struct_size = sizeof(Struct);
-  ASSERT_EQ(call(&full.value), OCTAVO_OK) << what << ": " << octavo_last_error();
-  for (std::size_t older = 8; older <= sizeof(Struct); older += 8) {
-    std::memset(given.bytes, 0xA5, sizeof given.bytes);
-    given.value.struct_size = older;
-    ASSERT_EQ(call(&given.value), OCTAVO_OK) << what << ": " << octavo_last_error();
-    EXPECT_EQ(0, std::memcmp(given.bytes + 8, full.bytes + 8, older - 8)) << what;
-    for (std::size_t i = older; i < sizeof given.bytes; ++i) EXPECT_EQ(given.bytes[i], 0xA5);
-  }
-  std::memset(given.bytes, 0xA5, sizeof given.bytes);
-  given.value.struct_size = sizeof given.bytes;
-  ASSERT_EQ(call(&given.value), OCTAVO_OK);
-  for (std::size_t i = sizeof(Struct); i < sizeof given.bytes; ++i) EXPECT_EQ(given.bytes[i], 0);
+void expect_output_sizes(const char* what, const std::function<octavo_code(Struct*)>& call) {
+  Struct result{};
+  result.struct_size = sizeof result;
+  expect_one_size<Struct>(what, call, result);
 }
 
-TEST(CApiStructs, OutputsOfEveryVersion) {
+TEST(CApiStructs, OutputsOfOneSize) {
   Sample s;
   octavo_operand weight = operand_of(s.w);
   octavo_activation rule = octavo_activation_init();
@@ -171,7 +155,7 @@ TEST(CApiStructs, EnumeratorsAndFlagsOutOfRange) {
       return octavo_scaled_mm(&s.a, &s.b, &o, nullptr, s.t);
     };
   };
-  const auto quantised = [&](auto change) {
+  const auto quantized = [&](auto change) {
     return [&s, change] {
       octavo_quantize_options o = octavo_quantize_options_init();
       change(o);
@@ -201,13 +185,13 @@ TEST(CApiStructs, EnumeratorsAndFlagsOutOfRange) {
          o.out_dtype = {2, 32, 4};
        })},
       {"quantize: options.granularity must be in [0, ",
-       quantised([](auto& o) { o.granularity = OCTAVO_GRANULARITIES; })},
-      {"quantize: options.side must be in [0, 1]; got 2", quantised([](auto& o) { o.side = 2; })},
+       quantized([](auto& o) { o.granularity = OCTAVO_GRANULARITIES; })},
+      {"quantize: options.side must be in [0, 1]; got 2", quantized([](auto& o) { o.side = 2; })},
       {"quantize: options.rounding must be in [0, 2]; got -3",
-       quantised([](auto& o) { o.rounding = -3; })},
-      {"quantize: options.flags must be among", quantised([](auto& o) { o.flags = 1; })},
+       quantized([](auto& o) { o.rounding = -3; })},
+      {"quantize: options.flags must be among", quantized([](auto& o) { o.flags = 1; })},
       {"quantize: options.flags must have one of NON_FINITE_ERROR and NON_FINITE_IGNORE; got both",
-       quantised([](auto& o) { o.flags = OCTAVO_NON_FINITE_ERROR | OCTAVO_NON_FINITE_IGNORE; })},
+       quantized([](auto& o) { o.flags = OCTAVO_NON_FINITE_ERROR | OCTAVO_NON_FINITE_IGNORE; })},
       {"quantize_mxfp8: side must be in [0, 1]; got 7",
        [&] {
          return octavo_quantize_mxfp8(s.x, {0, 0, 0}, 7, nullptr, &s.q);

@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "peers/peer.hpp"
+#include "kit/peers/peer.hpp"
 
 namespace octavo::peers {
 namespace {

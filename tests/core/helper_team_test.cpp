@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loops of a team whose helpers come at once, late, never, or in number.
-#include "core/helper_team.hpp"
+#include "core/threads/helper_team.hpp"
 
 #include <gtest/gtest.h>
 

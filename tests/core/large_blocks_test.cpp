@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Large blocks come back to whoever asks for their length, and belong to one at a time.
-#include "core/large_blocks.hpp"
+#include "core/devices/large_blocks.hpp"
 
 #include <gtest/gtest.h>
 

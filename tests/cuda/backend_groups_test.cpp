@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/cuda/devices.hpp"
+#include "core/devices/cuda_devices.hpp"
 #include "cuda/backend_kit.hpp"
 
 namespace octavo::test::backend_groups_test {

@@ -9,7 +9,7 @@
 #include "cuda/device_kit.hpp"
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
-#include "support/simulated_driver.hpp"
+#include "support/devices/simulated_driver.hpp"
 
 namespace octavo::test {
 

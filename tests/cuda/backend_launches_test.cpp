@@ -7,7 +7,7 @@
 #include <thread>
 #include <utility>
 
-#include "backends/cuda/wgmma_product.hpp"
+#include "backends/cuda/products/wgmma_product.hpp"
 #include "cuda/backend_kit.hpp"
 
 namespace octavo::test::backend_launches_test {

@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "core/cuda/devices.hpp"
+#include "core/devices/cuda_devices.hpp"
 #include "cuda/backend_kit.hpp"
 
 namespace octavo::test::backend_test {

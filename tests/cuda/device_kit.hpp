@@ -3,7 +3,7 @@
 // gpu_test the first of the machine (gpu/device.cpp).
 #pragma once
 
-#include "support/placed.hpp"
+#include "support/tested_passes.hpp"
 
 namespace octavo::test {
 
@@ -12,8 +12,5 @@ inline constexpr Device kHopper{DeviceType::cuda, 0};
 /// Makes it usable, before any other call of the library.
 void install_device();
 inline const bool kInstalled = (install_device(), true);
-
-/// A view's copy there, with its strides.
-inline Tensor to_device(const TensorView& view) { return to_device(view, kHopper); }
 
 }  // namespace octavo::test

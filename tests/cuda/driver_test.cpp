@@ -8,7 +8,7 @@
 #include <string>
 #include <type_traits>
 
-#include "core/cuda/driver.hpp"
+#include "core/devices/cuda_driver.hpp"
 
 namespace octavo::test::driver_test {
 namespace {

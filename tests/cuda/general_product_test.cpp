@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/general_product.hpp"
+#include "backends/cuda/products/general_product.hpp"
 #include "cuda/device_kit.hpp"
-#include "cuda/two_places.hpp"
+#include "cuda/passes/two_places.hpp"
 #include "support/same_numbers.hpp"
 
 namespace octavo::test::general_product_test {

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/joined_list.hpp"
-#include "core/members.hpp"
-#include "cuda/two_places.hpp"
+#include "backends/cuda/products/joined_list.hpp"
+#include "core/problem/members.hpp"
+#include "cuda/passes/two_places.hpp"
 #include "octavo/moe.hpp"
 
 namespace octavo::test::grouped_product_test {

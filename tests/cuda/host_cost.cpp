@@ -11,7 +11,7 @@
 #include <functional>
 #include <vector>
 
-#include "core/cuda/driver.hpp"
+#include "core/devices/cuda_driver.hpp"
 #include "octavo/octavo.hpp"
 
 namespace octavo {

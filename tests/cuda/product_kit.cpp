@@ -10,14 +10,14 @@
 #include <vector>
 
 #include "backends/backend.hpp"
-#include "backends/cuda/kernels/chunks.hpp"
-#include "backends/cuda/simulator/arithmetic.hpp"
-#include "core/grid.hpp"
-#include "core/members.hpp"
-#include "core/scale_values.hpp"
+#include "backends/cuda/kernels/common/chunks.hpp"
+#include "core/problem/members.hpp"
+#include "core/scales/grid.hpp"
+#include "core/scales/scale_values.hpp"
 #include "cuda/device_kit.hpp"
-#include "cuda/mma_kit.hpp"
-#include "kit/oracle.hpp"
+#include "cuda/kernels/mma_kit.hpp"
+#include "kit/oracle/oracle.hpp"
+#include "simulator/arithmetic.hpp"
 #include "support/lines.hpp"
 #include "support/same_numbers.hpp"
 
@@ -195,7 +195,7 @@ void expect_product(const char* backend, const ProblemLine& line, Content conten
   Operands operands(line, content);
   const LineProblem want = make_problem(line, operands);
   run(want.problem(), {}, "reference");  // what no member has (the output's tail), too
-  const DType a = line.quantise != DType::undefined ? line.quantise : line.a;
+  const DType a = line.quantize != DType::undefined ? line.quantize : line.a;
   // Integers have one answer and the general kernel adds as the reference does, which has run.
   if (!is_integer8(a) && std::string_view(backend) != "cuda") {
     for (std::int64_t g = 0; g < group_count(want.problem()); ++g)

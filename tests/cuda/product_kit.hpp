@@ -2,7 +2,7 @@
 // What a product on a device must give: the sums of its tensor cores, finished by the reference.
 #pragma once
 
-#include "kit/operands.hpp"
+#include "kit/operands/operands.hpp"
 #include "octavo/octavo.hpp"
 
 namespace octavo::test {

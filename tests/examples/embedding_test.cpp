@@ -7,7 +7,7 @@
 #include <sstream>
 
 #include "resources.hpp"
-#include "text_encoder.hpp"
+#include "text/text_encoder.hpp"
 
 namespace reverse_dictionary {
 namespace {

@@ -6,13 +6,13 @@
 #include <sstream>
 
 #include "commands.hpp"
-#include "embedding_cache.hpp"
 #include "errors.hpp"
+#include "model/vector_math.hpp"
 #include "octavo/status.hpp"
 #include "parallel/thread_ranks.hpp"
-#include "text_encoder.hpp"
+#include "text/embedding_cache.hpp"
+#include "text/text_encoder.hpp"
 #include "tiny_model.hpp"
-#include "vector_math.hpp"
 
 namespace reverse_dictionary {
 namespace {

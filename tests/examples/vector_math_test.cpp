@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Accuracy of the vectorised functions against the C library in double precision.
-#include "vector_math.hpp"
+#include "model/vector_math.hpp"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 #include <numeric>
 #include <vector>
 
-#include "attention.hpp"
+#include "model/attention.hpp"
 
 namespace reverse_dictionary {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // WordPiece ids: cases worked by hand, and ids that the Python `tokenizers` package gave.
-#include "wordpiece.hpp"
+#include "text/wordpiece.hpp"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 
 #include "errors.hpp"
 #include "resources.hpp"
-#include "unicode.hpp"
+#include "text/unicode.hpp"
 #include "wordnet.hpp"
 
 namespace reverse_dictionary {

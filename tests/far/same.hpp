@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "ops/helpers.hpp"
-#include "support/far_device.hpp"
+#include "support/devices/far_device.hpp"
 #include "support/same_numbers.hpp"
 
 namespace octavo::test {

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "checkpoint/quantization_config.hpp"
+#include "checkpoint/declared/quantization_config.hpp"
 
 // The first line is a layer's name, the rest the configuration.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

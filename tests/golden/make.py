@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the tables that the codec tests read, with ml_dtypes and NumPy as the independent source.
 
-    python3 tests/golden/make.py        (needs ml_dtypes 0.5 or newer)
+    python3 tests/golden/make.py        (needs ml_dtypes 0.5 or newer; the tables in the tree are of 0.6.0)
 
-decode.txt   type code value-bits           all 256 codes of each 8-bit float type (NaN as "nan")
-encode.txt   type float32-bits code         every midpoint between neighbouring finite values, the
-                                            float32 numbers beside it, both signs; IEEE overflow
-integer.txt  type float32-bits value        every k + 1/2 in range and beyond, NaN, infinities
+Each table is an array that numpy.load reads, in records of a float32 `value` and its 8-bit `code`.
+
+<type>.decode.npy   each 8-bit float type: the values of all 256 codes
+<type>.encode.npy   each 8-bit float type: every midpoint between neighbouring finite values, the float32 numbers beside
+                    it, both signs; IEEE overflow. int8 and uint8: every k + 1/2 in range and beyond, NaN, infinities
 """
 import pathlib
 import re
@@ -17,17 +18,13 @@ import numpy as np
 
 HERE = pathlib.Path(__file__).parent
 TABLE = (HERE.parent.parent / "include/octavo/dtype.hpp").read_text()
+RECORD = np.dtype([("value", "<f4"), ("code", "u1")])
 FLOAT8 = [*re.findall(r"float_row\((float8_\w+),", TABLE), "float8_e8m0fnu"]
 
 
-def bits(value: np.float32) -> str:
-    return f"{np.float32(value).view(np.uint32):08x}"
-
-
 def decode_rows(name: str):
-    values = np.arange(256, dtype=np.uint8).view(getattr(ml_dtypes, name)).astype(np.float32)
-    for code, value in enumerate(values):
-        yield f"{name} {code:02x} {'nan' if np.isnan(value) else bits(value)}"
+    codes = np.arange(256, dtype=np.uint8)
+    return zip(codes.view(getattr(ml_dtypes, name)).astype(np.float32), codes)
 
 
 def interesting(name: str):
@@ -55,25 +52,24 @@ def encode_rows(name: str):
         # ml_dtypes 0.5 rounds all float32 subnormals above 2^-127 up to e8m0's code 1: not taken as a reference.
         if name == "float8_e8m0fnu" and x < 2.0**-126:
             continue
-        code = np.asarray(x, np.float32).astype(dtype).view(np.uint8)
-        yield f"{name} {bits(x)} {int(code):02x}"
+        yield x, np.asarray(x, np.float32).astype(dtype).view(np.uint8)
 
 
 def integer_rows(name: str):
     limits = np.iinfo(name)
     halves = np.arange(limits.min - 3, limits.max + 3, 0.5)
-    extra = [np.float32(v) for v in (1e9, -1e9, np.inf, -np.inf)]
-    for x in [np.float32(h) for h in halves] + extra:
-        yield f"{name} {bits(x)} {int(np.clip(np.rint(np.float64(x)), limits.min, limits.max))}"
-    yield f"{name} {bits(np.float32(np.nan))} 0"
+    for x in np.concatenate([halves, [1e9, -1e9, np.inf, -np.inf]]).astype(np.float32):
+        yield x, int(np.clip(np.rint(np.float64(x)), limits.min, limits.max)) & 0xFF
+    yield np.float32(np.nan), 0
 
 
 def write(file: str, rows) -> None:
-    text = f"# ml_dtypes {ml_dtypes.__version__}, by make.py\n" + "\n".join(rows) + "\n"
-    (HERE / file).write_text(text)
+    np.save(HERE / file, np.array(list(rows), RECORD))
 
 
 with np.errstate(all="ignore"):
-    write("decode.txt", [row for name in FLOAT8 for row in decode_rows(name)])
-    write("encode.txt", [row for name in FLOAT8 for row in encode_rows(name)])
-    write("integer.txt", [row for name in ("int8", "uint8") for row in integer_rows(name)])
+    for name in FLOAT8:
+        write(f"{name}.decode.npy", decode_rows(name))
+        write(f"{name}.encode.npy", encode_rows(name))
+    for name in ("int8", "uint8"):
+        write(f"{name}.encode.npy", integer_rows(name))

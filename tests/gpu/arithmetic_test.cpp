@@ -15,8 +15,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "backends/cuda/simulator/arithmetic.hpp"
 #include "gpu/probe_runner.hpp"
+#include "simulator/arithmetic.hpp"
 
 namespace octavo::test::arithmetic_test {
 namespace {

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "backends/cuda/kernels/ring.hpp"
+#include "backends/cuda/kernels/sm90/ring.hpp"
 #include "backends/cuda/machine/layout.hpp"
 #include "backends/cuda/machine/types.hpp"
 

@@ -5,9 +5,10 @@
 #include <cstdlib>
 #include <limits>
 
-#include "core/cuda/devices.hpp"
+#include "backends/cuda/passes/passes.hpp"
+#include "core/devices/cuda_devices.hpp"
 #include "cuda/device_kit.hpp"
-#include "support/far_device.hpp"
+#include "support/devices/far_device.hpp"
 
 namespace octavo::test {
 
@@ -18,6 +19,8 @@ void install_device() {
     std::_Exit(77);
   }
 }
+
+TestedPasses tested() { return {&cuda::kPasses, kHopper}; }
 
 const Device kFar = kHopper;
 const std::string kFarName = "cuda:0";

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/tensor_maps.hpp"
-#include "core/cuda/devices.hpp"
+#include "backends/cuda/launch/tensor_maps.hpp"
+#include "core/devices/cuda_devices.hpp"
 #include "gpu/clock_runner.hpp"
 #include "gpu/probe_runner.hpp"
 #include "octavo/octavo.hpp"

@@ -3,9 +3,9 @@
 #include <cstring>
 #include <vector>
 
-#include "backends/cuda/simulator/machine.hpp"
 #include "gpu/clock_runner.hpp"
 #include "gpu/probe_runner.hpp"
+#include "simulator/machine.hpp"
 
 namespace octavo::test {
 namespace {

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "kit/element.hpp"
+#include "kit/operands/element.hpp"
 #include "octavo/octavo.hpp"
 
 namespace octavo::test {

@@ -3,7 +3,7 @@
 // integers, within the computed bound of float64 elsewhere.
 #include <limits>
 
-#include "kit/oracle.hpp"
+#include "kit/oracle/oracle.hpp"
 #include "ops/helpers.hpp"
 #include "support/lines.hpp"
 

@@ -3,7 +3,7 @@
 // for a float A, whatever stands on both sides.
 #include <algorithm>
 
-#include "kit/oracle.hpp"
+#include "kit/oracle/oracle.hpp"
 #include "ops/helpers.hpp"
 #include "support/lines.hpp"
 

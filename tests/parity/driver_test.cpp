@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "kit/oracle.hpp"
+#include "kit/oracle/oracle.hpp"
 #include "octavo/octavo.hpp"
 #include "support/guard.hpp"
 #include "support/lines.hpp"

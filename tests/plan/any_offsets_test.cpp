@@ -2,9 +2,9 @@
 // Plans of tensor forms hold for any offsets: one workspace for all of them, between guard pages.
 #include <algorithm>
 
-#include "core/members.hpp"
-#include "kit/operands.hpp"
-#include "kit/random.hpp"
+#include "core/problem/members.hpp"
+#include "kit/operands/operands.hpp"
+#include "kit/operands/random.hpp"
 #include "ops/helpers.hpp"
 #include "support/guard.hpp"
 #include "support/lines.hpp"

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A plan from the cache is the plan that a thread without a cache would make, for problems that
-// differ in any one field: the fields come from core/fields.hpp, which no field can be left out of.
+// differ in any one field: the fields come from core/problem/fields.hpp, which no field can be left
+// out of.
 #include <gtest/gtest.h>
 
 #include <thread>
 
-#include "core/fields.hpp"
-#include "kit/operands.hpp"
+#include "core/problem/fields.hpp"
+#include "kit/operands/operands.hpp"
 #include "ops/run.hpp"
 #include "ops/signature.hpp"
 #include "support/lines.hpp"
@@ -185,14 +186,14 @@ TEST_P(PlanCache, TellsProblemsApartThatDifferInOneField) {
 // B has no use for a quantiser, but a problem may have one there.
 TEST(Outline, KeepsTheRulesOfBothOperandsApart) {
   const ProblemLine line = parse_problem_line(
-      "scaled_mm bf16:e4m3fn:fp32 quantise=e4m3fn scale=group32:block32x32 9x70x96");
+      "scaled_mm bf16:e4m3fn:fp32 quantize=e4m3fn scale=group32:block32x32 9x70x96");
   kit::Operands operands(line, kit::Content::gaussian);
   const LineProblem made = make_problem(line, operands);
   MatmulProblem problem = made.problem();
   const Made plan = plan_of(problem);
   ActivationQuant unused;
   unused.spec.granularity = block(0, 0);
-  problem.single.b.quantise = &unused;
+  problem.single.b.quantize = &unused;
   EXPECT_EQ(plan_of(problem), plan);
 }
 
@@ -205,7 +206,7 @@ void expect_whole(const char* name) {
     const auto at = reinterpret_cast<std::uintptr_t>(end);
     const std::size_t padding = (alignment - at % alignment) % alignment;
     EXPECT_EQ(static_cast<const char*>(place) - end, static_cast<std::ptrdiff_t>(padding))
-        << "a field of " << name << " is missing in core/fields.hpp";
+        << "a field of " << name << " is missing in core/problem/fields.hpp";
   };
   for_each_field(value, [&](const char*, auto& field) {
     gap_to(&field, alignof(std::remove_reference_t<decltype(field)>));

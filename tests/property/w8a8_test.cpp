@@ -3,7 +3,7 @@
 // octavo.quantize and octavo.scaled_mm on every backend and against the exact oracle.
 #include <gtest/gtest.h>
 
-#include "kit/oracle.hpp"
+#include "kit/oracle/oracle.hpp"
 #include "octavo/octavo.hpp"
 #include "ops/helpers.hpp"
 #include "support/draw.hpp"

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <limits>
 
-#include "kit/random.hpp"
+#include "kit/operands/random.hpp"
 #include "ops/helpers.hpp"
 #include "support/guard.hpp"
 

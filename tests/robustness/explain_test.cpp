@@ -2,7 +2,7 @@
 // explain and the choice of a backend: forced by argument, forced by environment, unknown.
 #include <algorithm>
 
-#include "kit/operands.hpp"
+#include "kit/operands/operands.hpp"
 #include "ops/helpers.hpp"
 
 namespace octavo::test::explain_test {

@@ -2,7 +2,7 @@
 // Memory between pages that cannot be touched: a read or write outside it ends the test.
 #pragma once
 
-#include "kit/operands.hpp"
+#include "kit/operands/operands.hpp"
 
 namespace octavo::test {
 

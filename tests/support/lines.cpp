@@ -6,7 +6,7 @@
 #include <fstream>
 #include <stdexcept>
 
-#include "kit/check.hpp"
+#include "kit/oracle/check.hpp"
 #include "support/source_folder.hpp"
 
 namespace octavo::test {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "kit/operands.hpp"
+#include "kit/operands/operands.hpp"
 #include "octavo/octavo.hpp"
 
 namespace octavo::test {

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "kit/element.hpp"
+#include "kit/operands/element.hpp"
 #include "octavo/tensor.hpp"
 
 namespace octavo::test {

@@ -11,8 +11,8 @@ import torch
 from .. import _octavo
 from .._locks import rlock
 from .._octavo import PackedWeight, Quantized
-from ..torch._linear import handle_of
-from ..torch._versions import Version
+from ..torch.operators._linear import handle_of
+from ..torch.layers._versions import Version
 
 # Attributes of bitsandbytes before 0.45 that code for TGI and vLLM still reads.
 _GONE = frozenset({"CxB", "CxBt", "formatB", "_tile_indices"})

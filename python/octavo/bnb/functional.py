@@ -7,7 +7,7 @@ operators: torch.ops.octavo.int8_*. Source: specification section 8.
 
 import torch
 
-from ..torch import _int8
+from ..torch.operators import _int8
 
 __all__ = ["int8_double_quant", "int8_linear_matmul", "int8_mixed_scaled_mm", "int8_mm_dequant", "int8_scaled_mm",
            "int8_vectorwise_dequant", "int8_vectorwise_quant"]

@@ -10,27 +10,30 @@ driver; others are refused with a sentence.
 from typing import TYPE_CHECKING
 
 from . import functional, nn
-from ._calibrate import calibrate
-from ._calibration import Calibration, LayerCalibration
-from ._evaluate import Evaluation, LayerDrift, evaluate
-from ._linear_modules import LeftLayer
-from ._names import LEFT_IN_FLOAT
-from ._quantize import quantize_
-from ._report import LayerError, Report
-from ._loading import from_pretrained, load_
-from ._other_folders import watch_other_folders
-from ._override import Override, OverrideCalls, override
-from ._peft import watch_peft
-from ._register import register
 from ._requirement import need_transformers
-from ._smooth import Smoothed, smooth_
-from ._threads import use_torch_threads
+from ._when_imported import when_imported
+from .calibration._calibrate import calibrate
+from .calibration._evaluate import Evaluation, LayerDrift, evaluate
+from .calibration._smooth import Smoothed, smooth_
+from .models._calibration import Calibration, LayerCalibration
+from .models._linear_modules import LeftLayer
+from .models._names import LEFT_IN_FLOAT
+from .models._other_folders import watch_other_folders
+from .models._peft import watch_peft
+from .models._quantize import quantize_
+from .models._report import LayerError, Report
+from .operators._threads import use_torch_threads
+from .overriding._override import Override, OverrideCalls, override
+from .transformers._loading import from_pretrained, load_
+from .transformers._register import octavo_config, register
+from .transformers._saving import watch_transformers
 
 if TYPE_CHECKING:
-    from ._quantizer import OctavoConfig
+    from .transformers._quantizer import OctavoConfig
 
 use_torch_threads()
 register()
+when_imported("transformers.modeling_utils", watch_transformers)
 watch_other_folders()
 watch_peft()
 
@@ -42,7 +45,5 @@ __all__ = ["LEFT_IN_FLOAT", "Calibration", "Evaluation", "LayerCalibration", "La
 def __getattr__(name: str) -> object:
     if name == "OctavoConfig":  # needs transformers
         need_transformers("OctavoConfig")
-        from ._quantizer import OctavoConfig
-
-        return OctavoConfig
+        return octavo_config()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

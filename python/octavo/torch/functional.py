@@ -13,9 +13,9 @@ import torch
 
 from .. import _octavo
 from .._taking import taking
-from . import _routes
-from ._arguments import as_dtype, as_tensors, check_no_gradient
-from ._library import define, differentiate
+from .operators import _routes
+from .operators._arguments import as_dtype, as_tensors, check_no_gradient
+from .operators._library import define, differentiate
 
 __all__ = ["_scaled_mm", "grouped_mm", "scaled_grouped_mm", "scaled_mm"]
 

@@ -7,14 +7,14 @@ import torch
 from typing_extensions import Self
 
 from .. import _octavo
-from .._operations import pack_experts
 from .._octavo import UNDEFINED, ExpertWeights, Weight
+from .._operations import pack_experts
 from .._typing import StoredScheme
-from ._dtypes import from_numpy
-from ._experts import call_fused_experts
-from ._layer import EightBitModule, autocast, brought, check_float, size_mismatch
-from ._library import device_refusal
-from ._linear import handle_of
+from .layers._layer import EightBitModule, autocast, brought, check_float, size_mismatch
+from .operators._dtypes import from_numpy
+from .operators._experts import call_fused_experts
+from .operators._library import device_refusal
+from .operators._linear import handle_of
 
 __all__ = ["FusedMoE", "fused_topk"]
 

@@ -15,15 +15,15 @@ from typing_extensions import Self
 
 from .. import _octavo
 from .._octavo import Quantized, Weight
-from . import _int8
-from . import _routes
-from ._float_again import like
-from ._layer import EightBitModule, as_rows, autocast, brought, check_float, size_mismatch
-from ._library import first_order
-from ._quantized_linear import QuantizedLinear
-from ._schemes import SCHEMES
-from ._straight_through import QMAX, quantize, straight_through_mm
+from .layers._float_again import like
+from .layers._layer import EightBitModule, as_rows, autocast, brought, check_float, size_mismatch
+from .layers._quantized_linear import QuantizedLinear
+from .layers._schemes import SCHEMES
 from .moe import FusedMoE, fused_topk
+from .operators import _int8
+from .operators import _routes
+from .operators._library import first_order
+from .operators._straight_through import QMAX, quantize, straight_through_mm
 
 __all__ = ["BlockFp8Linear", "CheckpointLinear", "Fp8Linear", "FusedMoE", "GroupedLinear", "Int8Linear", "Linear8bitLt", "QatLinear",
            "fused_topk"]

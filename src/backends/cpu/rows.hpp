@@ -2,8 +2,8 @@
 // Rows at any stride: neighbours go through the kernels, all others element by element.
 #pragma once
 
-#include "backends/cpu/kernels.hpp"
-#include "core/convert.hpp"
+#include "backends/cpu/kernels/row_contract.hpp"
+#include "core/data/convert.hpp"
 
 namespace octavo::cpu {
 

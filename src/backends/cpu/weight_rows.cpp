@@ -6,11 +6,12 @@
 #include <array>
 #include <cstring>
 
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/rows.hpp"
-#include "core/element.hpp"
-#include "core/operand.hpp"
-#include "core/parallel.hpp"
-#include "core/scale_values.hpp"
+#include "core/data/element.hpp"
+#include "core/problem/operand.hpp"
+#include "core/scales/scale_values.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

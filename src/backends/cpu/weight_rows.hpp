@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "backends/backend.hpp"
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/kernels/row_contract.hpp"
 
 namespace octavo::cpu {
 

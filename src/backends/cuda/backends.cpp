@@ -5,18 +5,18 @@
 #include <array>
 #include <string_view>
 
-#include "backends/cuda/dense_product.hpp"
-#include "backends/cuda/general_product.hpp"
-#include "backends/cuda/grouped_product.hpp"
-#include "backends/cuda/images.hpp"
-#include "backends/cuda/joined_list.hpp"
+#include "backends/cuda/launch/images.hpp"
+#include "backends/cuda/launch/scratch.hpp"
 #include "backends/cuda/passes/passes.hpp"
-#include "backends/cuda/rows_layout.hpp"
-#include "backends/cuda/scratch.hpp"
-#include "core/cuda/devices.hpp"
+#include "backends/cuda/products/dense_product.hpp"
+#include "backends/cuda/products/general_product.hpp"
+#include "backends/cuda/products/grouped_product.hpp"
+#include "backends/cuda/products/joined_list.hpp"
+#include "backends/cuda/products/rows_layout.hpp"
+#include "core/devices/cuda_devices.hpp"
 #include "core/error.hpp"
-#include "core/members.hpp"
-#include "core/operand.hpp"
+#include "core/problem/members.hpp"
+#include "core/problem/operand.hpp"
 
 namespace octavo::cuda {
 namespace {
@@ -26,7 +26,9 @@ namespace {
 const char* unavailable() noexcept {
   if (const char* why = device_missing(0); why != nullptr) return why;
   const bool built = driver_is_given() || image_data(Image::portable) != nullptr;
-  return built ? nullptr : "this build has no CUDA kernels: configure it with -DOCTAVO_CUDA=on, which needs nvcc";
+  return built ? nullptr
+               : "this build has no CUDA kernels: configure it with -DOCTAVO_CUDA=on, which needs "
+                 "nvcc";
 }
 
 const char* lacks(Cores cores, const Device& device) noexcept {

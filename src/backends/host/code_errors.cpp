@@ -4,7 +4,7 @@
 
 #include "backends/host/code_error.hpp"
 #include "backends/host/passes.hpp"
-#include "core/element.hpp"
+#include "core/data/element.hpp"
 #include "core/fp_env.hpp"
 
 namespace octavo::host {

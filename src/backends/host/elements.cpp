@@ -5,12 +5,12 @@
 #include <cstring>
 
 #include "backends/host/passes.hpp"
-#include "core/convert.hpp"
-#include "core/element.hpp"
+#include "core/data/convert.hpp"
+#include "core/data/element.hpp"
+#include "core/data/rows.hpp"
 #include "core/error.hpp"
-#include "core/parallel.hpp"
-#include "core/quantize_rules.hpp"
-#include "core/rows.hpp"
+#include "core/scales/quantize_rules.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::host {
 namespace {

@@ -4,10 +4,10 @@
 #include <cmath>
 
 #include "backends/host/passes.hpp"
-#include "core/element.hpp"
+#include "core/data/element.hpp"
 #include "core/error.hpp"
-#include "core/parallel.hpp"
-#include "core/scale_values.hpp"
+#include "core/scales/scale_values.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::host {
 namespace {

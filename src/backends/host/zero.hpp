@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-#include "core/element.hpp"
+#include "core/data/element.hpp"
 #include "octavo/tensor.hpp"
 
 namespace octavo {

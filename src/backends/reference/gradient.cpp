@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What gradients need beside products, one element at a time.
 #include "backends/reference/reference.hpp"
-#include "core/element.hpp"
+#include "core/data/element.hpp"
 #include "core/fp_env.hpp"
-#include "core/scale_values.hpp"
+#include "core/scales/scale_values.hpp"
 
 namespace octavo::reference {
 namespace {

@@ -11,10 +11,10 @@
 #include <limits>
 
 #include "backends/reference/reference.hpp"
-#include "core/element.hpp"
+#include "core/data/element.hpp"
 #include "core/fp_env.hpp"
-#include "core/grid.hpp"
-#include "core/scale_values.hpp"
+#include "core/scales/grid.hpp"
+#include "core/scales/scale_values.hpp"
 
 namespace octavo::reference {
 namespace {

@@ -7,10 +7,10 @@
 
 #include "backends/host/code_error.hpp"
 #include "backends/reference/reference.hpp"
-#include "core/cells.hpp"
-#include "core/element.hpp"
+#include "core/data/cells.hpp"
+#include "core/data/element.hpp"
 #include "core/fp_env.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/scales/quantize_rules.hpp"
 
 namespace octavo::reference {
 namespace {

@@ -8,7 +8,7 @@
 #include "backends/host/zero.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
-#include "core/members.hpp"
+#include "core/problem/members.hpp"
 
 namespace octavo {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "backends/reference/reference.hpp"
-#include "core/element.hpp"
+#include "core/data/element.hpp"
 #include "core/fp_env.hpp"
 
 namespace octavo::reference {

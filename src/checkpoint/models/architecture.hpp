@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "checkpoint/layer_filter.hpp"
+#include "checkpoint/declared/layer_filter.hpp"
 #include "checkpoint/models/module_kind.hpp"
 #include "checkpoint/models/name_trees.hpp"
 

@@ -5,10 +5,10 @@
 #include <charconv>
 #include <utility>
 
-#include "checkpoint/json_text.hpp"
-#include "checkpoint/json_tree.hpp"
+#include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/models/architecture.hpp"
-#include "checkpoint/quantization_config.hpp"
+#include "checkpoint/text/json_text.hpp"
+#include "checkpoint/text/json_tree.hpp"
 
 namespace octavo::checkpoint {
 namespace {

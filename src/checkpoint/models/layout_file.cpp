@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <memory>
 
-#include "checkpoint/json_tree.hpp"
-#include "checkpoint/sentence.hpp"
+#include "checkpoint/text/json_tree.hpp"
+#include "checkpoint/text/sentence.hpp"
 
 namespace octavo::checkpoint {
 namespace {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/models/model_class.hpp"
 
-#include "checkpoint/loadable.hpp"
 #include "checkpoint/models/layout_file.hpp"
+#include "checkpoint/models/loadable.hpp"
 
 namespace octavo::checkpoint {
 

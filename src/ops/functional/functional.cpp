@@ -6,7 +6,7 @@
 #include <array>
 #include <vector>
 
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 #include "core/error.hpp"
 #include "octavo/gradient.hpp"
 #include "ops/functional/swizzle.hpp"

@@ -6,7 +6,7 @@
 #include <limits>
 #include <vector>
 
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 #include "core/error.hpp"
 #include "ops/run.hpp"
 #include "ops/values.hpp"
@@ -51,15 +51,16 @@ Result<Tensor> natural_like(const SwizzledScale& s, const TensorView& values,
 }
 
 // A group's part of a 2-D operand's scales, and its buffer's size.
-struct Part {
+struct SwizzledPart {
   std::int64_t row = 0, column = 0, outer = 0, across = 0;
   std::int64_t bytes() const noexcept { return padded(outer, across); }
 };
 
-Result<Part> part_of(const SwizzledScale& s, ScaleCut cut, std::int64_t begin, std::int64_t end) {
+Result<SwizzledPart> part_of(const SwizzledScale& s, ScaleCut cut, std::int64_t begin,
+                             std::int64_t end) {
   const std::int64_t across = cells(s.inner, s.cell);
-  if (cut == ScaleCut::outer) return Part{begin, 0, end - begin, across};
-  if (begin == end) return Part{};
+  if (cut == ScaleCut::outer) return SwizzledPart{begin, 0, end - begin, across};
+  if (begin == end) return SwizzledPart{};
   if (begin % s.cell != 0) {
     return fail(
         Code::invalid_argument,
@@ -67,7 +68,7 @@ Result<Part> part_of(const SwizzledScale& s, ScaleCut cut, std::int64_t begin, s
         "scales of its own); got a group that begins at {}",
         s.site(Arg::offs), s.cell, begin);
   }
-  return Part{0, begin / s.cell, s.outer, cells(end, s.cell) - begin / s.cell};
+  return SwizzledPart{0, begin / s.cell, s.outer, cells(end, s.cell) - begin / s.cell};
 }
 
 }  // namespace
@@ -94,11 +95,11 @@ Result<Tensor> unswizzle_groups(const SwizzledScale& s, ScaleCut cut, std::int64
     }
     return natural;
   }
-  std::vector<Part> parts;
+  std::vector<SwizzledPart> parts;
   std::int64_t begin = 0;
   std::int64_t expected = 0;
   for (const std::int64_t end : ends.first(static_cast<std::size_t>(groups))) {
-    OCTAVO_TRY_ASSIGN(const Part part, part_of(s, cut, begin, end));
+    OCTAVO_TRY_ASSIGN(const SwizzledPart part, part_of(s, cut, begin, end));
     const std::int64_t bytes = part.bytes();
     expected = expected > kNoSuchSize - bytes ? kNoSuchSize : expected + bytes;
     parts.push_back(part);
@@ -109,7 +110,7 @@ Result<Tensor> unswizzle_groups(const SwizzledScale& s, ScaleCut cut, std::int64
   OCTAVO_TRY_ASSIGN(const Tensor natural, filled(s.site.operation, values.dtype, shape, 1.0F,
                                                  s.context.place(values.device)));
   std::int64_t at = 0;
-  for (const Part& part : parts) {
+  for (const SwizzledPart& part : parts) {
     const TensorView rows = natural.view().slice(0, part.row, part.row + part.outer);
     OCTAVO_TRY(read_tiles(s, values, at, rows.slice(1, part.column, part.column + part.across)));
     at += part.bytes();

@@ -4,7 +4,7 @@
 #include "ops/gradients/vjp.hpp"
 
 #include "core/error.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/scales/quantize_rules.hpp"
 #include "ops/gradients/reduce.hpp"
 #include "ops/run.hpp"
 
@@ -23,26 +23,26 @@ bool saturates(DType dtype) noexcept { return dtype != DType::undefined && !is_w
 
 // What is computed again in float32: the sum with its scales, and that with everything but
 // scale_result.
-enum class Part : std::uint8_t { acc, before_result };
+enum class ForwardTerm : std::uint8_t { acc, before_result };
 
-bool needs(const VjpMember& m, Part part) noexcept {
-  if (part == Part::acc) return m.alpha.present();
+bool needs(const VjpMember& m, ForwardTerm term) noexcept {
+  if (term == ForwardTerm::acc) return m.alpha.present();
   return m.scale_result.present() || saturates(m.out_dtype);
 }
 
 Result<std::vector<Tensor>> forward_again(const VjpCall& call, std::span<const VjpMember> members,
-                                          Part part) {
+                                          ForwardTerm term) {
   std::vector<Tensor> outs(members.size());
   std::vector<Member> again;
   for (std::size_t i = 0; i < members.size(); ++i) {
     const VjpMember& m = members[i];
-    if (!needs(m, part)) continue;
+    if (!needs(m, term)) continue;
     OCTAVO_TRY_ASSIGN(outs[i], plane(call, DType::float32, rows_of(m), columns_of(m)));
     Member& member = again.emplace_back(m.forward);
     member.out = outs[i];
     Epilogue& e = member.epilogue;
     e.scale_result = {};
-    if (part == Part::before_result) continue;
+    if (term == ForwardTerm::before_result) continue;
     e.alpha = e.beta = {};
     e.c = e.bias = {};
   }
@@ -129,13 +129,13 @@ Status scale_grad(const VjpCall& call, const VjpMember& m) noexcept {
 VjpProduct product_for_a(const VjpMember& m) noexcept {
   const Epilogue& e = m.forward.epilogue;
   // Straight through a fused quantiser: the operand is what was quantised.
-  const OperandView own = m.forward.a.quantise != nullptr ? OperandView(m.forward.a.data) : m.a;
+  const OperandView own = m.forward.a.quantize != nullptr ? OperandView(m.forward.a.data) : m.a;
   return {m.grad,  m.b.transposed(), own,      over_columns(e.scale_result),
           e.alpha, m.grad_a,         m.scale_a};
 }
 
 bool under_llm_int8(const VjpMember& m) noexcept {
-  return m.forward.a.quantise != nullptr && m.forward.a.quantise->vectorwise;
+  return m.forward.a.quantize != nullptr && m.forward.a.quantize->vectorwise;
 }
 
 VjpProduct product_for_b(const VjpMember& m) noexcept {
@@ -157,9 +157,9 @@ Status run_vjp(const VjpCall& given, std::span<VjpMember> members) {
   if (members.empty()) return {};
   const Device device = members.front().grad.device;
   OCTAVO_TRY_ASSIGN(call.on, backend_for(call.operation, device, call.backend));
-  OCTAVO_TRY_ASSIGN(const std::vector<Tensor> acc, forward_again(call, members, Part::acc));
+  OCTAVO_TRY_ASSIGN(const std::vector<Tensor> acc, forward_again(call, members, ForwardTerm::acc));
   OCTAVO_TRY_ASSIGN(const std::vector<Tensor> before,
-                    forward_again(call, members, Part::before_result));
+                    forward_again(call, members, ForwardTerm::before_result));
   std::vector<Tensor> masked(members.size());
   std::vector<VjpProduct> for_a;
   std::vector<VjpProduct> for_b;

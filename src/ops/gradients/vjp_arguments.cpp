@@ -9,8 +9,8 @@
 #include <cstdlib>
 
 #include "core/error.hpp"
-#include "core/members.hpp"
-#include "core/operand.hpp"
+#include "core/problem/members.hpp"
+#include "core/problem/operand.hpp"
 #include "ops/values.hpp"
 
 namespace octavo {

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/data/overlap.hpp"
 #include "core/error.hpp"
-#include "core/overlap.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/run.hpp"
 

@@ -2,8 +2,8 @@
 // Packing and unpacking of weights.
 #include "ops/product/pack.hpp"
 
-#include "core/cells.hpp"
-#include "core/devices.hpp"
+#include "core/data/cells.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
 #include "octavo/backend.hpp"
 #include "ops/rules.hpp"

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <string>
 
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
+#include "core/data/extents.hpp"
 #include "core/error.hpp"
-#include "core/extents.hpp"
 #include "ops/rules.hpp"
 
 namespace octavo {

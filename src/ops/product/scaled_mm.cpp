@@ -2,9 +2,9 @@
 // The entry points of single products.
 #include <algorithm>
 
-#include "core/devices.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
-#include "core/members.hpp"
+#include "core/problem/members.hpp"
 #include "octavo/matmul.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/run.hpp"

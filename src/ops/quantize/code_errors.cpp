@@ -2,7 +2,7 @@
 #include "octavo/quantize.hpp"
 
 #include "backends/backend.hpp"
-#include "core/cells.hpp"
+#include "core/data/cells.hpp"
 #include "core/error.hpp"
 #include "ops/quantize/quantize.hpp"
 #include "ops/rules.hpp"

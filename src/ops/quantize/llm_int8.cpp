@@ -6,8 +6,8 @@
 #include <array>
 #include <string>
 
+#include "core/data/matrix.hpp"
 #include "core/error.hpp"
-#include "core/matrix.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/quantize/llm_int8.hpp"
 #include "ops/run.hpp"

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "core/devices.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
 #include "octavo/llm_int8.hpp"
 #include "ops/product/lower.hpp"

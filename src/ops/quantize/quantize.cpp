@@ -6,8 +6,8 @@
 #include <array>
 #include <cmath>
 
-#include "core/cells.hpp"
-#include "core/devices.hpp"
+#include "core/data/cells.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
 #include "ops/quantize/quantize.hpp"
 #include "ops/rules.hpp"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// scales.txt: what shapes of scales mean, in C++ as in Python (tests/python/test_w8a8_scales.py).
+// scales.txt: what shapes of scales mean, in C++ as in Python
+// (tests/python/w8a8/test_w8a8_scales.py).
 #include <fstream>
 #include <regex>
 #include <sstream>

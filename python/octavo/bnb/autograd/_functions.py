@@ -5,10 +5,10 @@ import torch
 
 from ... import _octavo
 from ..._taking import taking
-from ...torch import _int8
-from ...torch._layer import check_float
-from ...torch._library import first_order
-from ...torch._linear import call_linear
+from ...torch.operators import _int8
+from ...torch.layers._layer import check_float
+from ...torch.operators._library import first_order
+from ...torch.operators._linear import call_linear
 from .._state import Codes, GlobalOutlierPooler, MatmulLtState
 
 __all__ = ["GlobalOutlierPooler", "MatMul8bitFp", "MatMul8bitLt", "MatmulLtState", "matmul"]

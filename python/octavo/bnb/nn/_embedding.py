@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ...torch._layer import EightBitModule, check_float
+from ...torch.layers._layer import EightBitModule, check_float
 from ._params import Int8Params
 
 

@@ -7,6 +7,7 @@
 #include "backends/cpu/dot/driver.hpp"
 #include "backends/cpu/dot/float_layout.hpp"
 #include "backends/cpu/dot/int8_layout.hpp"
+#include "backends/cpu/dot/machines.hpp"
 #include "backends/cpu/kernels/sve.hpp"
 #include "backends/cpu/passes.hpp"
 #include "core/cpu_features.hpp"

@@ -4,11 +4,12 @@
 #include <array>
 
 #include "backends/cpu/dot/member.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/rows.hpp"
-#include "core/convert.hpp"
 #include "core/cpu_features.hpp"
-#include "core/element.hpp"
-#include "core/extents.hpp"
+#include "core/data/convert.hpp"
+#include "core/data/element.hpp"
+#include "core/data/extents.hpp"
 
 namespace octavo::cpu {
 

@@ -5,7 +5,7 @@
 #include <cstddef>
 
 #include "backends/backend.hpp"
-#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 
 namespace octavo::cpu {
 

@@ -7,8 +7,9 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "backends/cpu/kernels.hpp"
-#include "core/parallel.hpp"
+#include "backends/cpu/dot/machines.hpp"
+#include "backends/cpu/row_kernels.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

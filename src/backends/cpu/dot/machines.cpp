@@ -4,7 +4,7 @@
 #include <array>
 #include <bit>
 
-#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/dot/machines.hpp"
 #include "backends/cpu/kernels/sve.hpp"
 #include "core/cpu_features.hpp"
 

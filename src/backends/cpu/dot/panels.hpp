@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 #include "octavo/matrix.hpp"
 
 namespace octavo::cpu {

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "backends/backend.hpp"
-#include "backends/cpu/kernels/dot.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
 
 namespace octavo::cpu {
 

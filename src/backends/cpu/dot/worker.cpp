@@ -16,8 +16,9 @@
 
 #include "backends/cpu/dot/float_layout.hpp"
 #include "backends/cpu/dot/int8_layout.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/weight_rows.hpp"
-#include "core/operand.hpp"
+#include "core/problem/operand.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -5,12 +5,13 @@
 #include <algorithm>
 #include <limits>
 
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/rows.hpp"
 #include "backends/cpu/streams.hpp"
-#include "core/convert.hpp"
-#include "core/element.hpp"
-#include "core/grid.hpp"
-#include "core/scale_values.hpp"
+#include "core/data/convert.hpp"
+#include "core/data/element.hpp"
+#include "core/scales/grid.hpp"
+#include "core/scales/scale_values.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "backends/arena.hpp"
 #include "backends/backend.hpp"
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/row_kernels.hpp"
 
 namespace octavo::cpu {
 

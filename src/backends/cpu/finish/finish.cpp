@@ -12,10 +12,10 @@
 
 #include "backends/cpu/finish/epilogue.hpp"
 #include "backends/cpu/streams.hpp"
-#include "core/convert.hpp"
-#include "core/element.hpp"
-#include "core/matrix.hpp"
-#include "core/parallel.hpp"
+#include "core/data/convert.hpp"
+#include "core/data/element.hpp"
+#include "core/data/matrix.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

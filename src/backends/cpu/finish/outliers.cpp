@@ -7,12 +7,12 @@
 #include <cmath>
 #include <cstdlib>
 
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/rows.hpp"
 #include "backends/cpu/weight_rows.hpp"
-#include "core/element.hpp"
-#include "core/operand.hpp"
-#include "core/parallel.hpp"
+#include "core/data/element.hpp"
+#include "core/problem/operand.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

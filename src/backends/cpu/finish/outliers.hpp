@@ -6,8 +6,8 @@
 
 #include "backends/arena.hpp"
 #include "backends/backend.hpp"
-#include "backends/cpu/kernels.hpp"
-#include "core/grid.hpp"
+#include "backends/cpu/kernels/row_contract.hpp"
+#include "core/scales/grid.hpp"
 
 namespace octavo::cpu {
 

@@ -19,13 +19,13 @@
 
 #include "backends/cpu/finish/epilogue.hpp"
 #include "backends/cpu/finish/outliers.hpp"
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/weight_rows.hpp"
-#include "core/element.hpp"
-#include "core/grid.hpp"
-#include "core/operand.hpp"
-#include "core/parallel.hpp"
-#include "core/scale_values.hpp"
+#include "core/data/element.hpp"
+#include "core/problem/operand.hpp"
+#include "core/scales/grid.hpp"
+#include "core/scales/scale_values.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "backends/cpu/kernels.hpp"
-#include "core/parallel.hpp"
+#include "backends/cpu/row_kernels.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -7,13 +7,13 @@
 #include "backends/arena.hpp"
 #include "backends/cpu/generic/driver.hpp"
 #include "backends/cpu/generic/element_layout.hpp"
-#include "backends/cpu/kernels.hpp"
 #include "backends/cpu/passes.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/host/zero.hpp"
 #include "core/error.hpp"
-#include "core/members.hpp"
-#include "core/operand.hpp"
-#include "core/parallel.hpp"
+#include "core/problem/members.hpp"
+#include "core/problem/operand.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo {
 namespace {

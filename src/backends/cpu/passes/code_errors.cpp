@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
-#include "backends/cpu/kernels.hpp"
 #include "backends/cpu/passes/passes.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "core/fp_env.hpp"
 
 namespace octavo::cpu {

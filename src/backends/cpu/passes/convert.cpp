@@ -5,10 +5,11 @@
 #include <array>
 
 #include "backends/cpu/passes/passes.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/rows.hpp"
 #include "backends/host/passes.hpp"
+#include "core/data/rows.hpp"
 #include "core/fp_env.hpp"
-#include "core/rows.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -14,7 +14,7 @@
 #include "backends/cpu/passes/quantize_cells.hpp"
 #include "backends/cpu/passes/runs.hpp"
 #include "backends/cpu/streams.hpp"
-#include "core/parallel.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -8,10 +8,11 @@
 #include <cstdlib>
 
 #include "backends/cpu/passes/runs.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/streams.hpp"
-#include "core/cells.hpp"
 #include "core/cpu_features.hpp"
-#include "core/element.hpp"
+#include "core/data/cells.hpp"
+#include "core/data/element.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -6,8 +6,8 @@
 #include <cstdint>
 
 #include "backends/backend.hpp"
-#include "backends/cpu/kernels.hpp"
-#include "core/quantize_rules.hpp"
+#include "backends/cpu/kernels/row_contract.hpp"
+#include "core/scales/quantize_rules.hpp"
 
 namespace octavo::cpu {
 

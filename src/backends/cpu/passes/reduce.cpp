@@ -11,9 +11,10 @@
 #include <cstdlib>
 
 #include "backends/cpu/passes/passes.hpp"
+#include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/rows.hpp"
-#include "core/parallel.hpp"
-#include "core/scale_rows.hpp"
+#include "core/scales/scale_rows.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

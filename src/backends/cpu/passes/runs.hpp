@@ -6,8 +6,8 @@
 #include <array>
 #include <cstdint>
 
-#include "backends/cpu/kernels.hpp"
-#include "core/convert.hpp"
+#include "backends/cpu/row_kernels.hpp"
+#include "core/data/convert.hpp"
 #include "octavo/tensor.hpp"
 
 namespace octavo::cpu {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows in pieces that stay in a first-level cache, by all threads.
 #include "backends/cpu/passes/passes.hpp"
+#include "backends/cpu/row_kernels.hpp"
 
 #include <algorithm>
 #include <array>
 
 #include "backends/cpu/rows.hpp"
-#include "core/parallel.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -6,7 +6,7 @@
 #include <span>
 
 #include "backends/backend.hpp"
-#include "backends/cpu/kernels.hpp"
+#include "backends/cpu/kernels/row_contract.hpp"
 
 namespace octavo::cpu {
 

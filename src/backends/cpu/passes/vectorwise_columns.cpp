@@ -12,9 +12,10 @@
 
 #include "backends/cpu/passes/turn.hpp"
 #include "backends/cpu/passes/vectorwise.hpp"
-#include "core/element.hpp"
-#include "core/parallel.hpp"
-#include "core/quantize_rules.hpp"
+#include "backends/cpu/row_kernels.hpp"
+#include "core/data/element.hpp"
+#include "core/scales/quantize_rules.hpp"
+#include "core/threads/parallel.hpp"
 
 namespace octavo::cpu {
 namespace {

@@ -8,7 +8,7 @@
 // gives them: nothing that reads them can be moved before it.
 #pragma once
 
-#include "backends/cuda/device/wgmma.cuh"
+#include "backends/cuda/device/wgmma.cuh"  // scripts/make_wgmma.py writes it into the build
 #include "backends/cuda/device/words.cuh"
 #include "backends/cuda/machine/types.hpp"
 

@@ -2,6 +2,7 @@
 // All kernels of passes: what pass_instances.inc names.
 #pragma once
 
+#include "backends/cuda/kernels/general/product.hpp"
 #include "backends/cuda/kernels/passes/code_errors.hpp"
 #include "backends/cuda/kernels/passes/codes.hpp"
 #include "backends/cuda/kernels/passes/combine.hpp"
@@ -21,4 +22,3 @@
 #include "backends/cuda/kernels/passes/reduce.hpp"
 #include "backends/cuda/kernels/passes/silu.hpp"
 #include "backends/cuda/kernels/passes/vectorwise.hpp"
-#include "backends/cuda/kernels/product.hpp"

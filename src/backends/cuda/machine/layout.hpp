@@ -21,7 +21,7 @@
 //      register i of lane l:  A  row l / 4 + 8 (i % 2), bytes 4 (l % 4) + 16 (i / 2) on
 //                             B  column l / 4,          bytes 4 (l % 4) + 16 i on
 //
-// All of this is held against CuTe's by tests/cuda/cute_test.cpp.
+// All of this is held against CuTe's by tests/cuda/machine/cute_test.cpp.
 #pragma once
 
 #include "backends/cuda/machine/types.hpp"

@@ -5,7 +5,7 @@
 #include "backends/cuda/kernels/passes/convert.hpp"
 #include "backends/cuda/kernels/passes/convert_turned.hpp"
 #include "backends/cuda/kernels/passes/gather.hpp"
-#include "backends/cuda/launch.hpp"
+#include "backends/cuda/launch/launch.hpp"
 #include "backends/cuda/passes/passes.hpp"
 
 namespace octavo::cuda {

@@ -2,7 +2,7 @@
 // What experts do between their products and behind the second.
 #include "backends/cuda/kernels/passes/combine.hpp"
 #include "backends/cuda/kernels/passes/silu.hpp"
-#include "backends/cuda/launch.hpp"
+#include "backends/cuda/launch/launch.hpp"
 #include "backends/cuda/passes/passes.hpp"
 
 namespace octavo::cuda {

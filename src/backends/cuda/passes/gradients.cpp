@@ -2,7 +2,7 @@
 #include "backends/cuda/kernels/passes/gradients.hpp"
 
 #include "backends/cuda/kernels/passes/gradient_sums.hpp"
-#include "backends/cuda/launch.hpp"
+#include "backends/cuda/launch/launch.hpp"
 #include "backends/cuda/passes/passes.hpp"
 
 namespace octavo::cuda {

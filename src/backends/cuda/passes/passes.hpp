@@ -3,7 +3,7 @@
 // memory they need beside the arena's they allocate in the stream's order (scratch.hpp).
 #pragma once
 
-#include "backends/cuda/kernels/zero_point_terms.hpp"
+#include "backends/cuda/kernels/common/zero_point_terms.hpp"
 #include "backends/passes.hpp"
 
 namespace octavo::cuda {
@@ -26,7 +26,7 @@ Status finish_sums(const FinishProblem& problem, const CodeSums& codes,
 /// multiples of 16 bytes.
 Status line_sums(const MatrixView& codes, std::int32_t* sums, const ExecContext& context) noexcept;
 
-// gradients.cpp
+// operations/gradients.cpp
 Status rescale(const RescaleProblem& problem, const ExecContext& context) noexcept;
 Status mask(const MaskProblem& problem, const ExecContext& context) noexcept;
 Status learned_step(const LearnedStepProblem& problem, const ExecContext& context) noexcept;
@@ -38,13 +38,13 @@ Status split_sums(const SplitSumsProblem& problem, const ExecContext& context) n
 // reduce.cpp
 Status reduce(const ReduceProblem& problem, const ExecContext& context) noexcept;
 
-// quantize.cpp
+// operations/quantize.cpp
 Status quantize(const QuantizeProblem& problem, const ExecContext& context) noexcept;
 
 // vectorwise.cpp: what follows the last of `columns` becomes -1
 Status vectorwise(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
 
-// experts.cpp
+// operations/experts.cpp
 Status silu_and_mul(const SiluProblem& problem, const ExecContext& context) noexcept;
 Status silu_and_mul_vjp(const SiluVjpProblem& problem, const ExecContext& context) noexcept;
 Status combine(const CombineProblem& problem, const ExecContext& context) noexcept;

@@ -9,10 +9,10 @@
 #include "backends/cuda/kernels/passes/quantize.hpp"
 #include "backends/cuda/kernels/passes/quantize_rows.hpp"
 #include "backends/cuda/kernels/passes/quantize_tall.hpp"
-#include "backends/cuda/launch.hpp"
+#include "backends/cuda/launch/launch.hpp"
+#include "backends/cuda/launch/scratch.hpp"
 #include "backends/cuda/passes/passes.hpp"
-#include "backends/cuda/scratch.hpp"
-#include "core/quantize_rules.hpp"
+#include "core/scales/quantize_rules.hpp"
 
 namespace octavo::cuda {
 namespace {

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "backends/cuda/launch.hpp"
+#include "backends/cuda/launch/launch.hpp"
+#include "backends/cuda/launch/scratch.hpp"
 #include "backends/cuda/passes/passes.hpp"
-#include "backends/cuda/scratch.hpp"
 
 namespace octavo::cuda {
 namespace {

@@ -8,10 +8,10 @@
 #include "backends/cuda/kernels/passes/code_errors.hpp"
 #include "backends/cuda/kernels/passes/finite.hpp"
 #include "backends/cuda/kernels/passes/places.hpp"
-#include "backends/cuda/launch.hpp"
+#include "backends/cuda/launch/launch.hpp"
+#include "backends/cuda/launch/scratch.hpp"
 #include "backends/cuda/passes/passes.hpp"
-#include "backends/cuda/scratch.hpp"
-#include "core/element.hpp"
+#include "core/data/element.hpp"
 
 namespace octavo::cuda {
 namespace {

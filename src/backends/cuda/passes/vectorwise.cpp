@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <limits>
 
-#include "backends/cuda/launch.hpp"
+#include "backends/cuda/launch/launch.hpp"
 #include "backends/cuda/passes/passes.hpp"
 
 namespace octavo::cuda {

@@ -5,8 +5,8 @@
 //     error = w - float32(code * scale)      signal += w^2      noise += error^2
 #pragma once
 
-#include "backends/cuda/kernels/elements.hpp"
-#include "backends/cuda/kernels/passes/octet.hpp"
+#include "backends/cuda/kernels/common/elements.hpp"
+#include "backends/cuda/kernels/common/octet.hpp"
 #include "backends/cuda/kernels/passes/pass.hpp"
 
 namespace octavo::cuda {

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "backends/cuda/kernels/passes/places.hpp"
-#include "core/code_table.hpp"
+#include "core/data/code_table.hpp"
 
 namespace octavo::cuda {
 

@@ -4,7 +4,7 @@
 //     out[m, j] = cast(sum over t of factors[m, t] * rows[places[m, t], j]), places[m, t] >= 0
 #pragma once
 
-#include "backends/cuda/kernels/elements.hpp"
+#include "backends/cuda/kernels/common/elements.hpp"
 #include "backends/cuda/kernels/passes/places.hpp"
 
 namespace octavo::cuda {

@@ -5,7 +5,7 @@
 //     to[i0, i1, ..] = from[i0, i1, ..], as section 1 converts
 #pragma once
 
-#include "backends/cuda/kernels/elements.hpp"
+#include "backends/cuda/kernels/common/elements.hpp"
 #include "backends/cuda/kernels/passes/pass.hpp"
 #include "backends/cuda/kernels/passes/units.hpp"
 

@@ -5,7 +5,7 @@
 
 #include <bit>
 
-#include "backends/cuda/kernels/elements.hpp"
+#include "backends/cuda/kernels/common/elements.hpp"
 #include "backends/cuda/kernels/passes/turned.hpp"
 #include "backends/cuda/kernels/passes/units.hpp"
 

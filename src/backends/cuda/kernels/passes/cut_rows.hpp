@@ -17,9 +17,9 @@
 //   all             zeros: a row a CTA
 #pragma once
 
-#include "backends/cuda/kernels/elements.hpp"
+#include "backends/cuda/kernels/common/elements.hpp"
+#include "backends/cuda/kernels/common/row_tiles.hpp"
 #include "backends/cuda/kernels/passes/pass.hpp"
-#include "backends/cuda/kernels/row_tiles.hpp"
 
 namespace octavo::cuda {
 

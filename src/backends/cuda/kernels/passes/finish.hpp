@@ -11,7 +11,7 @@
 //      v                 v
 #pragma once
 
-#include "backends/cuda/kernels/finishing.hpp"
+#include "backends/cuda/kernels/common/finishing.hpp"
 #include "backends/cuda/kernels/passes/places.hpp"
 
 namespace octavo::cuda {

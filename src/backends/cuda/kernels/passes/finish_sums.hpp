@@ -16,9 +16,9 @@
 //                    of which all threads read the same   end: each thread's own sums
 #pragma once
 
-#include "backends/cuda/kernels/outlier_terms.hpp"
+#include "backends/cuda/kernels/common/outlier_terms.hpp"
+#include "backends/cuda/kernels/common/zero_point_terms.hpp"
 #include "backends/cuda/kernels/passes/finish.hpp"
-#include "backends/cuda/kernels/zero_point_terms.hpp"
 
 namespace octavo::cuda {
 

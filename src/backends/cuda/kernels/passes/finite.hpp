@@ -6,7 +6,7 @@
 
 #include <limits>
 
-#include "backends/cuda/kernels/passes/octet.hpp"
+#include "backends/cuda/kernels/common/octet.hpp"
 #include "backends/cuda/kernels/passes/pass.hpp"
 #include "backends/cuda/kernels/passes/teams.hpp"
 

@@ -7,7 +7,7 @@
 //     pieces[i, j] = cast(sums[i] - pieces[i, 0] - .. - pieces[i, j - 1])
 #pragma once
 
-#include "backends/cuda/kernels/elements.hpp"
+#include "backends/cuda/kernels/common/elements.hpp"
 #include "backends/cuda/kernels/passes/places.hpp"
 
 namespace octavo::cuda {

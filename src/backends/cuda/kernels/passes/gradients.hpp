@@ -4,16 +4,16 @@
 //
 //     out[i, j] = cast((source[i, j] - azp(i, j)) / divisor * scales[0](i, j) * ...)
 //     out[i, j] = low <= value[i, j] * scale[j] <= high ? grad[i, j] : 0
-//     grad_x[i, j] = inside ? grad[i, j] : 0;   slopes[i, j]: core/learned_step.hpp
+//     grad_x[i, j] = inside ? grad[i, j] : 0;   slopes[i, j]: core/scales/learned_step.hpp
 #pragma once
 
 #include <array>
 #include <bit>
 
-#include "backends/cuda/kernels/elements.hpp"
+#include "backends/cuda/kernels/common/elements.hpp"
 #include "backends/cuda/kernels/passes/places.hpp"
 #include "backends/cuda/kernels/passes/turned.hpp"
-#include "core/learned_step.hpp"
+#include "core/scales/learned_step.hpp"
 
 namespace octavo::cuda {
 

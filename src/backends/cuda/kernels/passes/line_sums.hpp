@@ -12,7 +12,7 @@
 //     and what was added comes off at the end: 128 a column
 #pragma once
 
-#include "backends/cuda/kernels/passes/octet.hpp"
+#include "backends/cuda/kernels/common/octet.hpp"
 #include "backends/cuda/kernels/passes/pass.hpp"
 
 namespace octavo::cuda {

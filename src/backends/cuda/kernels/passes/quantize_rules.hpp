@@ -7,8 +7,8 @@
 
 #include <cmath>
 
-#include "backends/cuda/kernels/passes/octet.hpp"
-#include "core/scale_rule.hpp"
+#include "backends/cuda/kernels/common/octet.hpp"
+#include "core/scales/scale_rule.hpp"
 
 namespace octavo::cuda {
 

@@ -16,7 +16,7 @@
 #include <array>
 #include <bit>
 
-#include "backends/cuda/kernels/elements.hpp"
+#include "backends/cuda/kernels/common/elements.hpp"
 #include "backends/cuda/kernels/passes/pass.hpp"
 
 namespace octavo::cuda {

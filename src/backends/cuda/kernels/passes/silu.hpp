@@ -6,8 +6,8 @@
 // A thread an element of out.
 #pragma once
 
-#include "backends/cuda/kernels/elements.hpp"
-#include "backends/cuda/kernels/passes/octet.hpp"
+#include "backends/cuda/kernels/common/elements.hpp"
+#include "backends/cuda/kernels/common/octet.hpp"
 #include "backends/cuda/kernels/passes/places.hpp"
 
 namespace octavo::cuda {

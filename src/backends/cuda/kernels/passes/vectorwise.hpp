@@ -10,10 +10,10 @@
 // Threads that find an outlier in one column at once write the same byte.
 #pragma once
 
-#include "backends/cuda/kernels/passes/octet.hpp"
+#include "backends/cuda/kernels/common/octet.hpp"
 #include "backends/cuda/kernels/passes/pass.hpp"
 #include "backends/cuda/kernels/passes/teams.hpp"
-#include "core/scale_rule.hpp"
+#include "core/scales/scale_rule.hpp"
 
 namespace octavo::cuda {
 

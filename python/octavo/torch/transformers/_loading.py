@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantised folders into models: from_pretrained for transformers' models, load_ for one's own."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .._requirement import need_transformers
+from ..models._replace import set_module
+from ..operators._dtypes import from_numpy
+from ._from_folder import FolderLayers
+from ._register import octavo_config
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, *, fuse: bool = False,
+                    strict: bool = False, trust_remote_code: bool = False, **options: Any) -> "PreTrainedModel":
+    """A model of transformers from a quantised folder of any dialect that Octavo reads, on Octavo's layers.
+
+    The model is made on the meta device; layers are read and packed one after the other. Activations are quantised as the
+    folder says: static scales and zero points are used, and layers of a weight-only dialect multiply activations as they
+    are.
+
+    Args:
+        path: the folder, or a model's name on the hub.
+        model_class: transformers' class, or AutoModelFor...; None: the one that config.json names.
+        fuse: whether layers that read the same activations (query, key and value; gate and up) become one product, which has
+            the same bits and takes less time for few rows. They stay modules with their names, states and biases. A
+            UserWarning names layers that differ in scheme, activation rule or bias and stay products of their own.
+        strict: whether every quantised layer of the folder has to have a place in the model. Else those without are passed
+            over, as transformers does with what its class does not know: a layer of multi-token prediction, the decoder
+            of a T5 whose encoder alone is loaded. A UserWarning names those that the class does not list.
+        trust_remote_code: whether Python code of the folder may run (its `auto_map`, its custom_generate). False: it never
+            does, and nobody is asked.
+        options: of transformers' from_pretrained (dtype, attn_implementation, ...).
+
+    Returns: the model, in eval mode. Raises: ValueError (nothing is quantised, strict and a layer without a place, a model
+        that only the folder's own code describes),
+        RuntimeError (what is malformed), ImportError (no transformers).
+    """
+    need_transformers("from_pretrained")
+    import transformers
+
+    config = options.pop("config", None) or \
+        transformers.AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+    inner = config.get_text_config(decoder=True)
+    declared = [vars(part).pop("quantization_config", None) for part in (config, inner)]
+    named = getattr(config, "architectures", None) or ["AutoModel"]
+    chosen = model_class or getattr(transformers, named[0], transformers.AutoModel)
+    part = getattr(chosen, "config_class", None)
+    if part is not None and not isinstance(config, part):  # CLIPTextModel of a CLIP: a part of the model and its configuration
+        config = part.from_pretrained(path, trust_remote_code=trust_remote_code)
+    if "dtype" not in options:
+        options["dtype"] = getattr(config, "dtype", None) or torch.float32
+    quantized = octavo_config().of_folder(declared[0] or declared[1], fuse, strict)
+    return chosen.from_pretrained(path, config=config, quantization_config=quantized, trust_remote_code=trust_remote_code,
+                                   **options)
+
+
+def load_(model: torch.nn.Module, path: str | os.PathLike[str], strict: bool = True, *, fuse: bool = False) -> torch.nn.Module:
+    """Loads a quantised file or folder into a model of one's own, in place: its quantised layers become Octavo's.
+
+    The model may be on the meta device. Layers have the names of the file's (transformers' models: those that
+    transformers gives them).
+
+    Args:
+        model: whose torch.nn.Linear layers are named as the file's.
+        path: a safetensors file or a folder, of any dialect that Octavo reads.
+        strict: whether every tensor has to have its place, and every place its tensor.
+        fuse: as from_pretrained's, in modules of transformers.
+
+    Returns: model. Raises: ValueError (nothing is quantised, a layer without a place), RuntimeError (missing or
+        unexpected names as torch.nn.Module.load_state_dict says them; what is malformed).
+    """
+    layers = FolderLayers("load_", os.fspath(path), model, strict)
+    file = layers.file
+    own = set(layers.keys())
+    floats = [p.dtype for p in model.parameters() if p.is_floating_point()]
+    rest = {layers.names.of(key)[0]: key for key in file.keys() if key not in own}
+    again = _other_places(model, layers.paths)
+    places = {name for name in layers.float_places(model) if not name.startswith(tuple(f"{path}." for path in again))}
+    if strict and rest.keys() != places:
+        raise RuntimeError(f"load_: tensors must be those of the model; missing: {_listed(places - rest.keys())}; "
+                           f"unexpected: {_listed(rest.keys() - places)}")
+    layers.make_room(model)
+    state = {name: from_numpy(file.tensor(key)) for name, key in rest.items() if name in places}
+    model.load_state_dict(state, strict=False, assign=True)
+    layers.fill(model, floats[0] if floats else torch.float32)
+    for path, first in again.items():
+        set_module(model, path, model.get_submodule(first))
+    if fuse:
+        layers.fuse(model)
+    return model
+
+
+def _other_places(model, paths):
+    """Where else in a model modules stand: the place among `paths`, by the other one."""
+    first = {id(model.get_submodule(path)): path for path in paths}
+    return {path: first[id(module)] for path, module in model.named_modules(remove_duplicate=False)
+            if id(module) in first and path not in paths}
+
+
+def _listed(names):
+    return ", ".join(sorted(names)) or "none"

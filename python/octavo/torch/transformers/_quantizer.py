@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Octavo as a quantiser of transformers' from_pretrained.
+
+A float folder is quantised while it loads: each weight as it comes, so that one of them is in memory as floats. Of a
+quantised folder transformers loads what is not quantised; the layers are read by octavo.open_checkpoint.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.core_model_loading import ConversionOps
+from transformers.quantizers.base import HfQuantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from ... import _octavo
+from ..layers._quantized_linear import QuantizedLinear
+from ..layers._schemes import SchemeName
+from ..models._canonical import LAYERS
+from ..models._linear_modules import candidates, is_conv1d
+from ..models._quantize import float_linear, patterns_of, warn_of_left
+from ..models._replace import set_module
+from ..models._report import LayerError, Report, experts_error
+from ..models._routed_experts import RoutedExperts
+from ._from_folder import FolderLayers, unexpected_patterns
+
+
+class OctavoConfig(QuantizationConfigMixin):
+    """What transformers' from_pretrained takes as quantization_config: the linear layers and experts of a model in 8 bits.
+
+    Args:
+        scheme: "int8-dynamic", "fp8-dynamic", "fp8-block" or "llm-int8", as octavo.torch.quantize_ takes it.
+        ignore: layers to leave in float, as octavo.torch.quantize_ takes them.
+
+    Raises: ValueError (an unknown scheme).
+    """
+
+    def __init__(self, scheme: SchemeName = "int8-dynamic", ignore: Sequence[str] | None = None) -> None:
+        self.quant_method = "octavo"  # type: ignore[assignment]
+        self.scheme = _octavo.canonical_scheme(scheme)
+        self.ignore = None if ignore is None else list(ignore)
+        self._declared: dict[str, Any] | None = None  # a quantised folder's own quantization_config
+        self._fuse = False
+        self._strict = False
+
+    @classmethod
+    def of_folder(cls, declared: dict[str, Any] | None, fuse: bool = False, strict: bool = False) -> "OctavoConfig":
+        """That of a folder which is quantised already. fuse, strict: as octavo.torch.from_pretrained takes them."""
+        config = cls()
+        config._fuse, config._strict = fuse, strict
+        config._declared = dict(declared or {})
+        config.scheme = config._declared.get("octavo", {}).get("scheme", config.scheme)
+        return config
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
+        if "scheme" in config_dict:
+            config = cls(config_dict["scheme"], config_dict.get("ignore"))
+        else:
+            config = cls.of_folder(config_dict)
+        return (config, kwargs) if return_unused_kwargs else config
+
+    def to_dict(self) -> dict[str, Any]:
+        if self._declared is not None:
+            return dict(self._declared)
+        return {"quant_method": self.quant_method, "scheme": self.scheme, "ignore": self.ignore}
+
+
+class OctavoQuantizer(HfQuantizer):
+    """Puts Octavo's layers into a model that transformers loads. report: what quantising did, layer by layer."""
+
+    requires_calibration = False
+    quantization_config: OctavoConfig
+    is_trainable = True  # adapters around frozen layers
+    is_compileable = True
+
+    def __init__(self, quantization_config: OctavoConfig, **options: Any) -> None:
+        super().__init__(quantization_config, **options)
+        self.report = Report()
+        self._folder: FolderLayers | None = None
+        self._pending: set[str] = set()  # parameters to quantise
+        self._dtype = torch.float32
+
+    def validate_environment(self, *args: Any, device_map: Any = None, **options: Any) -> None:
+        devices = set(device_map.values()) if isinstance(device_map, dict) else {device_map}
+        others = [device for device in devices if str(device) not in ("None", "cpu", "auto")]
+        if others:
+            raise NotImplementedError(f"OctavoConfig: device_map must be \"cpu\", or \"auto\", which means it (model.to(\"cuda\") "
+                                      f"packs the layers for a device afterwards); got {device_map!r}")
+
+    def update_device_map(self, device_map: Any) -> Any:
+        return {"": "cpu"} if device_map == "auto" else device_map
+
+    def is_serializable(self) -> bool:
+        return True
+
+    def _process_model_before_weight_loading(self, model: Any, dtype: torch.dtype | None = None,
+                                             checkpoint_files: Sequence[str] | None = None, **options: Any) -> Any:
+        if torch.distributed.is_available():
+            from ._parallel_plan import extend_styles
+
+            extend_styles()
+        self._dtype = dtype or torch.get_default_dtype()
+        if self.pre_quantized or self.quantization_config._declared is not None:
+            self._await_folder(model, checkpoint_files)
+        else:
+            self._await_floats(model)
+        return model
+
+    def _await_folder(self, model, files):
+        if not files:
+            raise ValueError("from_pretrained: a quantised model must come from files; got a state_dict")
+        folder = Path(files[0]).parent if len(files) > 1 or Path(files[0]).name == "model.safetensors" else Path(files[0])
+        self._folder = FolderLayers("from_pretrained", str(folder), model, self.quantization_config._strict)
+        self._folder.make_room(model)
+        known = model._keys_to_ignore_on_load_unexpected or set()
+        model._keys_to_ignore_on_load_unexpected = set(known) | unexpected_patterns(self._folder.own_keys)
+
+    def _await_floats(self, model):
+        scheme = self.quantization_config.scheme
+        patterns = patterns_of("OctavoConfig", model, self.quantization_config.ignore)
+        tied = [key.rpartition(".")[0] for key in getattr(model, "all_tied_weights_keys", {})]
+        linear, experts, left = candidates(model, scheme, (*patterns, *tied), True)
+        for path, layer in linear:
+            made = LAYERS[scheme].from_float(float_linear(layer), False)
+            made.stands_for_conv1d = is_conv1d(layer)
+            self._swap(model, path, made, ("weight",))
+        for path, layer in experts:
+            self._swap(model, path, RoutedExperts.empty_like(layer, scheme), ("gate_up_proj", "down_proj"))
+        self.report = Report(left=left)
+        warn_of_left("OctavoConfig", left)
+
+    def _swap(self, model, path, layer, parameters):
+        set_module(model, path, layer)
+        self._pending.update(f"{path}.{name}" for name in parameters)
+
+    def param_needs_quantization(self, model: Any, param_name: str, **options: Any) -> bool:
+        return param_name in self._pending
+
+    def get_quantize_ops(self) -> Any:
+        return QuantizeOnLoad(self)
+
+    def take(self, model: torch.nn.Module, name: str, weight: torch.Tensor) -> None:
+        """Quantises a parameter that was read, in its layer."""
+        path, _, parameter = name.rpartition(".")
+        layer = model.get_submodule(path)
+        if isinstance(layer, RoutedExperts):
+            self.report.append(experts_error(name, layer.take(parameter, weight)))
+        else:
+            assert isinstance(layer, QuantizedLinear)
+            weight = weight.T.contiguous() if layer.stands_for_conv1d else weight
+            quantized = _octavo.quantize_weight(weight, self.quantization_config.scheme)
+            error = _octavo.compare_weight(path, weight, quantized)
+            self.report.append(LayerError(path, tuple(weight.shape), error.sqnr_db, error.max_error, error.saturated))
+            layer.weight = torch.nn.Parameter(weight, False)
+            layer.freeze(quantized)
+            setattr(layer.weight, "_is_hf_initialized", True)  # transformers makes up what has no such mark
+        self._pending.discard(name)
+
+    def _process_model_after_weight_loading(self, model: Any, **options: Any) -> Any:
+        if self._folder is not None:
+            self._folder.fill(model, self._dtype)
+            if self.quantization_config._fuse:
+                self._folder.fuse(model)
+            self._folder = None
+        for name in sorted(self._pending):  # not in the files: transformers has told, and made some up
+            self.take(model, name, model.get_parameter(name).detach())
+        for path, layer in list(model.named_modules()):
+            if isinstance(layer, RoutedExperts):
+                layer.take_biases()
+            elif isinstance(layer, QuantizedLinear) and layer.place is not None:
+                set_module(model, path, layer.place.make(layer))
+        return model
+
+
+class QuantizeOnLoad(ConversionOps):
+    """What transformers calls for each weight while it loads: hands it to its layer, and leaves nothing to be set."""
+
+    def __init__(self, quantizer: "OctavoQuantizer") -> None:
+        self._quantizer = quantizer
+
+    @torch.no_grad()
+    def convert(self, input_dict: dict[str, Any], model: torch.nn.Module | None = None,  # type: ignore[override]
+                missing_keys: set[str] | None = None, **options: Any) -> dict[str, torch.Tensor]:
+        for name in list(input_dict):
+            value = input_dict.pop(name)
+            assert model is not None
+            self._quantizer.take(model, name, value[0] if isinstance(value, list) else value)
+            if missing_keys is not None:
+                missing_keys.discard(name)
+        return {}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operations from files or folders to files or folders, and what they report.
+#include "files.hpp"
+
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "bindings.hpp"
+#include "tensors/dtypes.hpp"
+
+namespace octavo::python {
+
+Scheme parse_scheme(const char* operation, const std::string& text) {
+  if (const std::optional<Scheme> scheme = scheme_from_name(text)) return *scheme;
+  raise(Code::invalid_argument,
+        std::string(operation) +
+            ": scheme must be int8-dynamic, fp8-dynamic, fp8-block or llm-int8; got '" + text +
+            "'");
+}
+
+namespace {
+
+using OutlierLists = std::map<std::string, std::vector<std::int64_t>>;
+
+Format parse_format(const std::string& text) {
+  if (const std::optional<Format> format = format_from_name(text)) return *format;
+  raise(Code::invalid_argument,
+        "convert_file: format must be compressed-tensors, fp8, fp8-block or bitsandbytes; got '" +
+            text + "'");
+}
+
+int parse_threads(const char* operation, int threads) {
+  if (threads >= 0) return threads;
+  raise(Code::invalid_argument, std::string(operation) +
+                                    ": threads must be positive, or 0 for all; got " +
+                                    std::to_string(threads));
+}
+
+// `progress` in Python, and Ctrl-C: what raises ends the operation before its target is touched.
+// Called in the thread that called the operation.
+std::function<void(std::int64_t, std::int64_t)> progress_of(const nb::object& progress) {
+  return [&progress](std::int64_t done, std::int64_t total) {
+    const nb::gil_scoped_acquire lock;
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+    if (!progress.is_none()) progress(done, total);
+  };
+}
+
+/// calibration, smoothquant, alpha, gptq, damp, static_scales of octavo.quantize_file.
+using CalibrationArguments =
+    std::tuple<std::string, bool, std::optional<double>, bool, std::optional<double>, bool>;
+
+/// layout, guess, experts of octavo.quantize_file.
+using ModelArguments = std::tuple<std::string, bool, std::string>;
+
+Experts parse_experts(const char* operation, const std::string& text) {
+  if (text == "as-loaded") return Experts::as_loaded;
+  if (text == "float") return Experts::in_float;
+  if (text == "separate") return Experts::separate;
+  raise(Code::invalid_argument, std::string(operation) +
+                                    ": experts must be as-loaded, float or separate; got '" + text +
+                                    "'");
+}
+
+struct QuantizeArguments {
+  const std::string& scheme;
+  std::vector<std::string> ignore;
+  OutlierLists outlier_columns;
+  std::optional<float> threshold;
+  bool whole_columns;
+  bool requantize;
+  int threads;
+  CalibrationArguments calibration;
+  ModelArguments model;
+};
+
+QuantizeFileOptions options_of(const char* operation, QuantizeArguments a) {
+  QuantizeFileOptions o;
+  o.scheme = parse_scheme(operation, a.scheme);
+  o.ignore = std::move(a.ignore);
+  o.outlier_columns = std::move(a.outlier_columns);
+  o.outlier_threshold = a.threshold;
+  o.whole_columns = a.whole_columns;
+  o.requantize = a.requantize;
+  o.threads = parse_threads(operation, a.threads);
+  std::tie(o.calibration, o.smoothquant, o.smooth_alpha, o.gptq, o.damp, o.static_scales) =
+      std::move(a.calibration);
+  o.layout = std::get<0>(a.model);
+  o.guess = std::get<1>(a.model);
+  o.experts = parse_experts(operation, std::get<2>(a.model));
+  return o;
+}
+
+QuantizeReport quantize_file_with(const std::string& in, const std::string& out,
+                                  const std::string& scheme, std::vector<std::string> ignore,
+                                  const nb::object& progress, OutlierLists outlier_columns,
+                                  std::optional<float> threshold, bool whole_columns, int threads,
+                                  bool requantize, const CalibrationArguments& calibration,
+                                  const ModelArguments& model) {
+  QuantizeFileOptions o =
+      options_of("quantize_file", {scheme, std::move(ignore), std::move(outlier_columns), threshold,
+                                   whole_columns, requantize, threads, calibration, model});
+  o.progress = progress_of(progress);
+  return with_file([&] { return quantize_file(in, out, o); });
+}
+
+QuantizeEstimate estimate_with(const std::string& in, const std::string& scheme,
+                               std::vector<std::string> ignore, OutlierLists outlier_columns,
+                               std::optional<float> threshold, bool whole_columns, int threads,
+                               bool requantize, const CalibrationArguments& calibration,
+                               const ModelArguments& model) {
+  const QuantizeFileOptions o = options_of(
+      "estimate_quantization", {scheme, std::move(ignore), std::move(outlier_columns), threshold,
+                                whole_columns, requantize, threads, calibration, model});
+  return with_file([&] { return estimate_quantization(in, o); });
+}
+
+QuantizeReport convert_file_with(const std::string& in, const std::string& out,
+                                 const std::string& format, const nb::object& progress, int threads,
+                                 const std::string& layout) {
+  ConvertFileOptions o;
+  o.layout = layout;
+  o.format = parse_format(format);
+  o.threads = parse_threads("convert_file", threads);
+  o.progress = progress_of(progress);
+  return with_file([&] { return convert_file(in, out, o); });
+}
+
+QuantizeReport dequantize_file_with(const std::string& in, const std::string& out, nb::handle dtype,
+                                    const nb::object& progress, int threads,
+                                    const std::string& layout) {
+  DequantizeFileOptions o;
+  o.layout = layout;
+  o.dtype = dtype_argument(dtype, "dequantize_file", "dtype");
+  o.threads = parse_threads("dequantize_file", threads);
+  o.progress = progress_of(progress);
+  return with_file([&] { return dequantize_file(in, out, o); });
+}
+
+void bind_reports(nb::module_& m) {
+  nb::class_<LayerReport>(m, "LayerReport", "What became of one weight.")
+      .def_ro("name", &LayerReport::name)
+      .def_ro("n", &LayerReport::n)
+      .def_ro("k", &LayerReport::k)
+      .def_ro("bytes_before", &LayerReport::bytes_before)
+      .def_ro("bytes_after", &LayerReport::bytes_after)
+      .def_ro("sqnr_db", &LayerReport::sqnr_db, "10 log10(sum w^2 / sum (w - w')^2).")
+      .def_ro("max_error", &LayerReport::max_error, "Largest |w - w'|.")
+      .def_ro("saturated", &LayerReport::saturated, "Codes at the type's largest magnitude.")
+      .def_ro("nearest_output_error", &LayerReport::nearest_output_error,
+              "GPTQ: mean |(w - w') x|^2 over the calibration's inputs x, of codes rounded to "
+              "nearest; None: not GPTQ.")
+      .def_ro("output_error", &LayerReport::output_error,
+              "The same of the codes that are written.");
+  nb::class_<QuantizeReport>(m, "QuantizeReport",
+                             "What quantize_file, convert_file or dequantize_file did.")
+      .def_ro("layers", &QuantizeReport::layers)
+      .def_ro("file_bytes_before", &QuantizeReport::file_bytes_before)
+      .def_ro("file_bytes_after", &QuantizeReport::file_bytes_after)
+      .def_ro("tensors_copied", &QuantizeReport::tensors_copied)
+      .def_ro("warnings", &QuantizeReport::warnings,
+              "What other programs will not understand, what is lost, what stayed in float.")
+      .def_ro("smoothed_norms", &QuantizeReport::smoothed_norms,
+              "Norms that took SmoothQuant's factors.")
+      .def_ro("unsmoothed_layers", &QuantizeReport::unsmoothed_layers,
+              "With SmoothQuant: quantised layers behind no such norm.");
+  nb::class_<QuantizeEstimate>(m, "QuantizeEstimate", "What quantize_file would do.")
+      .def_ro("layers", &QuantizeEstimate::layers, "How many it would quantise.")
+      .def_ro("bytes_before", &QuantizeEstimate::bytes_before, "Of all files with tensors.")
+      .def_ro("bytes_after", &QuantizeEstimate::bytes_after, "Of all files with tensors.")
+      .def_ro("memory_bytes", &QuantizeEstimate::memory_bytes,
+              "Held at once, beyond what the process holds.")
+      .def_ro("seconds", &QuantizeEstimate::seconds,
+              "Reading and computing, by a piece of the largest layer; writing left out.")
+      .def_ro("warnings", &QuantizeEstimate::warnings);
+}
+
+}  // namespace
+
+void bind_files(nb::module_& m) {
+  bind_reports(m);
+  m.def("quantize_file", quantize_file_with, nb::arg("input"), nb::arg("output"),
+        nb::arg("scheme") = "int8-dynamic", nb::arg("ignore") = std::vector<std::string>{},
+        nb::arg("progress").none() = nb::none(), nb::kw_only(),
+        nb::arg("outlier_columns") = OutlierLists{}, nb::arg("threshold").none() = nb::none(),
+        nb::arg("whole_columns") = false, nb::arg("threads") = 0, nb::arg("requantize") = false,
+        nb::arg("calibration") = CalibrationArguments{},
+        nb::arg("model") = ModelArguments{"", false, "as-loaded"}, "See octavo.quantize_file.");
+  m.def("estimate_quantization", estimate_with, nb::arg("input"),
+        nb::arg("scheme") = "int8-dynamic", nb::arg("ignore") = std::vector<std::string>{},
+        nb::kw_only(), nb::arg("outlier_columns") = OutlierLists{},
+        nb::arg("threshold").none() = nb::none(), nb::arg("whole_columns") = false,
+        nb::arg("threads") = 0, nb::arg("requantize") = false,
+        nb::arg("calibration") = CalibrationArguments{},
+        nb::arg("model") = ModelArguments{"", false, "as-loaded"},
+        "See octavo.estimate_quantization.");
+  m.def("convert_file", convert_file_with, nb::arg("input"), nb::arg("output"), nb::arg("format"),
+        nb::arg("progress").none() = nb::none(), nb::kw_only(), nb::arg("threads") = 0,
+        nb::arg("layout") = "", "See octavo.convert_file.");
+  m.def("dequantize_file", dequantize_file_with, nb::arg("input"), nb::arg("output"),
+        nb::arg("dtype").none() = nb::none(), nb::arg("progress").none() = nb::none(),
+        nb::kw_only(), nb::arg("threads") = 0, nb::arg("layout") = "",
+        "See octavo.dequantize_file.");
+}
+
+}  // namespace octavo::python

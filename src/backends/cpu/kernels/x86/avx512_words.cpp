@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// int8 on AVX-512 without VNNI, of many rows: panels of words, widened once for all rows of a
+// chunk, so that tiles multiply and add and do nothing else. 24 accumulators, four vectors of B,
+// one of A and a product fit 32 registers.
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "backends/cpu/kernels/isa_region.hpp"
+#include "backends/cpu/kernels/tile_contract.hpp"
+
+#if defined(__x86_64__)
+namespace octavo::cpu {
+namespace {
+
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{8, 12, 4, 6};
+constexpr std::int64_t kWidth = kPanelVectors;
+
+OCTAVO_ISA_BEGIN("avx512f,avx512bw")
+#include "backends/cpu/kernels/vec/vec_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/tile/words_dot-inl.hpp"
+
+using Dot = PanelWordsDot;
+#include "backends/cpu/kernels/tile/dot_tile-inl.hpp"
+#include "backends/cpu/kernels/vec/transpose_avx512-inl.hpp"
+
+#include "backends/cpu/kernels/panels/pack-inl.hpp"
+
+#include "backends/cpu/kernels/panels/pack_words-inl.hpp"
+#include "backends/cpu/kernels/panels/widen_rows-inl.hpp"
+OCTAVO_ISA_END
+
+}  // namespace
+
+extern const IntegerKernels kAvx512WordsDot{
+    {"6x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums", nullptr, kWordsForm, kMaxRows,
+     &find_dot_tile, &pack_words, nullptr, &decode_words, nullptr, nullptr, kWidth},
+    ARows::words,
+    nullptr,
+    &widen_rows,
+};
+
+}  // namespace octavo::cpu
+#endif

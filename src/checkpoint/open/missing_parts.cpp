@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/open/missing_parts.hpp"
+
+#include <re2/re2.h>
+
+#include <filesystem>
+#include <system_error>
+
+#include "checkpoint/open/open_checkpoint.hpp"
+#include "checkpoint/safetensors/folder.hpp"
+#include "checkpoint/text/sentence.hpp"
+
+namespace octavo {
+namespace {
+
+using namespace checkpoint;
+
+/// How many files a name says that there are: 2 of "model-00001-of-00002.safetensors"; else "".
+std::string files_in_all(const std::string& name) {
+  std::string count;
+  RE2::FullMatch(name, R"(.*-\d+-of-0*(\d+)\.safetensors)", &count);
+  return count;
+}
+
+}  // namespace
+
+std::vector<std::string> missing_parts(const Checkpoint& model) {
+  std::vector<std::string> all;
+  const std::string& folder = model.folder();
+  if (folder.empty()) return all;
+  const std::string& file = model.files().front().name;
+  if (model.impl().index.empty() && checkpoint::is_one_of_several(file)) {
+    all.push_back(
+        fmt::format("folder {} must hold all {} files of the model and their index; got {} alone",
+                    in_quotes(folder), files_in_all(file), in_quotes(file)));
+  }
+  std::error_code error;
+  if (std::filesystem::exists(std::filesystem::path(folder) / kJobName, error)) {
+    all.push_back(fmt::format(
+        "folder {} must be written to its end; got {}, which a run left that was ended: give the "
+        "same command again",
+        in_quotes(folder), kJobName));
+  }
+  return all;
+}
+
+std::vector<std::string> index_findings(const Checkpoint& model) { return model.impl().findings; }
+
+namespace checkpoint {
+
+bool is_one_of_several(const std::string& file) {
+  const std::string count = files_in_all(file);
+  return !count.empty() && count != "1";
+}
+
+Checkpoint open_whole(const char* operation, const std::string& path,
+                      const std::string& layout_file) {
+  Checkpoint opened = open_checkpoint(path, layout_file);
+  for (const std::string& missing : missing_parts(opened)) {
+    refuse(Code::corrupt_data, "{}: {}", operation, missing);
+  }
+  return opened;
+}
+
+}  // namespace checkpoint
+}  // namespace octavo

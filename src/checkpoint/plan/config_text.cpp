@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writing quantisation configurations.
+#include "checkpoint/plan/config_text.hpp"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "checkpoint/models/loadable.hpp"
+#include "checkpoint/text/sentence.hpp"
+
+namespace octavo::checkpoint {
+namespace {
+
+// The threshold is a float with a fraction, as transformers' configuration demands.
+std::string outlier_fields(const char* operation, const OutlierConfig& outliers) {
+  std::string fields = ",\"llm_int8_threshold\":" + json_number(outliers.threshold);
+  if (outliers.whole_columns) fields += fmt::format(",\"{}\":true", kWholeColumns);
+  if (outliers.columns.empty()) return fields;
+  fields += fmt::format(",\"{}\":{{", kOutlierColumns);
+  for (const auto& [layer, columns] : outliers.columns) {
+    fields += fmt::format("{}:[{}],", json_string(operation, layer), fmt::join(columns, ","));
+  }
+  fields.back() = '}';
+  return fields;
+}
+
+// int8-dynamic and fp8-dynamic. Packed experts are a group by name, which counts before the class
+// behind it.
+std::string dynamic_text(DType dtype, std::string_view ignored, Packed packed,
+                         Activations activations) {
+  const bool is_static = activations == Activations::tensor;
+  const std::string weights = arguments_text(dtype, R"("strategy":"channel")", true, false);
+  const std::string inputs = arguments_text(
+      dtype, is_static ? R"("strategy":"tensor")" : R"("strategy":"token")", true, !is_static);
+  const char* plain = is_float8(dtype) ? "float-quantized" : "int-quantized";
+  std::vector<ConfigGroup> groups;
+  if (packed != Packed::none) {
+    groups.push_back(
+        config_group(fmt::format("[{}]", kAllExperts), weights, inputs, "pack-quantized"));
+  }
+  if (packed != Packed::all) {
+    groups.push_back(config_group(R"(["Linear"])", weights, inputs, plain, packed != Packed::none));
+  }
+  return compressed_tensors_text(groups, ignored);
+}
+
+}  // namespace
+
+std::string arguments_text(DType dtype, std::string_view strategy, bool symmetric, bool dynamic,
+                           std::string_view more) {
+  return fmt::format(R"({{"num_bits":8,"type":"{}",{},"symmetric":{},"dynamic":{}{}}})",
+                     is_float8(dtype) ? "float" : "int", strategy, symmetric, dynamic, more);
+}
+
+ConfigGroup config_group(std::string_view targets, std::string_view weights,
+                         std::string_view activations, std::string_view format, bool says_format) {
+  return {fmt::format(
+              R"({{"targets":{},"weights":{},"input_activations":{},"output_activations":null{}}})",
+              targets, weights, activations,
+              says_format ? fmt::format(R"(,"format":"{}")", format) : ""),
+          std::string(format)};
+}
+
+std::string compressed_tensors_text(const std::vector<ConfigGroup>& groups,
+                                    std::string_view ignored, const std::string& kv_cache) {
+  const bool mixed = std::ranges::adjacent_find(groups, std::ranges::not_equal_to(),
+                                                &ConfigGroup::format) != groups.end();
+  std::string list;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    list += fmt::format(R"({}"group_{}":{})", i == 0 ? "" : ",", i, groups[i].text);
+  }
+  return fmt::format(
+      R"({{"quant_method":"compressed-tensors","format":"{}","quantization_status":"compressed",)"
+      R"("config_groups":{{{}}},"ignore":{}{}}})",
+      mixed || groups.empty() ? "mixed-precision" : groups.front().format, list, ignored,
+      kv_cache.empty() ? "" : R"(,"kv_cache_scheme":)" + kv_cache);
+}
+
+std::string fp8_text(bool is_static, bool block, std::string_view ignored) {
+  return fmt::format(R"({{"quant_method":"fp8","activation_scheme":"{}"{},"{}":{}}})",
+                     is_static ? "static" : "dynamic",
+                     block ? R"(,"weight_block_size":[128,128])" : "",
+                     block ? "modules_to_not_convert" : "ignored_layers", ignored);
+}
+
+std::string bitsandbytes_text(const char* operation, std::string_view ignored,
+                              const OutlierConfig& outliers) {
+  return fmt::format(R"({{"quant_method":"bitsandbytes","load_in_8bit":true,"_load_in_8bit":true,)"
+                     R"("load_in_4bit":false,"_load_in_4bit":false,)"
+                     R"("llm_int8_has_fp16_weight":false,)"
+                     R"("llm_int8_enable_fp32_cpu_offload":false,"llm_int8_skip_modules":{}{}}})",
+                     ignored, outlier_fields(operation, outliers));
+}
+
+std::string config_text(const char* operation, Scheme scheme,
+                        const std::vector<std::string>& ignored, const OutlierConfig& outliers,
+                        Packed packed, Activations activations) {
+  const std::string names = json_strings(operation, ignored);
+  switch (scheme) {
+    case Scheme::int8_dynamic:
+      return dynamic_text(DType::int8, names, packed, activations);
+    case Scheme::fp8_dynamic:
+      return dynamic_text(DType::float8_e4m3fn, names, packed, activations);
+    case Scheme::fp8_block:
+      return fp8_text(false, true, names);
+    case Scheme::llm_int8:
+      return bitsandbytes_text(operation, names, outliers);
+  }
+  refuse(Code::invalid_argument, "{}: scheme must be one of the four; got {}", operation,
+         static_cast<int>(scheme));
+}
+
+}  // namespace octavo::checkpoint

@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/plan/quantize_plan.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <set>
+#include <span>
+#include <utility>
+
+#include "checkpoint/declared/declared.hpp"
+#include "checkpoint/declared/layer_filter.hpp"
+#include "checkpoint/declared/outlier_columns.hpp"
+#include "checkpoint/declared/quantization_config.hpp"
+#include "checkpoint/dialects/expert_layers.hpp"
+#include "checkpoint/dialects/matrix_place.hpp"
+#include "checkpoint/layers/layer_choice.hpp"
+#include "checkpoint/layers/layer_tensors.hpp"
+#include "checkpoint/layers/model_folder.hpp"
+#include "checkpoint/models/loadable.hpp"
+#include "checkpoint/open/open_checkpoint.hpp"
+#include "checkpoint/plan/calibrated_plan.hpp"
+#include "checkpoint/plan/config_text.hpp"
+#include "checkpoint/steps/float_layers.hpp"
+#include "checkpoint/steps/other_tensors.hpp"
+#include "checkpoint/text/json_text.hpp"
+#include "checkpoint/text/sentence.hpp"
+
+namespace octavo::checkpoint {
+namespace {
+
+constexpr const char* kQuantize = "quantize_file";
+
+class QuantizePlanner {
+ public:
+  QuantizePlanner(const Checkpoint& in, const QuantizeFileOptions& options)
+      : in_(in),
+        recipe_(recipe_of(kQuantize, options.scheme)),
+        options_(options),
+        stored_(in),
+        model_(in.impl().model()),
+        calibration_(calibration_of(recipe_, options)),
+        ignore_(kQuantize, Code::invalid_argument, options.ignore),
+        choice_(in, ignore_,
+                recipe_.bitsandbytes          ? Readers::int8_modules
+                : recipe_.grid.rows == kBlock ? Readers::fp8_modules
+                                              : Readers::decompress,
+                options.guess) {}
+
+  Plan plan() {
+    refuse_quantized();
+    check_model_folder(kQuantize, in_, stored_);
+    const WrittenForm form{kQuantize, "scheme", scheme_name(options_.scheme), recipe_.bitsandbytes,
+                           options_.scheme == Scheme::int8_dynamic};
+    if (!in_.folder().empty()) check_class_loads(form, model_);
+    for (const CheckpointFile& file : in_.files()) plan_.files.push_back({.name = file.name});
+    for (const StoredStack& stack : stored_.stacks()) add_whole(stack);
+    for (const TensorEntry& entry : in_.entries()) {
+      if (!stored_.is_part(entry)) add(entry);
+    }
+    for (const StoredLayer& layer : stored_.layers()) {
+      if (!whole_.contains(layer.codes)) add_again(layer);
+    }
+    choice_.check(kQuantize);
+    if (!in_.folder().empty()) check_float_experts(form, model_, choice_.float_expert());
+    check_ignored();
+    refuse_nothing();
+    for (const StoredLayer& layer : stored_.layers()) choice_.saw(layer.name);
+    for (std::string& name : choice_.absent()) kept_.push_back(std::move(name));
+    if (calibration_ != nullptr) {
+      calibrate(plan_, in_, calibration_, options_);
+    }
+    plan_.config = config_text(kQuantize, options_.scheme, kept_, outliers(),
+                               !packed_ ? Packed::none
+                               : plain_ ? Packed::experts
+                                        : Packed::all,
+                               options_.static_scales ? Activations::tensor : Activations::token);
+    for (std::string& warning :
+         in_float_.warnings(kQuantize, "scheme", scheme_name(options_.scheme))) {
+      plan_.warnings.push_back(std::move(warning));
+    }
+    for (std::string& note : choice_.notes(kQuantize)) plan_.warnings.push_back(std::move(note));
+    if (cut_ != nullptr) {
+      plan_.warnings.push_back(fmt::format(
+          "quantize_file: experts must be stored as [E, N, K], gate before up, for transformers' "
+          "own class to load them as layers; got {} {} (octavo.torch.from_pretrained loads them, "
+          "and llm-compressor writes such layers for vLLM)",
+          in_quotes(cut_->name), shape_text(cut_->shape)));
+    }
+    if (!left_.empty()) {
+      plan_.warnings.push_back(
+          fmt::format("quantize_file: linear layers must be 2-D tensors named *.weight, or experts "
+                      "[E, N, K], to "
+                      "be quantised; got {} that may be some and stay in float, the first {} {}",
+                      left_.size(), in_quotes(left_[0]->name), shape_text(left_[0]->shape)));
+    }
+    return std::move(plan_);
+  }
+
+ private:
+  void refuse_quantized() const {
+    const std::vector<StoredLayer>& layers = stored_.layers();
+    if (layers.empty() || options_.requantize) return;
+    refuse(Code::invalid_argument,
+           "quantize_file: {} {} must hold float weights; got {} quantised layers, the first {} "
+           "(requantize makes codes anew of what they stand for)",
+           in_.folder().empty() ? "file" : "folder", in_quotes(in_.path()), layers.size(),
+           in_quotes(layers[0].name));
+  }
+
+  void refuse_nothing() const {
+    if (!quantized_.empty()) return;
+    refuse(Code::invalid_argument,
+           "quantize_file: {} {} must hold linear layers to quantise (float tensors [N, K] named "
+           "*.weight that are no embeddings, norms, routers or output heads); got none among {} "
+           "tensors, {} of them left alone",
+           in_.folder().empty() ? "file" : "folder", in_quotes(in_.path()), in_.entries().size(),
+           kept_.size());
+  }
+
+  void add(const TensorEntry& entry) {
+    FilePlan& file = plan_.files[entry.file];
+    Treatment treated = choice_.of(entry);
+    if (treated == Treatment::quantize) {
+      const MatrixPlace at = place_of(entry);
+      std::string layer(*layer_of(entry.name));
+      if (!stays(layer) && goes_in_blocks(entry.name, at.n, at.k)) {
+        return add_layer(file, {.name = std::move(layer), .entry = &entry, .at = at});
+      }
+      treated = Treatment::keep_layer;
+    }
+    if (treated == Treatment::copy && (add_experts(file, entry) || add_biases(file, entry))) return;
+    if (treated == Treatment::keep_layer) keep(*layer_of(entry.name));
+    if (treated == Treatment::copy && looks_linear(entry) && !model_.find(entry.name)) {
+      left_.push_back(&entry);
+    }
+    ++plan_.tensors_copied;
+    file.copy(entry);
+  }
+
+  void add_layer(FilePlan& file, LayerPlan layer) {
+    layer.recipe = &recipe_;
+    const Outputs outputs = add_outputs(file, layer.name, layer.at.n, layer.at.k);
+    layer.codes = outputs.codes;
+    layer.scale = outputs.scale;
+    layer.packed = outputs.packed;
+    file.layers.push_back(std::move(layer));
+  }
+
+  struct Outputs {
+    std::size_t codes = 0, scale = 0;  ///< in FilePlan::outputs
+    bool packed = false;               ///< as LayerPlan's
+  };
+
+  // What a layer [n, k] is in the file that is written.
+  Outputs add_outputs(FilePlan& file, const std::string& layer, std::int64_t n, std::int64_t k) {
+    quantized_.emplace(layer, k);
+    Outputs made;
+    made.packed =
+        options_.scheme == Scheme::int8_dynamic && model_.is_of_stack(layer) && is_packed(layer, k);
+    (made.packed ? packed_ : plain_) = true;
+    if (made.packed) {
+      made.codes = file.add({layer + ".weight_packed", "I32", {n, k / kCodesInWord}});
+      const std::array<std::int64_t, 2> shape{n, k};
+      const auto bytes = std::as_bytes(std::span(shape));
+      file.constants.push_back(
+          {file.add({layer + ".weight_shape", "I64", {2}}), {bytes.begin(), bytes.end()}});
+    } else {
+      made.codes = file.add({layer + ".weight", recipe_.code_type, {n, k}});
+    }
+    made.scale = file.add(scale_shape(recipe_, layer, n, k));
+    add_format(file, layer);
+    return made;
+  }
+
+  // bitsandbytes' byte that says "row-major".
+  void add_format(FilePlan& file, const std::string& layer) const {
+    if (!recipe_.bitsandbytes) return;
+    file.constants.push_back({file.add({layer + ".weight_format", "U8", {}}), {std::byte{0}}});
+  }
+
+  void keep(std::string_view layer) {
+    choice_.stays(layer);
+    for (std::string& name : choice_.kept_names(layer)) kept_.push_back(std::move(name));
+  }
+
+  // transformers loads folders.
+  bool sizes_fit(std::int64_t n, std::int64_t k) const {
+    return recipe_.grid.rows != kBlock || in_.folder().empty() || blocks_fit(n, k);
+  }
+
+  bool goes_in_blocks(const std::string& name, std::int64_t n, std::int64_t k) {
+    if (sizes_fit(n, k)) return true;
+    in_float_.add_uneven(name, n, k);
+    return false;
+  }
+
+  bool is_left(std::string_view layer) const {
+    return recipe_.bitsandbytes && model_.is_of_stack(layer);
+  }
+  bool stays(std::string_view layer) {
+    if (!is_left(layer)) return false;
+    in_float_.add_expert();
+    return true;
+  }
+
+  // The weight [K, N] of transformers' Conv1D goes out as [N, K].
+  MatrixPlace place_of(const TensorEntry& entry) const {
+    const MatrixPlace stored = whole_matrix(entry);
+    if (!model_.is_conv1d(*layer_of(entry.name))) return stored;
+    check_conv1d(entry.name);
+    return transposed(stored);
+  }
+
+  void check_conv1d(const std::string& tensor) const {
+    if (recipe_.bitsandbytes) return;
+    refuse_conv1d({kQuantize, "scheme", scheme_name(Scheme::llm_int8), scheme_name(options_.scheme),
+                   "or --ignore it"},
+                  tensor);
+  }
+
+  // A layer that is quantised already: codes anew of the values that it stands for, or, where it is
+  // to be left alone or has no form in transformers, the values.
+  void add_again(const StoredLayer& layer) {
+    FilePlan& file = plan_.files[layer.codes->file];
+    const TensorView codes = in_.weight(layer.name).codes.data;
+    const std::int64_t n = codes.shape[0], k = codes.shape[1];
+    const bool ignored = ignore_.match(layer.name);
+    if (!ignored && model_.is_conv1d(layer.name)) check_conv1d(layer.name + ".weight");
+    if (!ignored && !stays(layer.name) && goes_in_blocks(layer.codes->name, n, k)) {
+      const auto values = [&in = in_, name = layer.name] { return float_values(in.weight(name)); };
+      add_layer(file, {.name = layer.name,
+                       .entry = layer.codes,
+                       .at = {.n = n, .k = k},
+                       .values = StoredValues{values, layer.begin, layer.bytes}});
+      return;
+    }
+    keep(layer.name);
+    add_float_layer(file, in_, layer, model_dtype(in_));
+  }
+
+  // Stacked experts that are quantised already and stay in float for transformers' sake.
+  void add_whole(const StoredStack& stack) {
+    const std::string layer = names_in_stack(stack).front();
+    const TensorView codes = in_.weight(layer).codes.data;
+    const std::string& tensor = stack.codes->name;
+    if (!stays(layer) && goes_in_blocks(tensor, codes.shape[0], codes.shape[1])) return;
+    whole_.insert(stack.codes);
+    add_float_stack(plan_.files[stack.codes->file], in_, stack, model_dtype(in_));
+  }
+
+  // Stacked experts go out as one linear layer each, which is how checkpoints in 8 bits have them.
+  bool add_experts(FilePlan& file, const TensorEntry& entry) {
+    std::vector<ExpertLayer> layers = float_experts(in_, entry);
+    if (layers.empty()) check_renamed(entry);
+    if (layers.empty() || ignores(entry.name, layers) || stays(layers[0].layer) ||
+        stays_whole(entry, layers[0].layer) ||
+        !goes_in_blocks(entry.name, layers[0].at.n, layers[0].at.k)) {
+      return false;
+    }
+    if (!model_.find(entry.name) && cut_ == nullptr &&
+        (layers[0].at.column_step != 1 || layers[0].rows.step != 1)) {
+      cut_ = &entry;
+    }
+    for (ExpertLayer& layer : layers) {
+      add_layer(file, {.name = std::move(layer.layer), .entry = &entry, .at = layer.at});
+    }
+    return true;
+  }
+
+  // Experts that the class keeps in one tensor: transformers makes no experts of layers apart.
+  bool stays_whole(const TensorEntry& entry, const std::string& layer) const {
+    if (!model_.find(entry.name) || options_.experts == Experts::separate) return false;
+    const auto apart = model_.find(layer);
+    if (apart && apart->kind == ModuleKind::expert) return false;
+    if (options_.experts == Experts::in_float) return true;
+    refuse(Code::unsupported,
+           "quantize_file: experts (--experts) must be separate (a layer each: Octavo and vLLM "
+           "load such a "
+           "folder) or float (transformers loads it, too), since {} keeps them in one tensor, of "
+           "which "
+           "transformers loads no 8-bit form; got {} {}",
+           model_.architecture->name, in_quotes(entry.name), shape_text(entry.shape));
+  }
+
+  // A stack under a name of the files' own: [E, N, K] is known of it, and not its halves.
+  void check_renamed(const TensorEntry& entry) const {
+    const auto layer = layer_of(entry.name);
+    const std::string name(layer ? *layer : std::string_view(entry.name));
+    const auto found = model_.find(name);
+    const bool stack =
+        found && entry.shape.size() == 3 &&
+        (found->kind == ModuleKind::experts || found->kind == ModuleKind::interleaved_experts);
+    const bool left = recipe_.bitsandbytes || options_.experts == Experts::in_float ||
+                      ignore_.match(name) || ignore_.match(entry.name);
+    if (!stack || left) return;
+    refuse(Code::unsupported,
+           "quantize_file: experts (--experts) must be float, since {} keeps them in one "
+           "tensor, of which transformers loads no 8-bit form; got {} {}",
+           model_.architecture->name, in_quotes(entry.name), shape_text(entry.shape));
+  }
+
+  bool ignores(const std::string& stack, const std::vector<ExpertLayer>& layers) const {
+    return ignore_.match(stack) || std::ranges::any_of(layers, [&](const ExpertLayer& layer) {
+             return ignore_.match(layer.layer);
+           });
+  }
+
+  // Biases of stacked experts go with their layers.
+  bool add_biases(FilePlan& file, const TensorEntry& entry) {
+    std::string stack;
+    std::vector<ExpertLayer> biases = expert_biases(in_, entry, stack);
+    if (biases.empty() || !is_cut(stack)) return false;
+    cut_biases(file, in_, entry, std::move(biases));
+    ++plan_.tensors_copied;
+    return true;
+  }
+
+  // Whether a stack's layers are written one by one: those that are quantised, now or before.
+  bool is_cut(const std::string& stack) const {
+    const auto stored = std::ranges::find(stored_.stacks(), stack, &StoredStack::prefix);
+    if (stored != stored_.stacks().end()) return !whole_.contains(stored->codes);
+    const TensorEntry* entry = in_.impl().header.find(stack);
+    if (entry == nullptr) return false;
+    const std::vector<ExpertLayer> layers = float_experts(in_, *entry);
+    return !layers.empty() && !ignores(stack, layers) && !is_left(layers[0].layer) &&
+           !stays_whole(*entry, layers[0].layer) && sizes_fit(layers[0].at.n, layers[0].at.k);
+  }
+
+  // A pattern that matches nothing is a misspelt one, and a layer would be quantised for it.
+  void check_ignored() const {
+    std::vector<std::string> layers;
+    for (const TensorEntry& entry : in_.entries()) {
+      if (const auto layer = layer_of(entry.name)) layers.emplace_back(*layer);
+      if (entry.shape.size() == 3) layers.push_back(entry.name);
+    }
+    for (const auto& [layer, k] : quantized_) layers.push_back(layer);
+    for (const std::string& pattern : options_.ignore) {
+      const NamePatterns one(kQuantize, Code::invalid_argument, {pattern});
+      if (std::ranges::any_of(layers, [&](const std::string& name) { return one.match(name); })) {
+        continue;
+      }
+      refuse(Code::invalid_argument, "quantize_file: ignore must name layers of the {}; got {}{}",
+             in_.folder().empty() ? "file" : "folder", in_quotes(pattern),
+             nearest_name(layers, pattern));
+    }
+  }
+
+  OutlierConfig outliers() const {
+    const auto& lists = options_.outlier_columns;
+    const auto& threshold = options_.outlier_threshold;
+    if (!recipe_.bitsandbytes && (!lists.empty() || threshold || options_.whole_columns)) {
+      refuse(Code::invalid_argument,
+             "quantize_file: scheme must be llm-int8 for outlier_columns, outlier_threshold or "
+             "whole_columns; got {}",
+             scheme_name(options_.scheme));
+    }
+    if (threshold && !(*threshold >= 0.0F && std::isfinite(*threshold))) {
+      refuse(Code::invalid_argument,
+             "quantize_file: outlier_threshold must be a finite number not below 0; got {}",
+             *threshold);
+    }
+    for (const auto& [layer, columns] : lists) check_list(layer, columns);
+    const bool calibrated = calibration_ != nullptr && recipe_.bitsandbytes;
+    return {threshold.value_or(kOutlierThreshold), options_.whole_columns,
+            calibrated ? calibrated_columns(plan_, *calibration_, threshold) : lists};
+  }
+
+  void check_list(const std::string& layer, const std::vector<std::int64_t>& columns) const {
+    const auto found = quantized_.find(layer);
+    if (found == quantized_.end()) {
+      std::vector<std::string> names;
+      for (const auto& row : quantized_) names.push_back(row.first);
+      refuse(Code::invalid_argument,
+             "quantize_file: outlier_columns must name layers that are quantised; got {}{}",
+             in_quotes(layer), nearest_name(names, layer));
+    }
+    outlier_column_tensor(
+        Code::invalid_argument,
+        fmt::format("quantize_file: outlier_columns of layer {}", in_quotes(layer)), columns,
+        found->second);
+  }
+
+  const Checkpoint& in_;
+  const Recipe& recipe_;
+  const QuantizeFileOptions& options_;
+  LayerTensors stored_;  ///< layers that are quantised already
+  const ModelClass& model_;
+  std::shared_ptr<const Calibration> calibration_;  ///< null: none
+  bool packed_ = false, plain_ = false;  ///< whether layers are packed, whether others are not
+  const TensorEntry* cut_ = nullptr;     ///< experts whose class in transformers reads no layers
+  LeftInFloat in_float_;
+  std::set<const TensorEntry*> whole_;  ///< quantised stacks that become one float tensor
+  NamePatterns ignore_;
+  LayerChoice choice_;
+  Plan plan_{.operation = kQuantize};
+  std::vector<std::string> kept_;                  ///< layers that stay in float
+  std::vector<const TensorEntry*> left_;           ///< what may be layers and is copied
+  std::map<std::string, std::int64_t> quantized_;  ///< layers, and their K
+};
+
+}  // namespace
+
+Plan plan_quantization(const Checkpoint& in, const QuantizeFileOptions& options) {
+  return QuantizePlanner(in, options).plan();
+}
+
+}  // namespace octavo::checkpoint

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/write/folder_files.hpp"
+
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <span>
+#include <system_error>
+
+#include "checkpoint/declared/declared.hpp"
+#include "checkpoint/open/open_checkpoint.hpp"
+#include "checkpoint/safetensors/folder.hpp"
+#include "checkpoint/text/sentence.hpp"
+
+namespace octavo::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Weights in forms that would say something else than the quantised ones.
+constexpr std::array<std::string_view, 9> kWeightForms{
+    ".safetensors", ".bin", ".pt", ".pth", ".gguf", ".ckpt", ".h5", ".msgpack", ".onnx"};
+
+bool is_inside(const fs::path& inner, const fs::path& outer) {
+  const auto [end, rest] = std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end());
+  return end == outer.end();
+}
+
+void add(const fs::path& folder, const std::string& prefix, const Checkpoint& in, OtherFiles& all) {
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), last; !error && it != last; it.increment(error)) {
+    const std::string file = it->path().filename().string();
+    const std::string name = prefix + file;
+    if (file[0] == '.') continue;
+    std::error_code status;
+    if (it->is_directory(status)) {
+      if (!it->is_symlink(status)) add(it->path(), name + "/", in, all);
+      continue;
+    }
+    if (!it->is_regular_file(status)) continue;
+    const bool own = prefix.empty() &&
+                     std::ranges::find(in.files(), file, &CheckpointFile::name) != in.files().end();
+    if (own || is_declaration(name) || file.ends_with(kIndexSuffix)) continue;
+    const bool weights = std::ranges::any_of(
+        kWeightForms, [&](std::string_view form) { return file.ends_with(form); });
+    if (weights) {
+      all.left_out.push_back(name);
+    } else {
+      all.names.push_back(name);
+      all.bytes += static_cast<std::int64_t>(it->file_size(status));
+    }
+  }
+  if (error) {
+    refuse(Code::io, "open_checkpoint: cannot read folder {}: {}", in_quotes(folder.string()),
+           error.message());
+  }
+}
+
+}  // namespace
+
+OutputFolder::OutputFolder(const char* operation, const std::string& in, const std::string& out)
+    : operation_(operation), path_(out) {
+  check_path(operation, out);
+  std::error_code error;
+  const fs::path from = fs::weakly_canonical(in, error);
+  const fs::path to = fs::weakly_canonical(out, error);
+  if (is_inside(to, from) || is_inside(from, to)) {
+    refuse(
+        Code::invalid_argument,
+        "{}: out must be a folder beside the input's, not it nor around it nor inside it; got {} "
+        "for {}",
+        operation, in_quotes(out), in_quotes(in));
+  }
+  fs::create_directories(path_, error);
+  if (error || !fs::is_directory(path_)) {
+    refuse(Code::io, "{}: cannot make folder {}: {}", operation, in_quotes(out),
+           error ? error.message() : "there is something else of that name");
+  }
+}
+
+std::string OutputFolder::at(std::string_view name) const {
+  return (fs::path(path_) / name).string();
+}
+
+bool OutputFolder::has(std::string_view name) const noexcept {
+  std::error_code error;
+  return fs::exists(at(name), error);
+}
+
+std::int64_t OutputFolder::bytes(std::string_view name) const noexcept {
+  return file_bytes(at(name).c_str());
+}
+
+std::vector<std::string> OutputFolder::names() const {
+  std::error_code error;
+  std::vector<std::string> names;
+  for (fs::directory_iterator it(path_, error), last; !error && it != last; it.increment(error)) {
+    names.push_back(it->path().filename().string());
+  }
+  if (error) {
+    refuse(Code::io, "{}: cannot read folder {}: {}", operation_, in_quotes(path_),
+           error.message());
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+void OutputFolder::write(std::string_view name, std::string_view text) const {
+  AtomicFile file(at(name), static_cast<std::int64_t>(text.size()), Space::reserved);
+  file.write(0, std::as_bytes(std::span(text)));
+  file.commit();
+}
+
+void OutputFolder::remove(std::string_view name) const noexcept {
+  std::error_code error;
+  fs::remove(at(name), error);
+}
+
+void OutputFolder::need(std::int64_t bytes) const {
+  struct statvfs disk {};
+  if (::statvfs(path_.c_str(), &disk) != 0) return;  // what is reserved later says it
+  const auto room =
+      static_cast<std::int64_t>(disk.f_bavail) * static_cast<std::int64_t>(disk.f_frsize);
+  if (bytes <= room) return;
+  refuse(Code::io, "{}: folder {} must be on a disk with {} bytes free; got {}", operation_,
+         in_quotes(path_), bytes, room);
+}
+
+OtherFiles other_files(const Checkpoint& in) {
+  OtherFiles all;
+  add(in.impl().beside, "", in, all);
+  std::ranges::sort(all.names);
+  std::ranges::sort(all.left_out);
+  return all;
+}
+
+void copy_file(const std::string& from, const std::string& name, const OutputFolder& out,
+               const TemporaryListener& listener) {
+  const InputFile input((fs::path(from) / name).string());
+  const fs::path target(out.at(name));
+  std::error_code error;
+  fs::create_directories(target.parent_path(), error);
+  AtomicFile file(target.string(), input.bytes(), Space::reserved, listener);
+  std::vector<std::byte> buffer(std::size_t{1} << 20);
+  for (std::int64_t at = 0; at < input.bytes();) {
+    const auto count = std::min<std::int64_t>(std::ssize(buffer), input.bytes() - at);
+    const std::span part = std::span(buffer).first(static_cast<std::size_t>(count));
+    input.read(at, part);
+    file.write(at, part);
+    at += count;
+  }
+  file.commit();
+}
+
+}  // namespace octavo::checkpoint

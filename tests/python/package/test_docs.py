@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/python.md and docs/llm-int8.md: every block of code runs by itself and prints what the page says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGES = [Path(__file__).resolve().parents[3] / "docs" / name for name in ("python.md", "llm-int8.md")]
+BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:^```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+
+
+def blocks():
+    for page in PAGES:
+        for section in page.read_text(encoding="utf-8").split("\n## ")[1:]:
+            title = section.splitlines()[0]
+            for number, (code, output) in enumerate(BLOCK.findall(section), 1):
+                yield pytest.param(code, output, id=f"{title} {number}")
+
+
+@pytest.mark.parametrize("code, output", list(blocks()))
+def test_a_block_prints_what_the_page_says(code, output, tmp_path):
+    if "import torch" in code:
+        pytest.importorskip("torch")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    if "InvalidCxxCompiler" in done.stderr:
+        pytest.skip("inductor found no C++ compiler")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == output
+
+
+def test_every_block_is_found():
+    assert sum(page.read_text(encoding="utf-8").count("```python\n") for page in PAGES) == len(list(blocks()))
