@@ -36,7 +36,7 @@ def files():
     def mark(path, name, lines):
         result[path] = marked(result.get(path) or (ROOT / path).read_text(), name, lines)
 
-    mark("include/octavo/octavo_base.h", "flags", headers.flag_enumerators(flags, by_name["matmul"]))
+    mark("include/octavo/c/base.h", "flags", headers.flag_enumerators(flags, by_name["matmul"]))
     for operation in operations:
         if "header" in operation.row:
             mark(operation.row["header"], operation.row["cpp"], headers.cpp_fields(operation))

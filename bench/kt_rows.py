@@ -72,7 +72,7 @@ class Experts(NamedTuple):
 
     w13: Callable[[int], torch.Tensor]  # of an expert, float64
     w2: Callable[[int], torch.Tensor]
-    quantised: torch.nn.Module
+    quantized: torch.nn.Module
     wide: torch.nn.Module
     peers: dict[str, Callable[..., torch.Tensor]]  # by name
 
@@ -118,12 +118,12 @@ def peer_experts(form: Format, state: dict[str, torch.Tensor], sizes: Sizes,
 @functools.lru_cache(1)
 def experts(form: Format, sizes: Sizes) -> Experts:
     nn = octavo.torch.nn
-    quantised = nn.FusedMoE.from_float(*float_experts(sizes), scheme=form.scheme)
-    state = quantised.state_dict()
+    quantized = nn.FusedMoE.from_float(*float_experts(sizes), scheme=form.scheme)
+    state = quantized.state_dict()
     stored = (state[name] for name in ("w13", "w13_scale", "w2", "w2_scale"))
     wide = nn.FusedMoE.from_quantized(*stored, granularity=form.granularity)
 
-    def dequantised(name):
+    def dequantized(name):
         def of(expert):
             scale = state[f"{name}_scale"][expert].double()
             if form.block:
@@ -136,7 +136,7 @@ def experts(form: Format, sizes: Sizes) -> Experts:
     threads = octavo.get_num_threads()
     peers = {f"{KT}, threads={t}": peer_experts(form, state, sizes, t)
              for t in (threads, threads - 1) if kt and t > 0}
-    return Experts(dequantised("w13"), dequantised("w2"), quantised, wide, peers)
+    return Experts(dequantized("w13"), dequantized("w2"), quantized, wide, peers)
 
 
 @named(lambda form, m, wide, sizes:
@@ -147,7 +147,7 @@ def row(form: Format, m: int, wide: bool, sizes: Sizes = Sizes()) -> Row:
     weights, turns = routes(m, sizes)
     weights = weights.contiguous()
     theirs = [ids.long() for ids in turns]
-    own = made.wide if wide else made.quantised
+    own = made.wide if wide else made.quantized
     exact = loop(x.double(), made.w13, made.w2, weights, turns[0])
     peers = {name: lambda i, peer=peer: peer(x, weights, theirs[i % len(turns)])
              for name, peer in made.peers.items()}

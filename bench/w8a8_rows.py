@@ -38,23 +38,23 @@ KINDS = (
 )
 
 
-@named(lambda kind, m, quantised, n, k:
+@named(lambda kind, m, quantized, n, k:
        f"layer, {kind.name}, {'codes' if quantised else 'bfloat16'} in, {m}x{n}x{k}")
-def row(kind: Kind, m: int, quantised: bool, n: int = 4096, k: int = 4096) -> Row:
+def row(kind: Kind, m: int, quantized: bool, n: int = 4096, k: int = 4096) -> Row:
     x = gaussian(m, k).bfloat16()
     bias = gaussian(n, seed=3).bfloat16()
     q = octavo.quantize(x, kind.dtype, **kind.activation)
     w = octavo.quantize(gaussian(n, k, seed=2) * k**-0.5, kind.dtype, kind.weight)
     layers = [kind.layer(w.data, w.scale, bias, **kind.options) for _ in range(copies_of(n * k))]
     packed = [layer._packed for layer in layers]
-    given = (q.data, q.scale, q.azp) if quantised else (x,)
+    given = (q.data, q.scale, q.azp) if quantized else (x,)
     count = len(layers)
-    bar = 1 / 1.05 if quantised else 1 / 1.12 if m >= 16 else math.nan
+    bar = 1 / 1.05 if quantized else 1 / 1.12 if m >= 16 else math.nan
     return Row(lambda i: layers[i % count](*given),
                {"bare product": lambda i: octavo.scaled_mm(q, packed[i % count], bias=bias,
                                                            out_dtype=torch.bfloat16)},
                {"bare product": round(bar, 3)}, copies=count)
 
 
-ROWS = [row(kind, m, quantised)
-        for quantised in (True, False) for kind in KINDS for m in (1, 7, 16, 64, 513)]
+ROWS = [row(kind, m, quantized)
+        for quantized in (True, False) for kind in KINDS for m in (1, 7, 16, 64, 513)]

@@ -99,7 +99,7 @@ def with_original_weights(linear):
     return layer.eval()
 
 
-def quantised(model, scheme):
+def quantized(model, scheme):
     """A copy whose linear layers are all in 8 bits."""
     model = copy.deepcopy(model)
     if scheme != "original":
@@ -158,7 +158,7 @@ def study(model, how, s, parts):
     inside = [x[..., j].abs().mean() for x, j in zip(inputs, channels)]
     change = float((embeddings(outlying, parts) - expected).abs().max())
     for scheme in SCHEMES:
-        small = quantised(outlying, scheme)
+        small = quantized(outlying, scheme)
         found = embeddings(small, parts)
         error = 1 - (found * expected).sum(1)
         yield {"how": how, "s": s, "scheme": scheme, "float_change": change,

@@ -2,11 +2,11 @@
 /* Everything Octavo offers to C; docs/c-api.md is its introduction. */
 #pragma once
 
-#include "octavo/octavo_base.h"
-#include "octavo/octavo_checkpoint.h"
-#include "octavo/octavo_explain.h"
-#include "octavo/octavo_gradient.h"
-#include "octavo/octavo_llm_int8.h"
-#include "octavo/octavo_matmul.h"
-#include "octavo/octavo_quantize.h"
-#include "octavo/octavo_tensor.h"
+#include "octavo/c/base.h"
+#include "octavo/c/checkpoint.h"
+#include "octavo/c/explain.h"
+#include "octavo/c/gradient.h"
+#include "octavo/c/llm_int8.h"
+#include "octavo/c/matmul.h"
+#include "octavo/c/quantize.h"
+#include "octavo/c/tensor.h"

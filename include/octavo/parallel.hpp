@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "octavo/checkpoint.hpp"
+#include "octavo/checkpoint/sharding.hpp"
 #include "octavo/gradient.hpp"
 #include "octavo/layers.hpp"
 #include "octavo/linear.hpp"
 #include "octavo/moe.hpp"
-#include "octavo/sharding.hpp"
 
 namespace octavo {
 

@@ -51,7 +51,7 @@ struct OperandOf {
   View azp;   ///< zero points. A: one element or [M, 1]. B: one element, [N], [1, N], or one
               ///< for each cell of its scale, inside the range of the codes
   const PackedWeight* packed = nullptr;  ///< B only: codes live here, `data` is undefined
-  const ActivationQuant* quantise =
+  const ActivationQuant* quantize =
       nullptr;  ///< A only: `data` is float, codes are made on the fly
 };
 

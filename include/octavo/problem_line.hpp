@@ -47,7 +47,7 @@ struct ProblemLine {
   Granularity scale_a, scale_b;        ///< scale=token:channel, `none` for no scale
   DType scale_dtype = DType::float32;  ///< scale_dtype=bf16|fp16|e8m0fnu
   DType bias = DType::undefined;       ///< bias, bias=bf16
-  bool azp = false;  ///< azp (per token), azp=tensor; with quantise: codes have zero points
+  bool azp = false;  ///< azp (per token), azp=tensor; with quantize: codes have zero points
   bool azp_per_tensor = false;
   float alpha = 1.0F, beta = 0.0F;  ///< alpha=0.5 beta=0.25 (brings a C of the output's kind)
   bool has_scale_result = false;
@@ -56,16 +56,17 @@ struct ProblemLine {
   std::vector<std::int64_t> groups;   ///< groups=32+0+96
   Split split = Split::none;          ///< split=rows|columns|inner|batch|list
   bool prepacked = false;             ///< prepacked
-  DType quantise = DType::undefined;  ///< quantise=int8: float A, quantised by the fused prologue
-  float static_scale = 0.0F;          ///< static=0.01: the scale of quantise
+  DType quantize = DType::undefined;  ///< quantize=int8: float A, quantised by the fused prologue
+  float static_scale = 0.0F;          ///< static=0.01: the scale of quantize
   std::int32_t static_azp = 0;        ///< static=0.01:-7: and its zero point
-  float threshold = 0.0F;             ///< threshold=6: LLM.int8 (with quantise=int8)
+  float threshold = 0.0F;             ///< threshold=6: LLM.int8 (with quantize=int8)
   LineOutliers outliers = LineOutliers::columns;
   std::vector<std::int64_t> outlier_columns;  ///< outlier_columns=3+17: fixed ones of LLM.int8
   bool exact_subnormals = false;              ///< subnormals=exact
   std::int32_t k_chunks = 0;                  ///< k_chunks=24
   LineLayout layout = LineLayout::natural;
-  std::uint64_t seed = 1;  ///< seed=7
+  std::uint64_t seed = 1;     ///< seed=7
+  bool old_spelling = false;  ///< quantise=, which is read as quantize= until 1.0
 };
 
 /// Parses a line. Throws Error (invalid_argument) naming the word that is wrong and what would be

@@ -57,7 +57,7 @@ constexpr LineGrammar<ExpertsLine> kGrammar{
 
 }  // namespace
 
-std::optional<QuantizeOptions> ExpertsLine::quantiser() const {
+std::optional<QuantizeOptions> ExpertsLine::quantizer() const {
   if (is_wide(a)) return std::nullopt;
   return QuantizeOptions{.dtype = a, .granularity = scale_a};
 }

@@ -25,7 +25,7 @@ struct ExpertsLine {
   std::uint64_t seed = 1;  ///< seed=7
 
   /// How activations are quantised; none where they are multiplied as they are.
-  std::optional<QuantizeOptions> quantiser() const;
+  std::optional<QuantizeOptions> quantizer() const;
 };
 
 /// Throws Error (invalid_argument) naming the word that is wrong and what would be right.

@@ -78,11 +78,11 @@ Order order_of(const ExpertOperands& o) {
 // Activations, quantised as the line says.
 struct Codes {
   Codes(const ExpertsLine& line, const TensorView& x) : data(x) {
-    const auto quantiser = line.quantiser();
-    if (!quantiser) return;
-    q = quantize(x, *quantiser);
+    const auto quantizer = line.quantizer();
+    if (!quantizer) return;
+    q = quantize(x, *quantizer);
     data = q.data;
-    granularity = quantiser->granularity;
+    granularity = quantizer->granularity;
   }
   Scale scale(std::int64_t begin, std::int64_t end) const {
     if (!q.scale.defined()) return {};
@@ -189,7 +189,7 @@ ExpertWeights ExpertOperands::pack(std::int64_t n, std::int64_t k, std::uint64_t
     }
     options.scale = {scales, line.scale_b};
   }
-  if (line.quantiser()) {
+  if (line.quantizer()) {
     options.activation.emplace();
     options.activation->spec.dtype = line.a;
     options.activation->spec.granularity = line.scale_a;
@@ -233,7 +233,7 @@ Tensor compose_experts(const ExpertOperands& o, const ExpertWeights& w13, const 
     options.backend = backend;
     (void)scaled_mm(rows.view().slice(0, p.begin, p.end), w13[p.expert], options);
   }
-  const DType inner = line.quantiser() ? DType::float32 : line.out;
+  const DType inner = line.quantizer() ? DType::float32 : line.out;
   const Tensor act = silu_and_mul(h, {.out_dtype = inner});
   const Tensor y = product(line, act, w2, order, backend);
   const Tensor out = Tensor::empty(line.out, {line.tokens, w2.n()});

@@ -35,7 +35,7 @@ void append(const TensorView& out, std::vector<std::uint8_t>& bytes) {
 }  // namespace
 
 bool integer_line(const ProblemLine& line) {
-  const DType a = line.quantise != DType::undefined ? line.quantise : line.a;
+  const DType a = line.quantize != DType::undefined ? line.quantize : line.a;
   return is_integer8(a) && is_integer8(line.b);
 }
 

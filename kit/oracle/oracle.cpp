@@ -58,7 +58,7 @@ double zero_point(const OperandView& o, bool rows, std::int64_t i, std::int64_t 
 
 // Elements along K, dequantised: of rows of A, or of columns of B.
 template <class T>
-std::vector<T> dequantised(const OperandView& o, const Indices& lines, bool rows, double divisor) {
+std::vector<T> dequantized(const OperandView& o, const Indices& lines, bool rows, double divisor) {
   const std::int64_t k = rows ? o.data.shape[1] : o.data.shape[0];
   const auto count = static_cast<std::int64_t>(lines.size());
   std::vector<T> values(static_cast<std::size_t>(k * count));
@@ -113,8 +113,8 @@ class MemberOracle {
     rows_ = spread(p.out.shape[0], rows);
     columns_ = spread(p.b.data.shape[1], columns);
     const bool statistics = plain_.vectorwise.codes.defined();
-    a_ = dequantised<double>(p.a, rows_, true, statistics ? 127.0 : 1.0);
-    b_ = dequantised<double>(p.b, columns_, false, 1.0);
+    a_ = dequantized<double>(p.a, rows_, true, statistics ? 127.0 : 1.0);
+    b_ = dequantized<double>(p.b, columns_, false, 1.0);
     const std::int64_t group = shortest_group(p, k_);
     const std::int64_t outliers = p.epilogue.outliers.columns.count;
     const double steps =
@@ -230,8 +230,8 @@ PlainMember plain_member(Member m, bool by_element) {
     p.weight = unpack(*m.b.packed);
     m.b = p.weight;
   }
-  if (m.a.quantise != nullptr) {
-    const ActivationQuant& rule = *m.a.quantise;
+  if (m.a.quantize != nullptr) {
+    const ActivationQuant& rule = *m.a.quantize;
     if (rule.vectorwise) {
       const MatrixView original = m.a.data;
       p.vectorwise = int8_vectorwise_quant(static_cast<TensorView>(original),
@@ -279,8 +279,8 @@ Verdict compare_exact(const MatmulProblem& problem, std::int64_t rows, std::int6
 FloatOperands float_operands(const Member& member) {
   const PlainMember plain = plain_member(member);
   const Member& p = plain.member;
-  return {dequantised<float>(p.a, spread(p.a.data.shape[0], 0), true, 1.0),
-          dequantised<float>(p.b, spread(p.b.data.shape[1], 0), false, 1.0)};
+  return {dequantized<float>(p.a, spread(p.a.data.shape[0], 0), true, 1.0),
+          dequantized<float>(p.b, spread(p.b.data.shape[1], 0), false, 1.0)};
 }
 
 }  // namespace octavo::kit

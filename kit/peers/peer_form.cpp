@@ -58,7 +58,7 @@ const char* refusal(const ProblemLine& line, const MatmulProblem& p, PeerOperand
     return "the bench gives peers row-major A and weights with K contiguous";
   }
   if (operands == PeerOperands::bfloat16) return nullptr;
-  if (line.quantise != DType::undefined) return "it does not quantise activations on the way";
+  if (line.quantize != DType::undefined) return "it does not quantise activations on the way";
   if (scales_along_k(line)) return "the bench gives peers no scales along K";
   return nullptr;
 }
@@ -157,7 +157,7 @@ void fill(PeerMember& p, const Member& m, PeerOperands operands, bool with_scale
 }  // namespace
 
 bool has_bfloat16_form(const ProblemLine& line) {
-  const DType a = line.quantise != DType::undefined ? line.quantise : line.a;
+  const DType a = line.quantize != DType::undefined ? line.quantize : line.a;
   const auto exact = [](DType dtype) {
     return dtype == DType::bfloat16 || is_float8(dtype) || is_integer8(dtype);
   };

@@ -46,7 +46,7 @@ struct OracleShare {
   std::int64_t rows = 0, columns = 0;
 };
 OracleShare oracle_share(const MatmulProblem& p) {
-  constexpr double kDequantised = 3e7;  // elements of B
+  constexpr double kDequantized = 3e7;  // elements of B
   constexpr double kWork = 2e8;         // multiplications
   double k = 1.0;
   double groups = 0.0;
@@ -57,7 +57,7 @@ OracleShare oracle_share(const MatmulProblem& p) {
     k = std::max(k, static_cast<double>(m.a.data.shape[1]));
   }
   groups = std::max(groups, 1.0);
-  const double columns = std::max(32.0, kDequantised / k / groups);
+  const double columns = std::max(32.0, kDequantized / k / groups);
   const double rows = std::max(1.0, kWork / k / columns / groups);
   return {static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns)};
 }
@@ -133,7 +133,7 @@ std::vector<PeerRounds> prepare_peers(PeerProblem& problem, const OracleShare& s
 }  // namespace
 
 PeakKind peak_kind(const ProblemLine& line) {
-  return peak_kind(line.quantise != DType::undefined ? line.quantise : line.a, line.b);
+  return peak_kind(line.quantize != DType::undefined ? line.quantize : line.a, line.b);
 }
 
 Figure measure(const ProblemLine& line, const MeasureOptions& o) {

@@ -423,13 +423,13 @@ class Fp8LinearOp:
             bias: [N], any float type.
         """
         name = "Fp8LinearOp.apply"
-        quantised = input.dtype in FLOAT8
-        if input.dim() < 1 or not (quantised or input.dtype in WIDE):
+        quantized = input.dtype in FLOAT8
+        if input.dim() < 1 or not (quantized or input.dtype in WIDE):
             raise ValueError(f"{name}: input must be [..., K] of float32, bfloat16, float16 or a float8 type; got "
                              f"{input.dtype} {list(input.shape)}")
         n = weight.n if isinstance(weight, PackedWeight) else weight.shape[1]
         input_2d = input.reshape(math.prod(input.shape[:-1]), input.shape[-1])
-        if quantised:
+        if quantized:
             if input_scale is None:
                 raise ValueError(f"{name}: input_scale must be given with input that is fp8 already; got none for "
                                  f"{input.dtype} {list(input.shape)}")
@@ -441,7 +441,7 @@ class Fp8LinearOp:
         function = dispatch_w8a8_scaled_mm(self.preferred_backend, per_tensor_weights, per_tensor_activations)
         granularity = self.quant_fp8._granularity
         group = {"group_size": int(granularity[5:])} if granularity.startswith("group") else {}
-        default = torch.bfloat16 if quantised else input.dtype
+        default = torch.bfloat16 if quantized else input.dtype
         return function(qinput=codes, weight=weight, out_dtype=out_dtype or default,
                         scale_a=scale, scale_b=weight_scale, bias=bias, input_2d=input_2d,
                         output_shape=[*input.shape[:-1], n], **group)

@@ -58,7 +58,7 @@ void bind_explain(nb::module_& m) {
       [](nb::handle x, const PackedWeight& weight, const std::optional<std::string>& backend) {
         Call call("linear");
         Operand a = call.operand(x, "x");
-        if (weight.activation()) a.quantise = &*weight.activation();
+        if (weight.activation()) a.quantize = &*weight.activation();
         const char* name = backend ? backend->c_str() : nullptr;
         return explain(scaled_mm_problem(a, weight, {.out_dtype = a.data.dtype}), context(), name);
       },

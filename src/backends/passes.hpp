@@ -292,11 +292,11 @@ inline MatrixView take_matrix(Arena& arena, DType dtype, std::int64_t rows, std:
 
 /// Quantises x [R, K] by a rule in `arena`, through the products' own prologue; over a counting
 /// arena it only reserves.
-inline Result<Rows> quantise(const Passes& passes, const ActivationQuant& rule, const MatrixView& x,
+inline Result<Rows> quantize(const Passes& passes, const ActivationQuant& rule, const MatrixView& x,
                              Arena& arena, const ExecContext& context) noexcept {
   Member member;
   member.a.data = x;
-  member.a.quantise = &rule;
+  member.a.quantize = &rule;
   OCTAVO_TRY(passes.prologue(member, {}, arena, context));
   return Rows{member.a.data, member.a.scale[0], member.a.azp};
 }

@@ -58,7 +58,7 @@ OperandArgument::OperandArgument(const Place& place, const octavo_operand* given
   }
   if (o.activation != nullptr) {
     rule_ = activation_from(place.of("activation"), o.activation);
-    operand_.quantise = &rule_;
+    operand_.quantize = &rule_;
   }
 }
 

@@ -71,7 +71,7 @@ ActivationQuant rule_of(const MatmulLtState& state) {
 Operand rows_of(const Quantized& weight) { return Operand(weight).transposed(); }
 
 // The weight that MatMul8bitFp multiplies with.
-PackedWeight dequantised(const MatmulLtState& state, DType dtype, const ExecContext& context) {
+PackedWeight dequantized(const MatmulLtState& state, DType dtype, const ExecContext& context) {
   const Tensor values = int8_vectorwise_dequant(state.CB(), state.SCB(), context);
   return pack(copy(values, dtype, context.stream).transposed(), {}, context);
 }
@@ -194,7 +194,7 @@ MatmulGradients MatMul8bitLt::backward(const TensorView& grad, const TensorView&
   if (!wanted.b) return d;
   d.b = state.weight_gradient == WeightGradient::int8
             ? vjp({.b = true}, weight_dtype).b.transposed()
-            : linear_vjp(grad, A, dequantised(state, A.dtype, context), {}, {.b = true},
+            : linear_vjp(grad, A, dequantized(state, A.dtype, context), {}, {.b = true},
                          {.dtype = weight_dtype}, context)
                   .b.transposed();
   return d;
@@ -205,14 +205,14 @@ Tensor MatMul8bitFp::forward(const TensorView& A, const TensorView& B, const Ten
                              const ExecContext& context) {
   check("MatMul8bitFp", A, B, state);
   state.quantize(B, context);
-  return linear(A, dequantised(state, A.dtype, context), {.bias = bias, .out = out}, context);
+  return linear(A, dequantized(state, A.dtype, context), {.bias = bias, .out = out}, context);
 }
 
 MatmulGradients MatMul8bitFp::backward(const TensorView& grad, const TensorView& A,
                                        const TensorView& bias, MatmulLtState& state,
                                        const MatmulWanted& wanted, DType weight_dtype,
                                        const ExecContext& context) {
-  MatmulGradients d = linear_vjp(grad, A, dequantised(state, A.dtype, context), {.bias = bias},
+  MatmulGradients d = linear_vjp(grad, A, dequantized(state, A.dtype, context), {.bias = bias},
                                  wanted, {}, context);
   if (!d.b.defined()) return d;
   d.b = d.b.transposed();

@@ -98,7 +98,7 @@ Result<Rows> ExpertProducts::first_rows(Arena& arena) {
   if (c_.codes) return gather(backend_, *c_.codes, c_.routing, arena, context_);
   const ActivationQuant* rule = rule_of(*c_.w13);
   if (rule != nullptr && !c_.factors_on_input) {
-    OCTAVO_TRY_ASSIGN(const Rows codes, quantise(backend_.passes, *rule, c_.x, arena, context_));
+    OCTAVO_TRY_ASSIGN(const Rows codes, quantize(backend_.passes, *rule, c_.x, arena, context_));
     return gather(backend_, codes, c_.routing, arena, context_);
   }
   OCTAVO_TRY_ASSIGN(Rows rows, gather(backend_, {c_.x, {}, {}}, c_.routing, arena, context_));
@@ -106,7 +106,7 @@ Result<Rows> ExpertProducts::first_rows(Arena& arena) {
     OCTAVO_TRY_ASSIGN(rows.data, apply_factors(backend_, rows.data, c_.routing, arena, context_));
   }
   if (rule == nullptr) return rows;
-  return quantise(backend_.passes, *rule, rows.data, arena, context_);
+  return quantize(backend_.passes, *rule, rows.data, arena, context_);
 }
 
 Result<Rows> ExpertProducts::activate(const MatrixView& h, Arena& arena) {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "octavo/checkpoint/linear_layers.hpp"
 #include "octavo/layers.hpp"
-#include "octavo/linear_layers.hpp"
 #include "octavo/matmul.hpp"
 
 namespace octavo {

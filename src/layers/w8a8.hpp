@@ -15,7 +15,7 @@ namespace octavo::w8a8_utils {
 Granularity granularity_of(const GroupShape& shape) noexcept;
 
 /// vLLM's rules as a quantiser of octavo.
-QuantizeSpec activation_spec(const QuantFP8& quantiser, float scale_ub) noexcept;
+QuantizeSpec activation_spec(const QuantFP8& quantizer, float scale_ub) noexcept;
 
 /// Does this type's rule keep codes below the type's largest?
 bool aims_below_largest(DType dtype) noexcept;
@@ -27,7 +27,7 @@ Result<float> upper_bound(const Site& site, const TensorView& scale_ub);
 Status check_mode(const Site& site, bool is_static, const TensorView& scale);
 
 /// x [M, K] as codes and scales, without padding.
-Result<QuantFP8::Output> quantize_activations(const Site& site, const QuantFP8& quantiser,
+Result<QuantFP8::Output> quantize_activations(const Site& site, const QuantFP8& quantizer,
                                               const TensorView& x, const TensorView& scale,
                                               float scale_ub, const ExecContext& context);
 

@@ -188,7 +188,7 @@ struct Activations {
   QuantFP8::Output output;  // of one that ran before
 };
 
-Status quantised_input(const Site& site, const TensorView& x, const TensorView& scale,
+Status quantized_input(const Site& site, const TensorView& x, const TensorView& scale,
                        const GroupShape& shape, Activations& a) {
   if (!scale.defined()) {
     return fail(Code::invalid_argument,
@@ -202,20 +202,20 @@ Status quantised_input(const Site& site, const TensorView& x, const TensorView& 
   return {};
 }
 
-Status quantise_input(const Site& site, const QuantFP8& quantiser, const TensorView& x,
+Status quantize_input(const Site& site, const QuantFP8& quantizer, const TensorView& x,
                       const TensorView& scale, const TensorView& scale_ub, Activations& a,
                       const ExecContext& context) {
   OCTAVO_TRY_ASSIGN(const float bound, upper_bound(site, scale_ub));
-  if (!quantiser.is_static() && !aims_below_largest(quantiser.dtype())) {
+  if (!quantizer.is_static() && !aims_below_largest(quantizer.dtype())) {
     OCTAVO_TRY(check_mode(site, false, scale));
-    a.rule.spec = activation_spec(quantiser, bound);
+    a.rule.spec = activation_spec(quantizer, bound);
     a.operand = Operand(x);
-    a.operand.quantise = &a.rule;
+    a.operand.quantize = &a.rule;
     return {};
   }
-  OCTAVO_TRY_ASSIGN(a.output, quantize_activations(site, quantiser, x, scale, bound, context));
+  OCTAVO_TRY_ASSIGN(a.output, quantize_activations(site, quantizer, x, scale, bound, context));
   a.operand = Operand(a.output.codes);
-  const std::int64_t columns = std::max<std::int64_t>(quantiser.group_shape().col, 0);
+  const std::int64_t columns = std::max<std::int64_t>(quantizer.group_shape().col, 0);
   OCTAVO_TRY_ASSIGN(a.scale, activation_scale(site, a.output.scale,
                                               {x.shape[0], x.shape[0], x.shape[1], columns}));
   return {};
@@ -289,8 +289,8 @@ Tensor Fp8LinearOp::apply(const TensorView& input, const Operand& weight,
   return at_edge(kName, [&]() -> Result<Tensor> {
     const Site site{kName, &kLinearOpNames};
     OCTAVO_TRY(check_tensor(site, Arg::a, input));
-    const bool quantised = is_float8(input.dtype);
-    if (input.rank < 1 || !(quantised || is_wide(input.dtype))) {
+    const bool quantized = is_float8(input.dtype);
+    if (input.rank < 1 || !(quantized || is_wide(input.dtype))) {
       return fail(Code::invalid_argument,
                   "{} must be [..., K] of float32, bfloat16, float16 or a float8 type; got {} {}",
                   site(Arg::a), name(input.dtype), shape_string(input));
@@ -298,13 +298,13 @@ Tensor Fp8LinearOp::apply(const TensorView& input, const Operand& weight,
     OCTAVO_TRY_ASSIGN(const Sizes sizes, sizes_of(site, weight));
     OCTAVO_TRY_ASSIGN(const FlatRows x, flatten_rows(kName, input, context));
     Activations a;
-    OCTAVO_TRY(quantised ? quantised_input(site, x.view, input_scale, act_quant_group_shape(), a)
-                         : quantise_input(site, quant_fp8_, x.view, input_scale, input_scale_ub, a,
+    OCTAVO_TRY(quantized ? quantized_input(site, x.view, input_scale, act_quant_group_shape(), a)
+                         : quantize_input(site, quant_fp8_, x.view, input_scale, input_scale_ub, a,
                                           context));
     ScaledMmOptions o;
     o.scale_a = a.scale;
     o.bias = bias;
-    o.out_dtype = out_dtype == DType::undefined && !quantised ? input.dtype : out_dtype;
+    o.out_dtype = out_dtype == DType::undefined && !quantized ? input.dtype : out_dtype;
     OCTAVO_TRY_ASSIGN(o.scale_b, scale_of_weight(site, weight_scale_view, weight));
     OCTAVO_TRY_ASSIGN(Lowered lowered, lower_product(site, a.operand, weight, o));
     OCTAVO_TRY_ASSIGN(const FlatOut out,

@@ -46,20 +46,20 @@ Result<Tensor> padded(const TensorView& matrix, std::int64_t rows, float value,
   return out;
 }
 
-Result<QuantFP8::Output> pad(const QuantFP8& quantiser, QuantFP8::Output output,
+Result<QuantFP8::Output> pad(const QuantFP8& quantizer, QuantFP8::Output output,
                              const ExecContext& context) {
   const std::int64_t rows = output.codes.size(0);
-  const std::int64_t wanted = std::max(quantiser.num_token_padding().value_or(0), rows);
+  const std::int64_t wanted = std::max(quantizer.num_token_padding().value_or(0), rows);
   if (wanted == rows) return output;
   OCTAVO_TRY_ASSIGN(output.codes, padded(output.codes, wanted, 0.0F, context));
   const TensorView& scale = output.scale;
-  if (!quantiser.is_static() && scale.rank == 2) {
+  if (!quantizer.is_static() && scale.rank == 2) {
     OCTAVO_TRY_ASSIGN(output.scale, padded(scale, wanted, 1.0F, context));
   }
   return output;
 }
 
-Status check_quantiser(const GroupShape& shape, std::optional<std::int64_t> padding, DType dtype) {
+Status check_quantizer(const GroupShape& shape, std::optional<std::int64_t> padding, DType dtype) {
   if (granularity_of(shape).kind == Granularity::Kind::automatic) {
     return fail(Code::invalid_argument,
                 "QuantFP8: group_shape must be PER_TENSOR, PER_TOKEN or (1, columns); got ({}, {})",
@@ -84,10 +84,10 @@ Granularity granularity_of(const GroupShape& shape) noexcept {
 
 bool aims_below_largest(DType dtype) noexcept { return dtype == DType::float8_e4m3fnuz; }
 
-QuantizeSpec activation_spec(const QuantFP8& quantiser, float scale_ub) noexcept {
+QuantizeSpec activation_spec(const QuantFP8& quantizer, float scale_ub) noexcept {
   QuantizeSpec spec;
-  spec.dtype = quantiser.dtype();
-  spec.granularity = granularity_of(quantiser.group_shape());
+  spec.dtype = quantizer.dtype();
+  spec.granularity = granularity_of(quantizer.group_shape());
   spec.scale_ub = scale_ub;
   spec.qmax = aims_below_largest(spec.dtype) ? 224.0F : qmax(spec.dtype);
   const bool groups = spec.granularity.kind == Granularity::Kind::group;
@@ -118,11 +118,11 @@ Status check_mode(const Site& site, bool is_static, const TensorView& scale) {
               site(Arg::scale_a), shape_string(scale));
 }
 
-Result<QuantFP8::Output> quantize_activations(const Site& site, const QuantFP8& quantiser,
+Result<QuantFP8::Output> quantize_activations(const Site& site, const QuantFP8& quantizer,
                                               const TensorView& x, const TensorView& scale,
                                               float scale_ub, const ExecContext& context) {
-  OCTAVO_TRY(check_mode(site, quantiser.is_static(), scale));
-  const QuantizeSpec spec = activation_spec(quantiser, scale_ub);
+  OCTAVO_TRY(check_mode(site, quantizer.is_static(), scale));
+  const QuantizeSpec spec = activation_spec(quantizer, scale_ub);
   QuantizeOptions o;
   o.dtype = spec.dtype;
   o.granularity = spec.granularity;
@@ -151,7 +151,7 @@ QuantFP8::QuantFP8(bool is_static, GroupShape group_shape,
       group_shape_(group_shape),
       num_token_padding_(num_token_padding),
       dtype_(dtype) {
-  throw_if_failed(check_quantiser(group_shape, num_token_padding, dtype));
+  throw_if_failed(check_quantizer(group_shape, num_token_padding, dtype));
 }
 
 QuantFP8::Output QuantFP8::operator()(const TensorView& x, const TensorView& scale,

@@ -37,7 +37,7 @@ class Builder {
   Builder(const ProblemLine& line, TensorSource& source, const char* backend, Pack pack,
           LineProblem::Impl& impl)
       : line_(line), source_(source), backend_(backend), pack_(pack), impl_(impl) {
-    impl_.rule.spec.dtype = line.quantise;
+    impl_.rule.spec.dtype = line.quantize;
     impl_.rule.spec.granularity = line.has_scale_a ? line.scale_a : per_token();
     impl_.rule.spec.azp = line.azp;
     impl_.rule.static_scale = line.static_scale;
@@ -79,7 +79,7 @@ class Builder {
               std::int64_t entry) {
     const bool a = side == Side::a;
     if (!(a ? line_.has_scale_a : line_.has_scale_b)) return {};
-    if (a && line_.quantise != DType::undefined) return {};
+    if (a && line_.quantize != DType::undefined) return {};
     const Granularity& g = a ? line_.scale_a : line_.scale_b;
     const ScaleGrid grid = scale_grid(g, side);
     Shape shape{cells(rows, grid.rows), cells(cols, grid.cols)};
@@ -107,7 +107,7 @@ class Builder {
     const std::int64_t n = line_.n;
     const std::int64_t k = line_.k;
     Operand a(make(Role::a, line_.a, {m, k}, entry));
-    if (line_.quantise != DType::undefined) a.quantise = &impl_.rule;
+    if (line_.quantize != DType::undefined) a.quantize = &impl_.rule;
     Tensor& columns = impl_.rule.outlier_columns;
     if (columns.defined() && columns.device() != a.data.device) {
       columns = columns.to(Place{a.data.device});
@@ -118,7 +118,7 @@ class Builder {
     o.scale_a = scale(Side::a, m, k, -1, entry);
     if (!line_.prepacked) o.scale_b = scale(Side::b, k, n, -1, entry);
     if (line_.bias != DType::undefined) o.bias = make(Role::bias, line_.bias, {n}, entry);
-    if (line_.azp && line_.quantise == DType::undefined) {
+    if (line_.azp && line_.quantize == DType::undefined) {
       o.azp = make(Role::azp, DType::int32, {line_.azp_per_tensor ? std::int64_t{1} : m}, entry);
     }
     if (line_.alpha != 1.0F) o.alpha = line_.alpha;

@@ -157,10 +157,10 @@ constexpr std::array<Word, 20> kWords{{
      }},
     {"prepacked", "stand alone",
      [](std::string_view v, ProblemLine& l) { return l.prepacked = true, v.empty(); }},
-    {"quantise", "be int8, uint8 (with azp) or a float8 type",
+    {"quantize", "be int8, uint8 (with azp) or a float8 type",
      [](std::string_view v, ProblemLine& l) {
-       l.quantise = dtype_from_name(v);
-       return is_float8(l.quantise) || is_integer8(l.quantise);
+       l.quantize = dtype_from_name(v);
+       return is_float8(l.quantize) || is_integer8(l.quantize);
      }},
     {"static", "be a scale above 0, or a scale and a zero point such as static=0.01:-7",
      [](std::string_view v, ProblemLine& l) {
@@ -193,9 +193,17 @@ constexpr std::array<Word, 20> kWords{{
      [](std::string_view v, ProblemLine& l) { return number(v, l.seed); }},
 }};
 
+constexpr std::string_view kOldQuantize = "quantise";  // until 1.0
+
+std::string_view key_of(std::string_view word) {
+  const std::string_view key = word.substr(0, word.find('='));
+  return key == kOldQuantize ? "quantize" : key;
+}
+
 Status read_word(std::string_view text, ProblemLine& line) {
   const std::size_t equals = text.find('=');
-  const std::string_view key = text.substr(0, equals);
+  const std::string_view key = key_of(text);
+  line.old_spelling |= text.substr(0, equals) == kOldQuantize;
   const std::string_view value =
       equals == std::string_view::npos ? std::string_view() : text.substr(equals + 1);
   for (const Word& word : kWords) {
@@ -211,7 +219,6 @@ Status read_word(std::string_view text, ProblemLine& line) {
 
 // The last word's key must not stand before it; batch sets groups and split.
 Status check_once(std::span<const std::string_view> words) {
-  const auto key_of = [](std::string_view word) { return word.substr(0, word.find('=')); };
   const std::string_view last = key_of(words.back());
   for (const std::string_view word : words.first(words.size() - 1)) {
     const std::string_view key = key_of(word);
@@ -254,14 +261,14 @@ Status read_shape(std::string_view text, ProblemLine& line) {
 
 // Words that some problems have no place for: ignoring one would be a different problem.
 Status check_words(const ProblemLine& line) {
-  if (line.threshold > 0.0F && line.quantise != DType::int8) {
+  if (line.threshold > 0.0F && line.quantize != DType::int8) {
     return fail(Code::invalid_argument,
-                "problem line: threshold must come with quantise=int8; got threshold={}",
+                "problem line: threshold must come with quantize=int8; got threshold={}",
                 line.threshold);
   }
-  if (!line.outlier_columns.empty() && line.quantise != DType::int8) {
+  if (!line.outlier_columns.empty() && line.quantize != DType::int8) {
     return fail(Code::invalid_argument,
-                "problem line: outlier_columns must come with quantise=int8; got "
+                "problem line: outlier_columns must come with quantize=int8; got "
                 "outlier_columns={}",
                 fmt::join(line.outlier_columns, "+"));
   }
@@ -272,13 +279,13 @@ Status check_words(const ProblemLine& line) {
                 "outliers={}",
                 name_of(kOutliers, line.outliers));
   }
-  if (line.static_scale > 0.0F && line.quantise == DType::undefined) {
+  if (line.static_scale > 0.0F && line.quantize == DType::undefined) {
     return fail(Code::invalid_argument,
-                "problem line: static must come with quantise; got static={}", line.static_scale);
+                "problem line: static must come with quantize; got static={}", line.static_scale);
   }
   if (line.split == Split::none || line.split == Split::list) return {};
   const char* word = line.prepacked                      ? "prepacked"
-                     : line.quantise != DType::undefined ? "quantise"
+                     : line.quantize != DType::undefined ? "quantize"
                                                          : nullptr;
   if (word == nullptr) return {};
   return fail(Code::invalid_argument,
@@ -385,8 +392,8 @@ std::string to_string(const ProblemLine& l) {
     if (l.split != Split::rows) add(fmt::format("split={}", name_of(kSplits, l.split)));
   }
   if (l.prepacked) add("prepacked");
-  if (l.quantise != DType::undefined) {
-    add(fmt::format("quantise={}", info(l.quantise).short_name));
+  if (l.quantize != DType::undefined) {
+    add(fmt::format("quantize={}", info(l.quantize).short_name));
   }
   if (l.static_azp != 0) {
     add(fmt::format("static={}:{}", l.static_scale, l.static_azp));

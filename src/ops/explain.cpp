@@ -51,7 +51,7 @@ double member_bound(const Member& p, const MatmulOptions& options) noexcept {
 std::string outliers_of(const MatmulProblem& problem) {
   if (group_count(problem) == 0 || has_offsets(problem)) return {};  // such members have no rules
   const Member first = member(problem, 0);
-  const ActivationQuant* rule = first.a.quantise;
+  const ActivationQuant* rule = first.a.quantize;
   if (rule == nullptr || !rule->vectorwise) return {};
   const std::int64_t fixed = rule->outlier_columns.view().shape[0];
   const float threshold = rule->outlier_threshold;

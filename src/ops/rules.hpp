@@ -112,7 +112,7 @@ Result<TensorView> resolve_weight_azp(const Site& site, const TensorView& azp, c
                                       DType dtype, std::int64_t n);
 
 /// B's codes are made before the product.
-Status check_no_quantiser(const Site& site, const Operand& b);
+Status check_no_quantizer(const Site& site, const Operand& b);
 
 /// The weights of tensor forms have no zero points.
 Status check_zero_points(const Site& site, const Operand& b);

@@ -95,7 +95,7 @@ Result<Rows> coded_rows(const ExpertCall& call, const Backend& backend, Arena& a
     OCTAVO_TRY_ASSIGN(rows.data, apply_factors(backend, rows.data, call.routing, arena, context));
   }
   if (!call.w13->activation()) return rows;
-  return quantise(backend.passes, *call.w13->activation(), rows.data, arena, context);
+  return quantize(backend.passes, *call.w13->activation(), rows.data, arena, context);
 }
 
 RecordPart RecordLayout::part(DType dtype, std::int64_t columns) {

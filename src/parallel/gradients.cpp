@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/error.hpp"
-#include "octavo/sharding.hpp"
+#include "octavo/checkpoint/sharding.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/values.hpp"
 #include "parallel/chunks.hpp"

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
+#include "octavo/checkpoint/sharding.hpp"
 #include "octavo/parallel.hpp"
-#include "octavo/sharding.hpp"
 
 namespace octavo {
 

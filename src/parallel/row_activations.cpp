@@ -162,13 +162,13 @@ std::vector<std::int64_t> within(const ColumnList& list, const ShardRange& range
 }
 
 // What a product would quantise of x, of which the rank keeps some columns.
-Status quantise_as_product(const ActivationQuant& rule, const Tensor& x, const ShardRange& kept,
+Status quantize_as_product(const ActivationQuant& rule, const Tensor& x, const ShardRange& kept,
                            const LinearOptions& options, const ExecContext& context,
                            RowActivations& result) {
   OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kRowParallel, x.device(), options.backend));
   Member member;
   member.a.data = x;
-  member.a.quantise = &rule;
+  member.a.quantize = &rule;
   Arena counter(nullptr);
   Member counted = member;
   OCTAVO_TRY(backend->passes.prologue(counted, options.matmul, counter, context));
@@ -222,7 +222,7 @@ Status vectorwise(const RowParallelLinear::Impl& layer, const TensorView& x,
   column.shape[1] = 1;
   column.strides[1] = 1;
   OCTAVO_TRY(copy_to(kRowParallel, column, beside.view().slice(1, own, own + 1), context.stream));
-  return quantise_as_product(rule, beside, {0, own}, options, context, result);
+  return quantize_as_product(rule, beside, {0, own}, options, context, result);
 }
 
 }  // namespace
@@ -247,7 +247,7 @@ RowActivations row_activations(const RowParallelLinear::Impl& layer, const Tenso
   } else if (!of_groups && (o.scale_dtype != DType::float32 ||
                             (zero_points && o.non_finite == NonFinite::error))) {
     throw_if_failed(
-        quantise_as_product(rule, gathered(layer, x), layer.rows, options, context, result));
+        quantize_as_product(rule, gathered(layer, x), layer.rows, options, context, result));
   } else if (rule.static_scale != 0.0F) {
     take(result, with_static_scale(layer, x, o, rule.static_scale, rule.static_azp, context));
   } else if (of_groups) {

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "core/problem/operand.hpp"
+#include "octavo/checkpoint/sharding.hpp"
 #include "octavo/matmul.hpp"
-#include "octavo/sharding.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/run.hpp"
 #include "ops/values.hpp"

@@ -90,7 +90,7 @@ static void read(const char* path) {
   octavo_checkpoint_release(file);
 }
 
-static void quantise(const char* from, const char* to) {
+static void quantize(const char* from, const char* to) {
   octavo_quantize_file_options options = octavo_quantize_file_options_init();
   octavo_report* report = NULL;
   octavo_report_info info = octavo_report_info_init();
@@ -145,7 +145,7 @@ static void warn(const char* folder, const char* from, const char* to) {
 }
 
 /* Columns 0 and 2 of "layer" stay in float, and none is found by magnitude. */
-static void quantise_with_outliers(const char* from, const char* to) {
+static void quantize_with_outliers(const char* from, const char* to) {
   const int64_t columns[] = {0, 2};
   octavo_outlier_columns list = {"layer", columns, 2};
   octavo_quantize_file_options options = octavo_quantize_file_options_init();
@@ -263,17 +263,17 @@ static void in_memory(void) {
 }
 
 void test_checkpoints(const char* folder) {
-  char original[1024], quantised[1024];
+  char original[1024], quantized[1024];
   join(original, sizeof original, folder, "c99-original.safetensors");
-  join(quantised, sizeof quantised, folder, "c99-quantised.safetensors");
+  join(quantized, sizeof quantized, folder, "c99-quantised.safetensors");
   write(original);
   read(original);
-  quantise(original, quantised);
-  warn(folder, original, quantised);
-  shards(quantised);
-  multiply(quantised);
-  quantise_with_outliers(original, quantised);
+  quantize(original, quantized);
+  warn(folder, original, quantized);
+  shards(quantized);
+  multiply(quantized);
+  quantize_with_outliers(original, quantized);
   in_memory();
   remove(original);
-  remove(quantised);
+  remove(quantized);
 }

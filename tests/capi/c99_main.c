@@ -9,7 +9,7 @@ int main(int argc, char** argv) {
   }
   test_products();
   test_groups();
-  test_quantisers();
+  test_quantizers();
   test_checkpoints(argv[1]);
   test_explanations();
   test_gradients();

@@ -100,7 +100,7 @@ static void on_lent_threads_and_memory(void) {
   expect_floats(y, want, 4);
 }
 
-static void quantised_packed_and_linear(void) {
+static void quantized_packed_and_linear(void) {
   const float x[] = {127, -64, 2, 1, 127, 0}; /* [2, 3]: scales 1 */
   const float w[] = {127, 1, 0, 3, 0, 127};   /* [N, K] = [2, 3]: scales 1 */
   const int64_t by_column[] = {1, 3};
@@ -169,6 +169,6 @@ void test_products(void) {
   with_scales_and_bias();
   into_memory_of_the_caller();
   on_lent_threads_and_memory();
-  quantised_packed_and_linear();
+  quantized_packed_and_linear();
   packed_with_a_scale();
 }

@@ -133,7 +133,7 @@ static void llm_int8(void) {
   octavo_tensor_release(col_codes);
 }
 
-void test_quantisers(void) {
+void test_quantizers(void) {
   by_row_and_back();
   into_memory_of_the_caller();
   mxfp8();

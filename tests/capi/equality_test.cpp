@@ -77,7 +77,7 @@ TEST(CApiEquality, MisalignedMemoryAndTransposedOperands) {
   }
 }
 
-TEST(CApiEquality, QuantisersOfEveryOption) {
+TEST(CApiEquality, QuantizersOfEveryOption) {
   const Tensor x = random(bfloat16, {9, 130}, 1);
   const octavo_view view = describe(x);
   struct Case {
@@ -262,7 +262,7 @@ TEST(CApiEquality, LinearTellsItsOutliers) {
   octavo_packed_release(packed);
 }
 
-TEST(CApiEquality, AFusedQuantiserLeavesItsCodes) {
+TEST(CApiEquality, AFusedQuantizerLeavesItsCodes) {
   const Tensor x = random(float32, {4, 64}, 1);
   const Tensor w = random(int8, {64, 8}, 2);
   const Quantized want = quantize(x);

@@ -54,7 +54,7 @@ static inline octavo_operand operand_of(const octavo_view* view) {
 /* The tests, a file each; `folder` is an empty one. */
 void test_products(void);
 void test_groups(void);
-void test_quantisers(void);
+void test_quantizers(void);
 void test_checkpoints(const char* folder);
 void test_explanations(void);
 void test_gradients(void);

@@ -232,7 +232,7 @@ TEST(CApiGradientEquality, Recipes) {
       functional::scaled_grouped_mm_vjp(grad3, a3, b3, {&same, 1}, {&same, 1}, {}, wanted));
 }
 
-TEST(CApiGradientEquality, Quantisers) {
+TEST(CApiGradientEquality, Quantizers) {
   const Tensor x = random(bfloat16, {6, 40}, 1);
   const Tensor grad = random(float32, {6, 40}, 2);
   const Tensor step = random(float32, {6, 1}, 3);

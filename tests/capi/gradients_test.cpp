@@ -34,7 +34,7 @@ Wanted want(std::uint64_t bits) {
   return options;
 }
 
-TEST(CApiGradients, DescriptorsOfSingleProductsAndQuantisers) {
+TEST(CApiGradients, DescriptorsOfSingleProductsAndQuantizers) {
   Gradients s;
   using M = octavo_scaled_mm_options;
   using L = octavo_linear_options;
@@ -45,7 +45,7 @@ TEST(CApiGradients, DescriptorsOfSingleProductsAndQuantisers) {
   const std::function<octavo_code(const L*)> linear = [&](const L* forward) {
     return octavo_linear_vjp(s.square, s.x, s.packed, forward, nullptr, nullptr, &s.d);
   };
-  const std::function<octavo_code(const Q*)> quantise = [&](const Q* forward) {
+  const std::function<octavo_code(const Q*)> quantize = [&](const Q* forward) {
     return octavo_quantize_vjp(s.x, s.x, forward, nullptr, nullptr, &s.of_quantize);
   };
   const M m = octavo_scaled_mm_options_init();
@@ -81,7 +81,7 @@ TEST(CApiGradients, DescriptorsOfSingleProductsAndQuantisers) {
        [&](auto* v) {
          return octavo_quantize_vjp(s.x, v, nullptr, nullptr, nullptr, &s.of_quantize);
        }},
-      {"quantize_vjp: forward.scale", s.rows, with(&Q::scale, q, quantise)},
+      {"quantize_vjp: forward.scale", s.rows, with(&Q::scale, q, quantize)},
       {"dequantize_vjp: grad", s.x,
        [&](auto* v) { return octavo_dequantize_vjp(v, s.q, nullptr, nullptr, &s.of_dequantize); }},
   });
@@ -199,17 +199,17 @@ TEST(CApiGradients, WhatCannotBeWanted) {
       octavo_grouped_mm_list_vjp(nullptr, nullptr, nullptr, -1, nullptr, nullptr, nullptr, nullptr),
       "grouped_mm_vjp: results must have a count of at least 0; got -1");
 
-  octavo_quantize_vjp_options quantise = octavo_quantize_vjp_options_init();
-  const auto quantiser = [&] {
-    return octavo_quantize_vjp(s.x, s.x, nullptr, &quantise, nullptr, &s.of_quantize);
+  octavo_quantize_vjp_options quantize = octavo_quantize_vjp_options_init();
+  const auto quantizer = [&] {
+    return octavo_quantize_vjp(s.x, s.x, nullptr, &quantize, nullptr, &s.of_quantize);
   };
-  quantise.wanted = OCTAVO_WANT_DATA;
-  refused(quantiser(), "quantize_vjp: options.wanted must be among X | SCALE; got 0x400");
-  quantise.wanted = OCTAVO_WANT_SCALE;
-  refused(quantiser(), "quantize_vjp: scale must be static where its gradient is wanted");
-  octavo_dequantize_vjp_options dequantise = octavo_dequantize_vjp_options_init();
-  dequantise.wanted = OCTAVO_WANT_X;
-  refused(octavo_dequantize_vjp(s.x, s.q, &dequantise, nullptr, &s.of_dequantize),
+  quantize.wanted = OCTAVO_WANT_DATA;
+  refused(quantizer(), "quantize_vjp: options.wanted must be among X | SCALE; got 0x400");
+  quantize.wanted = OCTAVO_WANT_SCALE;
+  refused(quantizer(), "quantize_vjp: scale must be static where its gradient is wanted");
+  octavo_dequantize_vjp_options dequantize = octavo_dequantize_vjp_options_init();
+  dequantize.wanted = OCTAVO_WANT_X;
+  refused(octavo_dequantize_vjp(s.x, s.q, &dequantize, nullptr, &s.of_dequantize),
           "dequantize_vjp: options.wanted must be among DATA | SCALE | AZP; got 0x200");
 }
 

@@ -44,9 +44,9 @@ static_assert(offsetof(octavo_view, strides) == offsetof(DLTensor, strides));
 static_assert(offsetof(octavo_view, byte_offset) == offsetof(DLTensor, byte_offset));
 static_assert(offsetof(octavo_dtype, lanes) == 2 && sizeof(octavo_device) == 8);
 
-// The types that octavo_base.h defines: OCTAVO_FLOAT8_E4M3FN and its kin.
+// The types that octavo/c/base.h defines: OCTAVO_FLOAT8_E4M3FN and its kin.
 std::map<std::string, std::pair<int, int>> macros() {
-  const std::string path = in_checkout("include/octavo/octavo_base.h");
+  const std::string path = in_checkout("include/octavo/c/base.h");
   std::ifstream in(path);
   EXPECT_TRUE(in) << path;
   static const std::regex define(R"(#define OCTAVO_(\w+) OCTAVO_DTYPE_\((\d+), (\d+)\))");
@@ -65,7 +65,7 @@ TEST(CApiLayout, DataTypesAreThoseOfTheTable) {
     std::string upper(row.name);
     std::ranges::transform(upper, upper.begin(),
                            [](char c) { return static_cast<char>(std::toupper(c)); });
-    EXPECT_EQ(defined.count(upper), 1U) << "octavo_base.h has no OCTAVO_" << upper;
+    EXPECT_EQ(defined.count(upper), 1U) << "octavo/c/base.h has no OCTAVO_" << upper;
     EXPECT_EQ(defined[upper], (std::pair<int, int>{row.dlpack_code, row.bits})) << upper;
     defined.erase(upper);
     const octavo_dtype c{row.dlpack_code, row.bits, 1};

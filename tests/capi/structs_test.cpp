@@ -155,7 +155,7 @@ TEST(CApiStructs, EnumeratorsAndFlagsOutOfRange) {
       return octavo_scaled_mm(&s.a, &s.b, &o, nullptr, s.t);
     };
   };
-  const auto quantised = [&](auto change) {
+  const auto quantized = [&](auto change) {
     return [&s, change] {
       octavo_quantize_options o = octavo_quantize_options_init();
       change(o);
@@ -185,13 +185,13 @@ TEST(CApiStructs, EnumeratorsAndFlagsOutOfRange) {
          o.out_dtype = {2, 32, 4};
        })},
       {"quantize: options.granularity must be in [0, ",
-       quantised([](auto& o) { o.granularity = OCTAVO_GRANULARITIES; })},
-      {"quantize: options.side must be in [0, 1]; got 2", quantised([](auto& o) { o.side = 2; })},
+       quantized([](auto& o) { o.granularity = OCTAVO_GRANULARITIES; })},
+      {"quantize: options.side must be in [0, 1]; got 2", quantized([](auto& o) { o.side = 2; })},
       {"quantize: options.rounding must be in [0, 2]; got -3",
-       quantised([](auto& o) { o.rounding = -3; })},
-      {"quantize: options.flags must be among", quantised([](auto& o) { o.flags = 1; })},
+       quantized([](auto& o) { o.rounding = -3; })},
+      {"quantize: options.flags must be among", quantized([](auto& o) { o.flags = 1; })},
       {"quantize: options.flags must have one of NON_FINITE_ERROR and NON_FINITE_IGNORE; got both",
-       quantised([](auto& o) { o.flags = OCTAVO_NON_FINITE_ERROR | OCTAVO_NON_FINITE_IGNORE; })},
+       quantized([](auto& o) { o.flags = OCTAVO_NON_FINITE_ERROR | OCTAVO_NON_FINITE_IGNORE; })},
       {"quantize_mxfp8: side must be in [0, 1]; got 7",
        [&] {
          return octavo_quantize_mxfp8(s.x, {0, 0, 0}, 7, nullptr, &s.q);

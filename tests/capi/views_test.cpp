@@ -9,7 +9,7 @@
 namespace octavo::test::views_test {
 namespace {
 
-TEST(CApiViews, OfTensorsAndQuantisers) {
+TEST(CApiViews, OfTensorsAndQuantizers) {
   Sample s;
   octavo_quantized* out = nullptr;
   ASSERT_EQ(octavo_quantize(s.x, nullptr, nullptr, &out), OCTAVO_OK);
@@ -20,7 +20,7 @@ TEST(CApiViews, OfTensorsAndQuantisers) {
     return octavo_quantized_create_slice(d, sc, z, 1, OCTAVO_WHOLE_EXTENT, 0, 0, &s.q);
   };
   using Q = octavo_quantize_options;
-  const std::function<octavo_code(const Q*)> quantise = [&](const Q* o) {
+  const std::function<octavo_code(const Q*)> quantize = [&](const Q* o) {
     return octavo_quantize(s.x, o, nullptr, &s.q);
   };
   const octavo_dtype none{};
@@ -41,7 +41,7 @@ TEST(CApiViews, OfTensorsAndQuantisers) {
       {"compute_scale: x", s.x,
        [&](auto* v) { return octavo_compute_scale(v, nullptr, nullptr, &s.q); }},
   });
-  expect_faults_found(options_of("quantize", s, quantise));
+  expect_faults_found(options_of("quantize", s, quantize));
   octavo_quantized_release(out);
 }
 

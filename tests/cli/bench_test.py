@@ -92,7 +92,7 @@ class Bench(unittest.TestCase):
     def test_a_peer_without_fp8_is_given_bfloat16(self) -> None:
         for words in ("e4m3fn:e5m2:fp32 scale=token:channel bias prepacked", "bf16:e4m3fn:fp32 scale=none:channel",
                       "bf16:int8:fp32 scale=none:channel",
-                      "bf16:e4m3fn:fp32 quantise=e4m3fn scale=token:channel prepacked"):
+                      "bf16:e4m3fn:fp32 quantize=e4m3fn scale=token:channel prepacked"):
             right = self.made_up(f"scaled_mm {words} 5x33x65")["right"]
             note = "loops" if "prepacked" in words else "loops over plain weights"
             self.assertEqual((None, "bf16", note), (right["not_run"], right["as"], right["note"]))
@@ -153,7 +153,7 @@ class Bench(unittest.TestCase):
         self.assertGreater(cliffs["both_plus_one"], 0)
         self.run_it(str(OCTAVO), "bench", "--cliffs", "grouped_mm int8:int8:bf16 groups=2+2 4x8x8", exit_code=3)
 
-    def test_a_quantiser_is_timed_and_judged(self) -> None:
+    def test_a_quantizer_is_timed_and_judged(self) -> None:
         line = "quantize bf16:e4m3fn scale=group32 7x130"
         figure = json.loads(self.octavo("bench", "--json", "--threads=2", *QUICK, line))
         self.assertEqual(("quantize_figure", line, True, 3, 2), tuple(
@@ -164,7 +164,7 @@ class Bench(unittest.TestCase):
         self.assertLessEqual(figure["noise_low"], figure["noise_high"])
         self.assertIn("bits of the reference", self.octavo("bench", *QUICK, line))
 
-    def test_quantisers_are_checked_and_listed_beside_products(self) -> None:
+    def test_quantizers_are_checked_and_listed_beside_products(self) -> None:
         lines = ["quantize fp16:uint8 scale=channel azp 33x70", "quantize fp32:e5m2 scale=mx seed=7 5x40", LINE]
         for verb, kind in (("--check", "check"), ("--list", "line")):
             out = [json.loads(text) for text in self.octavo("bench", verb, "--json", *lines).splitlines()]
@@ -199,7 +199,7 @@ class Bench(unittest.TestCase):
             limit = f"ulimit -v {6 << 20}; exec {OCTAVO} bench {' '.join(QUICK)} '{line}'"
             self.run_it("bash", "-c", limit)
 
-    def test_wrong_lines_of_quantisers(self) -> None:
+    def test_wrong_lines_of_quantizers(self) -> None:
         for line, sentence in (
                 ("quantize bf16:e4m3fn scale=row 4x4", "scale must be tensor, token"),
                 ("quantize bf16:e4m3fn azp=1 scale=token 4x4", "azp must stand alone; got 'azp=1'"),

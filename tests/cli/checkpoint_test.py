@@ -135,7 +135,7 @@ class Compare(Case):
                     self.assertEqual((code, lines[0]["type"], lines[0]["name"]), (1, "missing", "a"))
                     self.assertTrue(lines[0]["model"].endswith("/" + model))
 
-    def test_parts_of_quantised_layers_are_no_tensors(self):
+    def test_parts_of_quantized_layers_are_no_tensors(self):
         weight = ("F32", [8, 8], floats(*(math.sin(i) for i in range(64))))
         ids = ("I64", [2], bytes(16))
         write(self.folder / "a", {"p.weight": weight, "ids": ids})

@@ -85,7 +85,7 @@ TEST_F(Cli, ReportRecommendsByTheThreshold) {
   EXPECT_NE(std::string::npos, none.at("reason").get<std::string>().find("no scheme reaches"));
 }
 
-TEST_F(Cli, ReportMeasuresAQuantisedModelAgainstItsFloatOne) {
+TEST_F(Cli, ReportMeasuresAQuantizedModelAgainstItsFloatOne) {
   ASSERT_EQ(0, octavo({"quantize", model(), path("q"), "--scheme", "fp8-dynamic", "--quiet"}).exit);
   const Outcome alone = octavo({"report", path("q"), "--no-speed"});
   ASSERT_EQ(0, alone.exit) << alone.err;

@@ -139,7 +139,7 @@ class Report(unittest.TestCase):
         self.assertEqual(got.returncode, 3)
         self.assertIn("report: calibration with Hessians must have LAPACK (apt-get install", got.stderr)
 
-    def test_quantised_experts_are_layers(self):
+    def test_quantized_experts_are_layers(self):
         _, layers = self.report(EXPERTS)
         names = [name for name in layers if ".experts." in name]
         self.assertTrue(names)

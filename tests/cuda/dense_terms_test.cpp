@@ -154,7 +154,7 @@ TEST(Sm90ZeroPoints, SumsBeyondInt32AreRoundedOnceOrSaturate) {
   }
 }
 
-TEST(Sm90ZeroPoints, OfAFusedQuantiser) {
+TEST(Sm90ZeroPoints, OfAFusedQuantizer) {
   for (const DType dtype : {int8, uint8}) {
     for (const float given_scale : {0.0F, 0.02F}) {
       ActivationQuant rule;
@@ -166,7 +166,7 @@ TEST(Sm90ZeroPoints, OfAFusedQuantiser) {
       expect_same_member([&](TensorsOf& tensors) {
         Member p;
         p.a.data = tensors(gaussians(bfloat16, {21, 100}, 1));
-        p.a.quantise = &rule;
+        p.a.quantize = &rule;
         p.b.data = tensors(codes(int8, {40, 100}, 2).transposed());
         put_zero_points(tensors, {Given::none, Given::each}, 21, 40, 0, p);
         p.out = tensors.out(Tensor::empty(float16, {21, 40}));

@@ -195,7 +195,7 @@ void expect_product(const char* backend, const ProblemLine& line, Content conten
   Operands operands(line, content);
   const LineProblem want = make_problem(line, operands);
   run(want.problem(), {}, "reference");  // what no member has (the output's tail), too
-  const DType a = line.quantise != DType::undefined ? line.quantise : line.a;
+  const DType a = line.quantize != DType::undefined ? line.quantize : line.a;
   // Integers have one answer and the general kernel adds as the reference does, which has run.
   if (!is_integer8(a) && std::string_view(backend) != "cuda") {
     for (std::int64_t g = 0; g < group_count(want.problem()); ++g)

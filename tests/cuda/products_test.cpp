@@ -29,7 +29,7 @@ std::vector<std::string> taken_lines(const char* backend) {
       "scaled_mm e4m3fn:e4m3fn:e4m3fn scale=token:channel bias scale_result=0.375 9x65x400",
       "scaled_mm e5m2:e4m3fn:e5m2 scale=tensor:channel bias=fp16 beta=0.5 40x48x4224",
       "scaled_mm bf16:bf16:bf16 scale=none:none alpha=-1.5 beta=2 130x40x64",
-      "scaled_mm bf16:int8:fp32 quantise=int8 threshold=0.5 scale=token:channel 5x70x90",
+      "scaled_mm bf16:int8:fp32 quantize=int8 threshold=0.5 scale=token:channel 5x70x90",
   };
   std::vector<const char*> files{"types",  "scales",  "epilogue", "grouped",
                                  "shapes", "layouts", "chunks"};

@@ -110,7 +110,7 @@ TEST(FarGradients, Linear) {
   }
 }
 
-TEST(FarGradients, Quantisers) {
+TEST(FarGradients, Quantizers) {
   const Tensor x = gaussians(float32, {kM, kK}, 1);
   const Tensor grad = gaussians(bfloat16, {kM, kK}, 2);
   for (const bool azp : {false, true}) {

@@ -128,8 +128,8 @@ TEST(FarLayers, W8a8Utils) {
        {w8::GroupShape::PER_TENSOR, w8::GroupShape::PER_TOKEN, w8::GroupShape{1, 16}}) {
     for (const DType dtype : {DType::float8_e4m3fn, DType::float8_e4m3fnuz}) {
       expect_same_far([&](Where& where) -> Outputs {
-        const w8::QuantFP8 quantiser(false, shape, 17, dtype);
-        const auto q = quantiser(where(x), {}, where(values(float32, {1}, {2.0})));
+        const w8::QuantFP8 quantizer(false, shape, 17, dtype);
+        const auto q = quantizer(where(x), {}, where(values(float32, {1}, {2.0})));
         return {q.codes, q.scale};
       });
     }

@@ -164,7 +164,7 @@ TEST(Far, ScalesInTiles) {
   });
 }
 
-TEST(Far, Quantisers) {
+TEST(Far, Quantizers) {
   using enum DType;
   const Tensor x = gaussians(float32, {kM, kK}, 8);
   for (const Granularity& granularity : {per_token(), per_tensor(), group(16), block(4, 16)}) {

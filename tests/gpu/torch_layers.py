@@ -332,7 +332,7 @@ class Mixture(torch.nn.Module):
         raise NotImplementedError
 
 
-def test_a_mixture_is_quantised_there() -> None:
+def test_a_mixture_is_quantized_there() -> None:
     def mixture(device: torch.device) -> torch.nn.Module:
         model = torch.nn.ModuleDict({"experts": Mixture().to(device)})
         octavo.torch.quantize_(model, "int8-dynamic")
@@ -408,7 +408,7 @@ def test_an_llm_int8_layer_of_outlier_columns_trains_there() -> None:
     close(gradient(DEVICE), gradient(CPU), 1e-3)
 
 
-def test_a_calibrated_model_is_quantised_there() -> None:
+def test_a_calibrated_model_is_quantized_there() -> None:
     def calibrated(device: torch.device) -> torch.nn.Module:
         model = torch.nn.Sequential(linear(CPU)).to(device).eval()
         found = octavo.torch.calibrate(model, [activations().to(device)], "int8-dynamic")

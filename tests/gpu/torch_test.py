@@ -33,7 +33,7 @@ def test_integer_products_have_the_cpus_bits() -> None:
         same(got, want)
 
 
-def test_quantisers_have_the_cpus_bits() -> None:
+def test_quantizers_have_the_cpus_bits() -> None:
     torch.manual_seed(2)
     x = torch.randn(33, 384, dtype=torch.bfloat16)
     x[3, 5], x[4, 6] = float("inf"), float("nan")

@@ -98,7 +98,7 @@ TEST(GroupedGradients, OfGroupScalesThatMembersShare) {
                    {.offs = ends, .bias = bias});
 }
 
-TEST(GroupedGradients, OfQuantisedResultsAndZeroPoints) {
+TEST(GroupedGradients, OfQuantizedResultsAndZeroPoints) {
   const Tensor ends = values(int32, {3}, kEnds);
   const Tensor x = gaussians(float32, {14, 20}, 1, 3.0);
   const Quantized a = quantize(x, {.dtype = uint8, .granularity = per_token(), .azp = true});

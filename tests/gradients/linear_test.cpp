@@ -17,7 +17,7 @@ struct Layer {
 
 std::vector<Layer> layers() {
   const Tensor w = gaussians(float32, {kN, kK}, 1);
-  const auto quantised = [&](DType dtype, const Granularity& g) {
+  const auto quantized = [&](DType dtype, const Granularity& g) {
     return quantize(w.transposed(), {.dtype = dtype, .granularity = g, .side = Side::b});
   };
   const auto rule = [](DType dtype, const Granularity& g, bool azp = false) {
@@ -28,15 +28,15 @@ std::vector<Layer> layers() {
   ActivationQuant llm;
   llm.vectorwise = true;
   llm.outlier_threshold = 2.0F;
-  return {{"W8A16", quantised(int8, per_channel()), {}},
-          {"int8", quantised(int8, per_channel()), rule(int8, per_token())},
-          {"int8 azp", quantised(int8, per_channel()), rule(int8, per_token(), true)},
-          {"fp8", quantised(float8_e4m3fn, per_channel()), rule(float8_e4m3fn, per_tensor())},
-          {"blocks", quantised(float8_e4m3fn, block(16, 16)), rule(float8_e4m3fn, group(16))},
-          {"LLM.int8", quantised(int8, per_channel()), llm}};
+  return {{"W8A16", quantized(int8, per_channel()), {}},
+          {"int8", quantized(int8, per_channel()), rule(int8, per_token())},
+          {"int8 azp", quantized(int8, per_channel()), rule(int8, per_token(), true)},
+          {"fp8", quantized(float8_e4m3fn, per_channel()), rule(float8_e4m3fn, per_tensor())},
+          {"blocks", quantized(float8_e4m3fn, block(16, 16)), rule(float8_e4m3fn, group(16))},
+          {"LLM.int8", quantized(int8, per_channel()), llm}};
 }
 
-TEST(LinearGradients, AreThoseOfTheDequantisedProduct) {
+TEST(LinearGradients, AreThoseOfTheDequantizedProduct) {
   const Tensor x = gaussians(bfloat16, {2, 3, kK}, 2);
   TensorView rows = x;
   rows.rank = 2;

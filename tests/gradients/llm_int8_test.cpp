@@ -190,7 +190,7 @@ TEST(LlmInt8WeightGradient, FollowsAlphaAndTheResultsScale) {
   const Tensor g = gaussians(float32, {9, 6}, 2);
   const ActivationQuant rule = llm_int8(6.0F);
   Operand a(x);
-  a.quantise = &rule;
+  a.quantize = &rule;
   const GradientOptions straight{.dequantized = true};
   const MatmulGradients plain = scaled_mm_vjp(g, a, weight.operand, {}, {.b = true}, straight);
   const Tensor factors = values(float32, {6}, {2, 2, 2, 2, 2, 2});

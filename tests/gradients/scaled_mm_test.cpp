@@ -211,7 +211,7 @@ TEST(ScaledMmGradients, ReachEveryArgumentOfTheEpilogue) {
   }
 }
 
-TEST(ScaledMmGradients, AreZeroWhereAQuantisedResultSaturated) {
+TEST(ScaledMmGradients, AreZeroWhereAQuantizedResultSaturated) {
   constexpr std::int64_t m = 16, n = 15, k = 24;
   const Tensor a = operand(int8, {m, k}, 1);
   const Tensor b = operand(int8, {k, n}, 2);

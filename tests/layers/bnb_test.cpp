@@ -78,7 +78,7 @@ TEST(Bnb, WritesTheOutputThatItIsGiven) {
   expect_same_bits(out, want);
 }
 
-TEST(Bnb, QuantisesAnewOnlyWhatChanged) {
+TEST(Bnb, QuantizesAnewOnlyWhatChanged) {
   const Layer layer;
   const Tensor x = activations(float32, {});
   const Tensor changed = tensor_of(

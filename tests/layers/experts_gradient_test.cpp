@@ -166,9 +166,9 @@ void expect_near(const Tensor& got, std::int64_t i, std::int64_t j, const Near& 
 }
 
 // An expert as float64 [N, K].
-class Dequantised {
+class Dequantized {
  public:
-  explicit Dequantised(const ExpertWeights& w) {
+  explicit Dequantized(const ExpertWeights& w) {
     for (std::int64_t e = 0; e < w.experts(); ++e) {
       const Quantized codes = unpack(w[e]);
       experts_.push_back(codes.scale.defined() ? dequantize(codes)
@@ -184,7 +184,7 @@ class Dequantised {
 };
 
 // d = g @ W of one route, g a row with errors.
-std::vector<Near> through(const std::vector<Near>& g, const Dequantised& w, std::int64_t e,
+std::vector<Near> through(const std::vector<Near>& g, const Dequantized& w, std::int64_t e,
                           std::int64_t n, std::int64_t k, double rounding) {
   std::vector<Near> d(static_cast<std::size_t>(k));
   const double gamma = static_cast<double>(2 * n + 16) * kUnit + rounding;
@@ -250,8 +250,8 @@ TEST(ExpertGradients, StayWithinTheirBound) {
       const FusedExpertsGradients got = gradients(c, {.float32 = float32});
       const double rounding = float32 ? 0.0 : 2 * kHalf;
       const Composed forward = composed(c);
-      const Dequantised w13(c.w13);
-      const Dequantised w2(c.w2);
+      const Dequantized w13(c.w13);
+      const Dequantized w2(c.w2);
       Table dx = table(7, kHidden);
       Table dw = table(7, 3);
       Table db13 = table(kExperts, 2 * kInner);

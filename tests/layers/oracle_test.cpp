@@ -24,12 +24,12 @@ struct Near {
 
 // Stored experts, dequantised.
 struct Experts {
-  Experts(DType dtype, std::int64_t n, std::int64_t k, bool quantised, unsigned seed)
+  Experts(DType dtype, std::int64_t n, std::int64_t k, bool quantized, unsigned seed)
       : codes(some_experts(dtype, {kExperts, n, k}, seed)),
         scale(uniforms(DType::float32, {kExperts, n}, seed + 9)) {
     PackExpertsOptions options;
     options.scale = scale;
-    if (quantised) {
+    if (quantized) {
       options.activation.emplace();
       options.activation->spec.dtype = dtype;
     }
@@ -77,7 +77,7 @@ std::vector<Near> activation(const std::vector<Near>& h) {
 
 // Half a step of the codes: 2^-4 of a value in e4m3fn and half its least number times the scale,
 // half a scale in int8.
-void quantise(DType dtype, std::vector<Near>& act) {
+void quantize(DType dtype, std::vector<Near>& act) {
   double most = 0.0;
   for (const Near& a : act) most = std::max(most, std::abs(a.value) + a.off);
   const double scale = most / static_cast<double>(qmax(dtype)) * (1.0 + 4.0 * kUnit);
@@ -88,17 +88,17 @@ void quantise(DType dtype, std::vector<Near>& act) {
   }
 }
 
-void check(DType dtype, bool quantised) {
+void check(DType dtype, bool quantized) {
   const DType x_dtype = DType::float32;
-  const Experts w13(dtype, 2 * kInner, kHidden, quantised, 1);
-  const Experts w2(dtype, kHidden, kInner, quantised, 2);
+  const Experts w13(dtype, 2 * kInner, kHidden, quantized, 1);
+  const Experts w2(dtype, kHidden, kInner, quantized, 2);
   ExpertsCase c;
   c.x = gaussians(x_dtype, {kRows, kHidden}, 3);
   c.ids = some_ids(kRows, kSlots, kExperts, 4);
   c.weights = uniforms(DType::float32, {kRows, kSlots}, 5, 0.1, 1.0);
   c.w13 = w13.packed;
   c.w2 = w2.packed;
-  const Tensor x = quantised ? dequantize(quantize(c.x, {.dtype = dtype})) : c.x;
+  const Tensor x = quantized ? dequantize(quantize(c.x, {.dtype = dtype})) : c.x;
   const Tensor y = run(c);
   for (std::int64_t m = 0; m < kRows; ++m) {
     std::vector<Near> sum(static_cast<std::size_t>(kHidden));
@@ -112,7 +112,7 @@ void check(DType dtype, bool quantised) {
         row[k].off = kUnit * std::abs(row[k].value);  // dequantised and rounded
       }
       std::vector<Near> act = activation(product(w13, e, row));
-      if (quantised) quantise(dtype, act);
+      if (quantized) quantize(dtype, act);
       const std::vector<Near> part = product(w2, e, act);
       const double weight = at(c.weights, m, t);
       for (std::size_t j = 0; j < sum.size(); ++j) {

@@ -296,7 +296,7 @@ TEST_F(LinearOutliers, OfARuleAreTheWeightsOwn) {
 
 TEST_F(LinearOutliers, AreExplained) {
   const auto text = [&](const char* words) {
-    return explain(parse_problem_line("scaled_mm bf16:int8:bf16 quantise=int8 " +
+    return explain(parse_problem_line("scaled_mm bf16:int8:bf16 quantize=int8 " +
                                       std::string(words) + " scale=token:channel 3x4x70"))
         .outliers;
   };
@@ -309,7 +309,7 @@ TEST_F(LinearOutliers, AreExplained) {
   EXPECT_EQ(text("outlier_columns=3+4"), "2 fixed columns");
   EXPECT_EQ(text("threshold=6 outlier_columns=3+4"),
             "columns with an element of 6 and more in any row; 2 fixed columns");
-  EXPECT_NE(explain(parse_problem_line("scaled_mm bf16:int8:bf16 quantise=int8 threshold=6 "
+  EXPECT_NE(explain(parse_problem_line("scaled_mm bf16:int8:bf16 quantize=int8 threshold=6 "
                                        "scale=token:channel 3x4x70"))
                 .to_string()
                 .find("outliers   columns with an element of 6 and more in any row\n"),

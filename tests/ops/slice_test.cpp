@@ -93,7 +93,7 @@ class Slice : public testing::TestWithParam<DType> {};
 INSTANTIATE_TEST_SUITE_P(Types, Slice, testing::Values(int8, uint8, float8_e4m3fn, float8_e5m2),
                          [](const auto& row) { return std::string(name(row.param)); });
 
-TEST_P(Slice, IsDequantisedAsPartOfTheWhole) {
+TEST_P(Slice, IsDequantizedAsPartOfTheWhole) {
   each_slice(GetParam(), [](const Quantized& q, Part rows, Part cols, const Quantized& s) {
     for (const DType out : {float32, bfloat16}) {
       expect_same_bits(dequantize(s, out), part(dequantize(q, out), rows, cols));

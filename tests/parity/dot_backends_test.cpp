@@ -305,7 +305,7 @@ TEST_P(DotBackends, NothingToAddUpGivesTheBias) {
 }
 
 // Activations quantised on the fly, with zero points, and LLM.int8 with columns that stay floats.
-TEST_P(DotBackends, QuantisesActivationsOnTheWay) {
+TEST_P(DotBackends, QuantizesActivationsOnTheWay) {
   const Tensor w = integers(int8, {130, 83}, 1);
   const Tensor scale = uniforms(float32, {1, 83}, 2);
   const Tensor bias = gaussians(float32, {83}, 3);

@@ -21,7 +21,7 @@ using kit::Operands;
 // Section 9: integer products match the reference bit for bit, and so does whatever has one exact
 // answer. The generic backend promises the reference's order of floating sums as well.
 bool bit_equal(const std::string& backend, const ProblemLine& line, Content content) {
-  const DType a = line.quantise != DType::undefined ? line.quantise : line.a;
+  const DType a = line.quantize != DType::undefined ? line.quantize : line.a;
   return backend == "generic" || content == Content::exact ||
          (is_integer8(a) && is_integer8(line.b));
 }
@@ -46,7 +46,7 @@ std::vector<Case> cases_of_types() {
     const std::string t = word(row.dtype);
     add("scaled_mm int8:int8:" + t + " scale=token:channel 5x9x17");
     if (!is_wide(row.dtype)) {
-      add("scaled_mm bf16:int8:bf16 scale=token:channel quantise=" + t +
+      add("scaled_mm bf16:int8:bf16 scale=token:channel quantize=" + t +
           (row.dtype == DType::uint8 ? " azp" : "") + " 7x70x64");
     }
     for (const DType other : kFloat8Types) {

@@ -186,14 +186,14 @@ TEST_P(PlanCache, TellsProblemsApartThatDifferInOneField) {
 // B has no use for a quantiser, but a problem may have one there.
 TEST(Outline, KeepsTheRulesOfBothOperandsApart) {
   const ProblemLine line = parse_problem_line(
-      "scaled_mm bf16:e4m3fn:fp32 quantise=e4m3fn scale=group32:block32x32 9x70x96");
+      "scaled_mm bf16:e4m3fn:fp32 quantize=e4m3fn scale=group32:block32x32 9x70x96");
   kit::Operands operands(line, kit::Content::gaussian);
   const LineProblem made = make_problem(line, operands);
   MatmulProblem problem = made.problem();
   const Made plan = plan_of(problem);
   ActivationQuant unused;
   unused.spec.granularity = block(0, 0);
-  problem.single.b.quantise = &unused;
+  problem.single.b.quantize = &unused;
   EXPECT_EQ(plan_of(problem), plan);
 }
 

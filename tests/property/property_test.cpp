@@ -15,7 +15,7 @@ using kit::Content;
 
 // Where a result has one right set of bits; see the parity tests.
 bool bit_equal(const std::string& backend, const ProblemLine& line, Content content) {
-  const DType a = line.quantise != DType::undefined ? line.quantise : line.a;
+  const DType a = line.quantize != DType::undefined ? line.quantize : line.a;
   return backend == "generic" || content == Content::exact ||
          (is_integer8(a) && is_integer8(line.b));
 }

@@ -87,8 +87,8 @@ TEST(Large, ProblemsAreExplainedAtOnce) {
       "scaled_mm int8:int8:fp32 scale=group32:block128x128 prepacked",
       "scaled_mm e4m3fn:e4m3fn:bf16 scale=group48:group32",
       "scaled_mm e4m3fn:e4m3fn:bf16 scale=per_k:element",
-      "scaled_mm fp32:e4m3fn:bf16 quantise=e4m3fn scale=group128:block128x128",
-      "scaled_mm fp32:int8:fp32 quantise=int8 threshold=6 scale=token:channel",
+      "scaled_mm fp32:e4m3fn:bf16 quantize=e4m3fn scale=group128:block128x128",
+      "scaled_mm fp32:int8:fp32 quantize=int8 threshold=6 scale=token:channel",
       "scaled_mm bf16:bf16:bf16 layout=strided",
   };
   int explained = 0;

@@ -19,7 +19,7 @@ const char* const kLines[] = {
     "scaled_mm e4m3fn:e4m3fn:bf16 scale=group128:block128x128 61x200x400",
     "scaled_mm fp32:fp32:fp32 beta=0.5 scale_result=vector 129x131x257",
     "scaled_mm bf16:int8:bf16 scale=none:channel prepacked 5x700x90",
-    "scaled_mm fp32:int8:fp32 quantise=int8 threshold=2 scale=token:channel 70x200x300",
+    "scaled_mm fp32:int8:fp32 quantize=int8 threshold=2 scale=token:channel 70x200x300",
     "grouped_mm bf16:bf16:bf16 groups=50+0+3+77 140x90x100",
     "grouped_mm fp32:fp32:fp32 split=inner groups=100+0+56 60x90x160",
     "scaled_grouped_mm fp32:fp32:fp32 batch=3 64x60x40",

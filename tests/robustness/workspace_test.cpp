@@ -15,7 +15,7 @@ std::vector<std::string> lines() {
       "scaled_mm uint8:int8:bf16 scale=token:channel azp layout=strided 530x65x70",
       "scaled_mm int8:int8:int32 layout=reversed 7x65x70",
       "scaled_mm e4m3fn:e4m3fn:bf16 scale=group128:block128x128 130x200x300",
-      "scaled_mm fp32:int8:fp32 quantise=int8 threshold=1 scale=token:channel 300x200x100",
+      "scaled_mm fp32:int8:fp32 quantize=int8 threshold=1 scale=token:channel 300x200x100",
       "grouped_mm int8:int8:fp32 split=list groups=5+300+0+7 312x70x40",
   };
   for (const char* file : {"fused", "grouped", "chunks"}) {

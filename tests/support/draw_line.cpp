@@ -58,9 +58,9 @@ void draw_types(ProblemLine& line) {
     default:  // activations quantised on the fly
       line.a = one_of(wides());
       line.b = sometimes() ? one_of(float8s()) : int8;
-      line.quantise = line.b == int8 ? one_of<DType>({int8, uint8}) : one_of(float8s());
-      line.azp = line.quantise == uint8 || (line.b == int8 && sometimes());
-      if (line.quantise == int8 && !line.azp && sometimes()) draw_outliers(line);
+      line.quantize = line.b == int8 ? one_of<DType>({int8, uint8}) : one_of(float8s());
+      line.azp = line.quantize == uint8 || (line.b == int8 && sometimes());
+      if (line.quantize == int8 && !line.azp && sometimes()) draw_outliers(line);
       if (!llm_int8(line) && sometimes()) draw_static(line);
   }
   line.out = one_of<DType>(
@@ -141,7 +141,7 @@ ProblemLine draw_line(const LineExtents& extents) {
   line.n = between(0, sometimes() ? extents.n : 90);
   line.k = between(0, sometimes() ? extents.k : 150);
   draw_types(line);
-  if (line.quantise == DType::undefined && sometimes()) draw_groups(line);
+  if (line.quantize == DType::undefined && sometimes()) draw_groups(line);
   line.has_scale_a = between(0, 2) != 0;
   line.has_scale_b = between(0, 2) != 0;
   line.scale_a = line.has_scale_a ? draw_granularity(Side::a) : Granularity{};
@@ -150,7 +150,7 @@ ProblemLine draw_line(const LineExtents& extents) {
     line.scale_a = line.has_scale_a ? per_token() : Granularity{};
     line.scale_b = line.has_scale_b ? per_channel() : Granularity{};
   }
-  if (line.quantise != DType::undefined && (line.azp || line.static_scale > 0.0F)) {
+  if (line.quantize != DType::undefined && (line.azp || line.static_scale > 0.0F)) {
     line.has_scale_a = true;  // what a product with zero points, or one scale, can have
     line.scale_a = line.static_scale > 0.0F || sometimes() ? per_tensor() : per_token();
   }

@@ -7,7 +7,7 @@
 
 #include "errors.hpp"
 #include "float32_product.hpp"
-#include "octavo/sharding.hpp"
+#include "octavo/checkpoint/sharding.hpp"
 
 namespace reverse_dictionary {
 

@@ -14,9 +14,9 @@
 
 #include "bindings.hpp"
 #include "files.hpp"
+#include "octavo/checkpoint/unapplied.hpp"
 #include "octavo/layers.hpp"
 #include "octavo/moe.hpp"
-#include "octavo/unapplied.hpp"
 #include "tensors/activation.hpp"
 
 namespace octavo::python {

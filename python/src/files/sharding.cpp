@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Weights in parts.
-#include "octavo/sharding.hpp"
+#include "octavo/checkpoint/sharding.hpp"
 
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>

@@ -89,7 +89,7 @@ nb::object mixed_scaled_mm(nb::handle a, nb::handle codes, nb::handle w, nb::han
                            nb::handle original_weight, nb::handle out_dtype, nb::handle out) {
   Call call("int8_mixed_scaled_mm");
   const TensorView x = call.tensor(a, "a");
-  const TensorView quantised = call.tensor(codes, "codes");
+  const TensorView quantized = call.tensor(codes, "codes");
   const TensorView weight = call.tensor(w, "w");
   const TensorView rows = call.tensor(row_absmax, "row_absmax");
   const TensorView cols = call.tensor(col_absmax, "col_absmax");
@@ -100,7 +100,7 @@ nb::object mixed_scaled_mm(nb::handle a, nb::handle codes, nb::handle w, nb::han
   o.out_dtype = call.dtype(out_dtype, "out_dtype");
   o.out = call.out(out);
   const Tensor y = unlocked(
-      [&] { return int8_mixed_scaled_mm(x, quantised, weight, rows, cols, o, call.context()); });
+      [&] { return int8_mixed_scaled_mm(x, quantized, weight, rows, cols, o, call.context()); });
   return out.is_none() ? call.give(y) : nb::borrow(out);
 }
 

@@ -36,7 +36,7 @@ class Activation {
     }
     result = {floats, {}, {}};
     if (p_.rule == nullptr) return {};
-    OCTAVO_TRY_ASSIGN(result, quantise(passes_, *p_.rule, floats, arena, context));
+    OCTAVO_TRY_ASSIGN(result, quantize(passes_, *p_.rule, floats, arena, context));
     return {};
   }
 
@@ -52,7 +52,7 @@ class Activation {
         bands_of(context, (rows_ + kBlockRows - 1) / kBlockRows, rows_ * inner_ * 4);
     Arena counter(nullptr);
     const MatrixView outline = matrix(counter, DType::float32, kBlockRows, inner_);
-    OCTAVO_TRY_ASSIGN(const Rows made, quantise(passes_, *p_.rule, outline, counter, context));
+    OCTAVO_TRY_ASSIGN(const Rows made, quantize(passes_, *p_.rule, outline, counter, context));
     const auto band_bytes = static_cast<std::int64_t>(counter.used());
     auto* scratch = arena.take<char>(band_bytes * bands);
     result.data = matrix(arena, made.data.dtype, rows_, inner_);
@@ -90,7 +90,7 @@ class Activation {
     ActivationQuant rule = *p_.rule;
     rule.codes = static_cast<TensorView>(result.data.slice(0, begin, end));
     rule.scales = {};
-    OCTAVO_TRY_ASSIGN(const Rows made, quantise(passes_, rule, floats, arena, alone));
+    OCTAVO_TRY_ASSIGN(const Rows made, quantize(passes_, rule, floats, arena, alone));
     const bool own = made.scale.rows == 1;  // else one for all rows
     const std::int64_t across = cells(inner_, made.scale.cols);
     for (std::int64_t r = 0; r < rows; ++r) {

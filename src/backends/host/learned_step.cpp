@@ -19,14 +19,14 @@ constexpr std::int64_t kPiece = ScaleRows::kMostColumns;
 
 // Pieces of rows of a static quantiser: where an element was inside the range, and the slope of its
 // dequantised value by the scale.
-class StaticQuantiser {
+class StaticQuantizer {
  public:
   struct Piece {
     std::array<bool, static_cast<std::size_t>(kPiece)> inside;
     std::array<float, static_cast<std::size_t>(kPiece)> slope;
   };
 
-  explicit StaticQuantiser(const LearnedStepProblem& p) noexcept
+  explicit StaticQuantizer(const LearnedStepProblem& p) noexcept
       : x_(p.x), dtype_(p.dtype), overflow_(p.overflow), azp_(p.azp), scale_(p.scale) {}
 
   // Calls visit(row, column, count, piece) for all pieces, in parallel.
@@ -41,7 +41,7 @@ class StaticQuantiser {
                       const std::int64_t count = std::min(kPiece, columns - c);
                       ScaleRows scales(scale_, c, count);
                       for (std::int64_t i = begin; i < end; ++i) {
-                        quantise(i, c, count, scales, piece);
+                        quantize(i, c, count, scales, piece);
                         visit(i, c, count, piece);
                       }
                     }
@@ -51,7 +51,7 @@ class StaticQuantiser {
  private:
   using Floats = std::array<float, static_cast<std::size_t>(kPiece)>;
 
-  void quantise(std::int64_t i, std::int64_t c, std::int64_t count, ScaleRows& scales,
+  void quantize(std::int64_t i, std::int64_t c, std::int64_t count, ScaleRows& scales,
                 Piece& piece) const noexcept {
     Floats quotient;
     load_row(x_.dtype, x_.at(i * x_.strides[0] + c * x_.strides[1]), x_.strides[1], count,
@@ -104,8 +104,8 @@ class StaticQuantiser {
 }  // namespace
 
 Status learned_step(const LearnedStepProblem& p, const ExecContext& context) noexcept {
-  StaticQuantiser(p).each_piece(context, [&](std::int64_t i, std::int64_t c, std::int64_t count,
-                                             const StaticQuantiser::Piece& piece) {
+  StaticQuantizer(p).each_piece(context, [&](std::int64_t i, std::int64_t c, std::int64_t count,
+                                             const StaticQuantizer::Piece& piece) {
     if (p.slopes.defined()) {
       std::copy_n(piece.slope.data(), count,
                   static_cast<float*>(p.slopes.at(i * p.slopes.strides[0] + c)));

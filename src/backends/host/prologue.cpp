@@ -55,7 +55,7 @@ void show_rows(QuantizeProblem& q, std::int64_t rows, Arena& arena) noexcept {
 
 Status section6(const Passes& passes, Member& member, Arena& arena, Memory memory,
                 const ExecContext& context) noexcept {
-  const ActivationQuant& rule = *member.a.quantise;
+  const ActivationQuant& rule = *member.a.quantize;
   const MatrixView x = member.a.data;
   const std::int64_t rows = x.shape[0];
   const std::int64_t cols = x.shape[1];
@@ -115,7 +115,7 @@ std::int64_t* count_on_device(const ActivationQuant& rule, Arena& arena) noexcep
 
 Status section8(const Passes& passes, Member& member, Arena& arena, Memory memory,
                 const ExecContext& context, const MatmulOptions& options) noexcept {
-  const ActivationQuant& rule = *member.a.quantise;
+  const ActivationQuant& rule = *member.a.quantize;
   const MatrixView x = member.a.data;
   const std::int64_t rows = x.shape[0];
   const std::int64_t cols = x.shape[1];
@@ -164,11 +164,11 @@ Status section8(const Passes& passes, Member& member, Arena& arena, Memory memor
 
 Status prologue_by(const Passes& passes, Member& member, const MatmulOptions& options, Arena& arena,
                    const ExecContext& context, Memory memory) noexcept {
-  if (member.a.quantise == nullptr) return {};
-  const bool vectorwise = member.a.quantise->vectorwise;
+  if (member.a.quantize == nullptr) return {};
+  const bool vectorwise = member.a.quantize->vectorwise;
   OCTAVO_TRY(vectorwise ? section8(passes, member, arena, memory, context, options)
                         : section6(passes, member, arena, memory, context));
-  member.a.quantise = nullptr;
+  member.a.quantize = nullptr;
   return {};
 }
 

@@ -10,7 +10,7 @@ extern const Backend kReferenceBackend;
 
 namespace reference {
 
-/// One product, element by element: specification section 3 to the letter. `a.quantise` and
+/// One product, element by element: specification section 3 to the letter. `a.quantize` and
 /// `b.packed` are resolved already.
 void matmul(const Member& member, const MatmulOptions& options) noexcept;
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Weights in parts.
-#include "octavo/sharding.hpp"
+#include "octavo/checkpoint/sharding.hpp"
 
 #include <string>
 #include <vector>
 
 #include "capi/convert.hpp"
-#include "octavo/octavo_checkpoint.h"
+#include "octavo/c/checkpoint.h"
 
 using namespace octavo::capi;
 using octavo::ShardAxis;

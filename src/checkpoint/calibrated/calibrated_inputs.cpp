@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "octavo/calibrated_inputs.hpp"
+#include "octavo/checkpoint/calibrated_inputs.hpp"
 
 #include <algorithm>
 #include <utility>

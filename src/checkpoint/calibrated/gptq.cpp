@@ -55,7 +55,7 @@ InputHessian::InputHessian(std::vector<double> lower, std::int64_t k, double dam
   }
 }
 
-void InputHessian::quantise(const GptqRows& rows) const {
+void InputHessian::quantize(const GptqRows& rows) const {
   const double one = 1, minus_one = -1;
   const int k = static_cast<int>(k_), count = static_cast<int>(rows.rows);
   std::vector<double> w(rows.weight, rows.weight + rows.rows * k_);

@@ -37,7 +37,7 @@ class InputHessian {
   InputHessian(std::vector<double> lower, std::int64_t k, double damp, std::string_view tensor);
 
   /// Codes by GPTQ, -127..127: rows do not depend on each other. Throws nothing but bad_alloc.
-  void quantise(const GptqRows& rows) const;
+  void quantize(const GptqRows& rows) const;
   /// The mean of |(w - w') x|^2 over the inputs, summed over rows whose codes are there.
   double output_error(const GptqRows& rows) const;
 

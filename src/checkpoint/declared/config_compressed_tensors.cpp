@@ -68,7 +68,7 @@ LayerConfig group_rule_of(const Json& group) {
   const Json activations = group["input_activations"];
   result.activation = activation_rule(activations);
   if (!activations.is_null()) result.static_activations = activations["dynamic"].is(false);
-  result.quantised_output = !group["output_activations"].is_null();
+  result.quantized_output = !group["output_activations"].is_null();
   return result;
 }
 

@@ -71,7 +71,7 @@ LayerConfig quark_rule(const Json& layer) {
   } else if (!inputs.is_null()) {
     unsupported_config(kProperty, "have one rule for inputs", inputs);
   }
-  rule.quantised_output = !layer["output_tensors"].is_null();
+  rule.quantized_output = !layer["output_tensors"].is_null();
   return rule;
 }
 

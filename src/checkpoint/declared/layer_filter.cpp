@@ -133,7 +133,7 @@ Treatment treatment(const TensorEntry& entry, const NamePatterns& ignored) {
   const auto layer = layer_of(entry.name);
   const bool matrix = entry.shape.size() == 2 && entry.begin != entry.end;
   if (!layer || !matrix || !is_wide(dtype_of_name(entry.dtype))) return Treatment::copy;
-  return left_alone(*layer) || ignored.match(*layer) ? Treatment::keep_layer : Treatment::quantise;
+  return left_alone(*layer) || ignored.match(*layer) ? Treatment::keep_layer : Treatment::quantize;
 }
 
 bool looks_linear(const TensorEntry& entry) {

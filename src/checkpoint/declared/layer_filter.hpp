@@ -50,7 +50,7 @@ class NamePatterns {
 
 /// What quantising does with a tensor.
 enum class Treatment : std::uint8_t {
-  quantise,
+  quantize,
   keep_layer,  ///< a 2-D float weight that stays as it is: an embedding, a norm, the head, ignored
   copy,        ///< no weight of a linear layer
 };

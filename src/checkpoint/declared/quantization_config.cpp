@@ -80,7 +80,7 @@ LayerConfig QuantizationConfig::layer(std::string_view name, bool table) const {
     throw_if_failed(groups_[index].refusal);
     result = groups_[index].rule;
   }
-  if (own != group_of_name_.end()) result.listed = Listed::quantised;
+  if (own != group_of_name_.end()) result.listed = Listed::quantized;
   if (left) result.listed = Listed::left_alone;
   const auto columns = outlier_columns_.find(name);
   if (columns != outlier_columns_.end()) result.outlier_columns = columns->second;

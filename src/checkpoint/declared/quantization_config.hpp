@@ -28,7 +28,7 @@ inline constexpr const char* kOutlierColumns = "llm_int8_outlier_columns";
 enum class Listed : std::uint8_t {
   no,
   left_alone,  ///< among those that stay in float
-  quantised,   ///< by its own name, not by a pattern or a class
+  quantized,   ///< by its own name, not by a pattern or a class
 };
 
 /// What a configuration declares of one layer; everything that it leaves open is nullopt.
@@ -47,7 +47,7 @@ struct LayerConfig {
   std::optional<bool> static_activations;
   /// They are quantised by it where it is there, and stay as they are where it is not.
   bool activations_by_scale = false;
-  bool quantised_output = false;  ///< what the layer gives has a rule, too, which is not applied
+  bool quantized_output = false;  ///< what the layer gives has a rule, too, which is not applied
   /// GPTQ: what a zero point is more than its stored byte; nullopt: no GPTQ declared.
   std::optional<int> zero_point_offset;
 };

@@ -84,7 +84,7 @@ LayerConfig comfy_rule(const Json& format) {
     rule.activation = std::optional<ActivationQuant>();
     rule.activations_by_scale = false;
   }
-  rule.listed = Listed::quantised;
+  rule.listed = Listed::quantized;
   return rule;
 }
 

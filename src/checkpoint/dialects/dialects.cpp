@@ -140,7 +140,7 @@ LayerConfig config_of(const Checkpoint& file, const Checkpoint::Impl& impl,
 
 /// Whether a layer is declared by its own name to be quantised, in whatever form.
 bool is_listed(const Checkpoint& file, const Checkpoint::Impl& impl, const std::string& prefix) {
-  if (const auto own = comfy_config(file, prefix)) return own->listed == Listed::quantised;
+  if (const auto own = comfy_config(file, prefix)) return own->listed == Listed::quantized;
   return impl.config().names(prefix);
 }
 
@@ -192,7 +192,7 @@ Weight read_plain(const Checkpoint& file, const Checkpoint::Impl& impl, const st
   return weight;
 }
 
-Weight read_quantised(const Checkpoint& file, const Checkpoint::Impl& impl, const Dialect& dialect,
+Weight read_quantized(const Checkpoint& file, const Checkpoint::Impl& impl, const Dialect& dialect,
                       const std::string& prefix, CodesInPlace* in_place, Extents extents) {
   Layer layer{file, impl, dialect, prefix, config_of(file, impl, prefix), extents, in_place};
   if (layer.config.listed != Listed::left_alone) return dialect.read(layer);
@@ -227,7 +227,7 @@ Weight read_layer(const Checkpoint& file, const std::string& prefix, CodesInPlac
   for (const Dialect& dialect : kDialects) {
     if (codes == prefix + std::string(dialect.codes) &&
         found.scales[0] == prefix + std::string(dialect.scale) && dialect.takes(dtype_of(&entry))) {
-      return read_quantised(file, impl, dialect, prefix, in_place, extents);
+      return read_quantized(file, impl, dialect, prefix, in_place, extents);
     }
   }
   (void)config_of(file, impl, prefix);  // says where the layer has other codes

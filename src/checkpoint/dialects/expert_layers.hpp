@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-#include "octavo/linear_layers.hpp"
+#include "octavo/checkpoint/linear_layers.hpp"
 
 namespace octavo::checkpoint {
 

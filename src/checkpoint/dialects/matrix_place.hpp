@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "checkpoint/open/open_checkpoint.hpp"
-#include "octavo/linear_layers.hpp"
+#include "octavo/checkpoint/linear_layers.hpp"
 
 namespace octavo::checkpoint {
 

@@ -94,10 +94,10 @@ Treatment LayerChoice::of_known(const Architecture::Found& found) const {
     case ModuleKind::linear:
     case ModuleKind::conv1d:
     case ModuleKind::expert:
-      return Treatment::quantise;
+      return Treatment::quantize;
     case ModuleKind::protected_linear:
     case ModuleKind::like_linear:
-      return stays_for(readers_, found.kind) ? Treatment::keep_layer : Treatment::quantise;
+      return stays_for(readers_, found.kind) ? Treatment::keep_layer : Treatment::quantize;
     default:
       return Treatment::keep_layer;
   }
@@ -109,12 +109,12 @@ Treatment LayerChoice::of_name(const TensorEntry& entry) {
   const Treatment treated = treatment(entry, ignored_);
   if (treated == Treatment::copy) return treated;
   const bool known = model_.architecture != nullptr;
-  if (treated == Treatment::quantise && is_open(entry)) {
+  if (treated == Treatment::quantize && is_open(entry)) {
     open_.push_back(&entry);
     if (known) return Treatment::keep_layer;
   }
   if (!known || !model_.architecture->passes_over(entry.name)) {
-    (treated == Treatment::quantise ? taken_ : left_).push_back(&entry);
+    (treated == Treatment::quantize ? taken_ : left_).push_back(&entry);
   }
   return treated;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "octavo/linear_layers.hpp"
+#include "octavo/checkpoint/linear_layers.hpp"
 
 #include <optional>
 #include <string_view>
@@ -50,7 +50,7 @@ std::vector<LinearLayer> linear_layers(const Checkpoint& model) {
     for (const TensorEntry& entry : model.entries()) {
       if (stored.is_part(entry)) continue;
       const Treatment treated = choice.of(entry);
-      if (treated == Treatment::quantise) {
+      if (treated == Treatment::quantize) {
         layers.push_back({std::string(*layer_of(entry.name)), entry.name, place_of(model, entry)});
       } else if (treated == Treatment::copy) {
         for (ExpertLayer& layer : float_experts(model, entry)) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rules for what layers give, which are none of their weights'.
-#include "octavo/unapplied.hpp"
+#include "octavo/checkpoint/unapplied.hpp"
 
 #include <fmt/core.h>
 
@@ -22,7 +22,7 @@ constexpr const char* kUnapplied = "unapplied_rules";
 /// A layer whose rule cannot be had says so where it is read.
 bool declares_output(const Checkpoint& file, const std::string& layer) {
   try {
-    return file.impl().config().layer(layer).quantised_output;
+    return file.impl().config().layer(layer).quantized_output;
   } catch (const Error&) {
     return false;
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model's layers on a group of ranks, by a model of their costs.
-#include "octavo/rank_plan.hpp"
+#include "octavo/checkpoint/rank_plan.hpp"
 
 #include <algorithm>
 #include <array>
@@ -15,8 +15,8 @@
 #include "checkpoint/safetensors/dtype.hpp"
 #include "checkpoint/text/json_tree.hpp"
 #include "checkpoint/text/sentence.hpp"
+#include "octavo/checkpoint/sharding.hpp"
 #include "octavo/shard.hpp"
-#include "octavo/sharding.hpp"
 
 namespace octavo {
 namespace {

@@ -2,7 +2,7 @@
 // What belongs to a part of a weight beside its codes.
 #pragma once
 
-#include "octavo/sharding.hpp"
+#include "octavo/checkpoint/sharding.hpp"
 
 namespace octavo::checkpoint {
 

@@ -9,7 +9,7 @@
 #include "checkpoint/text/sentence.hpp"
 #include "core/data/cells.hpp"
 #include "core/data/convert.hpp"
-#include "octavo/sharding.hpp"
+#include "octavo/checkpoint/sharding.hpp"
 
 namespace octavo {
 namespace {

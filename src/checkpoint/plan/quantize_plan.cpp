@@ -48,7 +48,7 @@ class QuantizePlanner {
                 options.guess) {}
 
   Plan plan() {
-    refuse_quantised();
+    refuse_quantized();
     check_model_folder(kQuantize, in_, stored_);
     const WrittenForm form{kQuantize, "scheme", scheme_name(options_.scheme), recipe_.bitsandbytes,
                            options_.scheme == Scheme::int8_dynamic};
@@ -98,7 +98,7 @@ class QuantizePlanner {
   }
 
  private:
-  void refuse_quantised() const {
+  void refuse_quantized() const {
     const std::vector<StoredLayer>& layers = stored_.layers();
     if (layers.empty() || options_.requantize) return;
     refuse(Code::invalid_argument,
@@ -121,7 +121,7 @@ class QuantizePlanner {
   void add(const TensorEntry& entry) {
     FilePlan& file = plan_.files[entry.file];
     Treatment treated = choice_.of(entry);
-    if (treated == Treatment::quantise) {
+    if (treated == Treatment::quantize) {
       const MatrixPlace at = place_of(entry);
       std::string layer(*layer_of(entry.name));
       if (!stays(layer) && goes_in_blocks(entry.name, at.n, at.k)) {
@@ -401,7 +401,7 @@ class QuantizePlanner {
 
 }  // namespace
 
-Plan plan_quantisation(const Checkpoint& in, const QuantizeFileOptions& options) {
+Plan plan_quantization(const Checkpoint& in, const QuantizeFileOptions& options) {
   return QuantizePlanner(in, options).plan();
 }
 

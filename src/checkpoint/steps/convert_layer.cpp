@@ -24,7 +24,7 @@ bool is_static(const Weight& weight) {
 }
 
 /// Codes made anew from the values, in the form of a scheme.
-void requantise(Weight& weight, Scheme scheme, std::vector<std::string>& lost) {
+void requantize(Weight& weight, Scheme scheme, std::vector<std::string>& lost) {
   const Tensor values = float_values(weight, DType::float32);
   lost.push_back(fmt::format("codes of {} are made anew in the form of {}", weight.scheme,
                              scheme_name(scheme)));
@@ -32,7 +32,7 @@ void requantise(Weight& weight, Scheme scheme, std::vector<std::string>& lost) {
 }
 
 /// One scale for the whole of an fp8 weight.
-void requantise_tensor(Weight& weight, std::vector<std::string>& lost) {
+void requantize_tensor(Weight& weight, std::vector<std::string>& lost) {
   const Tensor values = float_values(weight, DType::float32);
   lost.push_back(fmt::format("codes of {} are made anew with one scale", weight.scheme));
   weight.codes = quantize(values, {.dtype = DType::float8_e4m3fn, .granularity = per_tensor()});
@@ -142,7 +142,7 @@ Converted to_compressed_tensors(const std::string& layer, Weight given, bool) {
   Builder b(layer, std::move(given));
   Weight& w = b.weight();
   if (w.columns.defined()) {
-    requantise(w, is_int8(w) ? Scheme::int8_dynamic : Scheme::fp8_dynamic, b.lost());
+    requantize(w, is_int8(w) ? Scheme::int8_dynamic : Scheme::fp8_dynamic, b.lost());
   }
   recode(w, b.lost());
   const bool packed = is_packed(layer, w);
@@ -178,7 +178,7 @@ Converted to_fp8(const std::string& layer, Weight given, bool keep_static) {
   Weight& w = b.weight();
   if (w.codes.data.dtype() != DType::float8_e4m3fn || w.codes.grid != kTensorGrid ||
       w.columns.defined()) {
-    requantise_tensor(w, b.lost());
+    requantize_tensor(w, b.lost());
   }
   // vLLM's method has one scale for the tensor, of a batch or stored; per token is what runs where
   // a kernel has it.
@@ -200,7 +200,7 @@ Converted to_fp8_block(const std::string& layer, Weight given, bool) {
   Weight& w = b.weight();
   if (w.codes.data.dtype() != DType::float8_e4m3fn || w.codes.grid != ScaleGrid{kBlock, kBlock} ||
       w.columns.defined()) {
-    requantise(w, Scheme::fp8_block, b.lost());
+    requantize(w, Scheme::fp8_block, b.lost());
   }
   plain_activations(w, group_rule(DType::float8_e4m3fn, kBlock), b.lost());
   b.put_codes();
@@ -240,7 +240,7 @@ Converted to_bitsandbytes(const std::string& layer, Weight given, bool) {
   Weight& w = b.weight();
   const bool rows = w.codes.grid == kRowGrid || w.codes.grid == kTensorGrid;
   if (!is_int8(w) || !rows || w.codes.azp.defined() || w.columns.defined()) {
-    requantise(w, Scheme::llm_int8, b.lost());
+    requantize(w, Scheme::llm_int8, b.lost());
   }
   if (w.scheme != "llm-int8") {
     plain_activations(w, llm_int8_rule(kOutlierThreshold), b.lost());

@@ -66,10 +66,10 @@ InputHessian input_hessian(const LayerPlan& layer) {
   return {std::move(lower), layer.at.k, layer.hessian->damp, layer.hessian->tensor};
 }
 
-GptqLayer quantise_gptq(const Checkpoint::Impl& in, const LayerPlan& layer,
+GptqLayer quantize_gptq(const Checkpoint::Impl& in, const LayerPlan& layer,
                         const InputHessian& hessian, int threads) {
   const Tensor weight = copy(weight_rows(in, layer, 0, layer.at.n), DType::float32);
-  GptqLayer made{quantise_rows(in, layer, 0, weight)};
+  GptqLayer made{quantize_rows(in, layer, 0, weight)};
   Written& written = made.rows.written;
   const auto count = static_cast<std::size_t>((layer.at.n + kGptqRows - 1) / kGptqRows);
   std::vector<double> nearest(count), after(count);
@@ -84,7 +84,7 @@ GptqLayer quantise_gptq(const Checkpoint::Impl& in, const LayerPlan& layer,
                           .rows = std::min(kGptqRows, layer.at.n - first),
                           .code = layer.recipe->code};
       nearest[i] = hessian.output_error(rows);
-      hessian.quantise(rows);
+      hessian.quantize(rows);
       after[i] = hessian.output_error(rows);
     }});
   }

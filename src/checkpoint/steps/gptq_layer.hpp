@@ -24,13 +24,13 @@ struct GptqHessian {
 InputHessian input_hessian(const LayerPlan& layer);
 
 struct GptqLayer {
-  QuantisedRows rows;                   ///< all of them
+  QuantizedRows rows;                   ///< all of them
   double nearest_error = 0, error = 0;  ///< LayerReport's nearest_output_error and output_error
 };
 
 /// Quantises a layer with the scales of rounding to nearest. The bytes do not depend on `threads`.
 /// Throws Error, as quantise_rows.
-GptqLayer quantise_gptq(const Checkpoint::Impl& in, const LayerPlan& layer,
+GptqLayer quantize_gptq(const Checkpoint::Impl& in, const LayerPlan& layer,
                         const InputHessian& hessian, int threads);
 
 /// The most that GPTQ of a plan's layers holds in memory; 0: no layer has a Hessian.

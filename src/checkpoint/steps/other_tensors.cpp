@@ -6,7 +6,7 @@
 #include "checkpoint/dialects/matrix_place.hpp"
 #include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/text/sentence.hpp"
-#include "octavo/unapplied.hpp"
+#include "octavo/checkpoint/unapplied.hpp"
 
 namespace octavo::checkpoint {
 

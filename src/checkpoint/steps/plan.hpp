@@ -14,7 +14,7 @@
 #include "checkpoint/safetensors/writer.hpp"
 #include "checkpoint/steps/recipe.hpp"
 #include "octavo/checkpoint.hpp"
-#include "octavo/linear_layers.hpp"
+#include "octavo/checkpoint/linear_layers.hpp"
 
 namespace octavo::checkpoint {
 

@@ -116,7 +116,7 @@ Weight quantize_weight(const TensorView& weight, Scheme scheme) {
     refuse(Code::invalid_argument, "quantize_weight: weight.shape must be 2-D [N, K]; got {}",
            shape_string(weight));
   }
-  const checkpoint::Written written = recipe.quantise(weight, nullptr, {});
+  const checkpoint::Written written = recipe.quantize(weight, nullptr, {});
   return {written.codes, recipe.rule(), std::string(scheme_name(scheme)),
           recipe.bitsandbytes ? written.scale : Tensor()};
 }

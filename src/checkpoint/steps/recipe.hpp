@@ -23,7 +23,7 @@ struct Written {
 struct Recipe {
   Scheme scheme;
   /// What codes lose is added to `errors`, of a weight in the host's memory; null: unasked.
-  Written (*quantise)(const TensorView& weight, CodeErrors* errors, const ExecContext& context);
+  Written (*quantize)(const TensorView& weight, CodeErrors* errors, const ExecContext& context);
   ActivationQuant (*rule)();
   const char* code_type;
   const char* scale;  ///< the tensor beside "weight"

@@ -69,16 +69,16 @@ Tensor weight_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int6
   return smoothed;
 }
 
-QuantisedRows quantise_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
+QuantizedRows quantize_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
                             std::int64_t rows, const char* operation) {
-  return quantise_rows(in, layer, first, weight_rows(in, layer, first, rows), operation);
+  return quantize_rows(in, layer, first, weight_rows(in, layer, first, rows), operation);
 }
 
-QuantisedRows quantise_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
+QuantizedRows quantize_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
                             const Tensor& weight, const char* operation) {
   const TensorEntry& entry = *layer.entry;
-  QuantisedRows made;
-  made.written = layer.recipe->quantise(weight, &made.errors, {.executor = &serial_executor()});
+  QuantizedRows made;
+  made.written = layer.recipe->quantize(weight, &made.errors, {.executor = &serial_executor()});
   made.bytes = weight.numel() * element_bytes(dtype_before(layer));
   if (made.errors.finite) return made;
   const char* const smoothed = layer.smooth == nullptr ? "" : " times its smoothing factors";

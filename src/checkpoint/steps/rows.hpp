@@ -26,7 +26,7 @@ std::int64_t rows_of_piece(const LayerPlan& layer);
 Tensor weight_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
                    std::int64_t rows);
 
-struct QuantisedRows {
+struct QuantizedRows {
   Written written;
   CodeErrors errors;
   std::int64_t bytes = 0;  ///< of input
@@ -37,10 +37,10 @@ void add_128(const Tensor& codes) noexcept;
 
 /// `operation` begins sentences. Throws Error (corrupt_data: an element that is not finite, with
 /// its place; io).
-QuantisedRows quantise_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
+QuantizedRows quantize_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
                             std::int64_t rows, const char* operation = "quantize_file");
 /// The same of rows that weight_rows has given.
-QuantisedRows quantise_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
+QuantizedRows quantize_rows(const Checkpoint::Impl& in, const LayerPlan& layer, std::int64_t first,
                             const Tensor& weight, const char* operation = "quantize_file");
 
 }  // namespace octavo::checkpoint

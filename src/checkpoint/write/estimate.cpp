@@ -42,7 +42,7 @@ double seconds_of_byte(const Checkpoint::Impl& in, const LayerPlan& layer) {
   double least = 0;
   for (int i = 0; i < kPieces; ++i) {
     const Clock::time_point begin = Clock::now();
-    const std::int64_t bytes = quantise_rows(in, layer, 0, rows_of_piece(layer)).bytes;
+    const std::int64_t bytes = quantize_rows(in, layer, 0, rows_of_piece(layer)).bytes;
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     const double each = seconds / static_cast<double>(std::max<std::int64_t>(bytes, 1));
     least = i == 0 ? each : std::min(least, each);
@@ -51,7 +51,7 @@ double seconds_of_byte(const Checkpoint::Impl& in, const LayerPlan& layer) {
 }
 
 QuantizeEstimate estimate(const Checkpoint& in, const QuantizeFileOptions& options) {
-  const Plan plan = plan_quantisation(in, options);
+  const Plan plan = plan_quantization(in, options);
   const int threads = most_threads(options.threads);
   QuantizeEstimate result{.bytes_before = in.file_bytes(), .warnings = plan.warnings};
   for (const FilePlan& file : plan.files) {

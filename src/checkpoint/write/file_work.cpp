@@ -93,13 +93,13 @@ void FileWork::add_layer(const LayerPlan& plan) {
         {entry.name, &in_.inputs[entry.file],
          in_.data_begin[entry.file] + entry.begin + (plan.values ? plan.values->begin : begin),
          plan.values ? plan.values->bytes : rows * plan.at.k * element,
-         [this, &plan, row, rows, &errors] { quantise(plan, row, rows, errors); }});
+         [this, &plan, row, rows, &errors] { quantize(plan, row, rows, errors); }});
   }
 }
 
-void FileWork::quantise(const LayerPlan& plan, std::int64_t row, std::int64_t rows,
+void FileWork::quantize(const LayerPlan& plan, std::int64_t row, std::int64_t rows,
                         CodeErrors& errors) {
-  const QuantisedRows made = quantise_rows(in_, plan, row, rows, operation_);
+  const QuantizedRows made = quantize_rows(in_, plan, row, rows, operation_);
   errors = made.errors;
   write(plan, row, made.written);
 }
@@ -127,7 +127,7 @@ void FileWork::add_gptq(std::vector<const LayerPlan*> plans) {
                        const std::lock_guard alone(gptq_);
                        const InputHessian hessian = input_hessian(*layers[0]->plan);
                        for (Layer* layer : layers) {
-                         const GptqLayer made = quantise_gptq(in_, *layer->plan, hessian, threads_);
+                         const GptqLayer made = quantize_gptq(in_, *layer->plan, hessian, threads_);
                          layer->blocks[0] = made.rows.errors;
                          layer->nearest_output_error = made.nearest_error;
                          layer->output_error = made.error;

@@ -43,7 +43,7 @@ class FileWork {
   void add_gptq(std::vector<const LayerPlan*> layers);
   void add_copy(const CopyPlan& copy);
   void add_made(const MadePlan& made);
-  void quantise(const LayerPlan& plan, std::int64_t row, std::int64_t rows, CodeErrors& errors);
+  void quantize(const LayerPlan& plan, std::int64_t row, std::int64_t rows, CodeErrors& errors);
   void write(const LayerPlan& plan, std::int64_t row, const Written& written);
 
   const char* operation_;

@@ -14,7 +14,7 @@ QuantizeReport quantize_file(const std::string& in, const std::string& out,
                              const QuantizeFileOptions& options) {
   return at_edge("quantize_file", [&] {
     const Checkpoint opened = checkpoint::open_whole("quantize_file", in, options.layout);
-    checkpoint::Plan plan = checkpoint::plan_quantisation(opened, options);
+    checkpoint::Plan plan = checkpoint::plan_quantization(opened, options);
     checkpoint::check_gptq(plan, checkpoint::most_threads(options.threads));
     return checkpoint::carry_out(
         opened, out, std::move(plan),

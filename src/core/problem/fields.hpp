@@ -107,12 +107,12 @@ void for_each_field(T& v, const Visit& visit) {
 
 template <FieldsOf<OperandView> T, class Visit>
 void for_each_field(T& v, const Visit& visit) {
-  auto& [data, scale, azp, packed, quantise] = v;
+  auto& [data, scale, azp, packed, quantize] = v;
   visit("data", data);
   visit("scale", scale);
   visit("azp", azp);
   visit("packed", packed);
-  visit("quantise", quantise);
+  visit("quantize", quantize);
 }
 
 template <FieldsOf<Factor> T, class Visit>

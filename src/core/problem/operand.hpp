@@ -18,8 +18,8 @@ inline constexpr std::int64_t kMostUnsignedDepth = 33025;
 /// The type of A's elements as the product sees them.
 template <class View, class Values>
 DType product_dtype(const OperandOf<View, Values>& a) noexcept {
-  if (a.quantise == nullptr) return a.data.dtype;
-  return a.quantise->vectorwise ? DType::int8 : a.quantise->spec.dtype;
+  if (a.quantize == nullptr) return a.data.dtype;
+  return a.quantize->vectorwise ? DType::int8 : a.quantize->spec.dtype;
 }
 
 /// K, N and the type of a right operand [K, N].

@@ -112,7 +112,7 @@ OperandView::OperandView(const Operand& operand) noexcept
                                       {{operand.scale[0], operand.scale[1]}},
                                       operand.azp,
                                       operand.packed,
-                                      operand.quantise} {}
+                                      operand.quantize} {}
 
 Operand Operand::transposed() const noexcept { return turned(*this); }
 OperandView OperandView::transposed() const noexcept { return turned(*this); }

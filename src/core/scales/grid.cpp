@@ -43,7 +43,7 @@ KChunks k_chunks(const Member& m, const MatmulOptions& options) noexcept {
   for (const ScaleView& scale : m.a.scale) {
     if (varies_along_k(scale, Side::a)) consider(scale.cols);
   }
-  if (m.a.quantise != nullptr) consider(group_length(*m.a.quantise));
+  if (m.a.quantize != nullptr) consider(group_length(*m.a.quantize));
   for (const ScaleView& scale : m.b.scale) {
     if (varies_along_k(scale, Side::b)) consider(scale.rows);
   }
@@ -52,7 +52,7 @@ KChunks k_chunks(const Member& m, const MatmulOptions& options) noexcept {
 
 KChunks sum_chunks(const Member& m, const MatmulOptions& options) noexcept {
   const bool varies = varies_along_k(m.a, Side::a) || varies_along_k(m.b, Side::b) ||
-                      (m.a.quantise != nullptr && group_length(*m.a.quantise) != 1);
+                      (m.a.quantize != nullptr && group_length(*m.a.quantize) != 1);
   const bool integers = is_integer8(product_dtype(m.a)) && is_integer8(weight_dtype(m.b));
   if (integers && !varies) return {m.a.data.shape[1], 1, 1};
   return k_chunks(m, options);

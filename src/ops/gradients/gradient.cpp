@@ -11,7 +11,7 @@ namespace octavo {
 namespace {
 
 // The activations that the product saw: codes and scales, made as the forward call made them.
-Status quantise(const VjpCall& call, VjpMember& m, std::vector<Tensor>& owned) {
+Status quantize(const VjpCall& call, VjpMember& m, std::vector<Tensor>& owned) {
   OCTAVO_TRY_ASSIGN(const Backend* backend,
                     backend_for(call.operation, call.place.device, call.backend));
   const auto prologue = backend->passes.prologue;
@@ -120,10 +120,10 @@ Result<MatmulGradients> single(const Request& r, const TensorView& x, const Oper
   }
   OCTAVO_TRY_ASSIGN(const Operand b, plain_weight(call, weight, entry.owned));
   OCTAVO_TRY(lower_vjp(r, x, a, b, forward, lower, entry, members));
-  const bool llm_int8 = a.quantise != nullptr && a.quantise->vectorwise;
+  const bool llm_int8 = a.quantize != nullptr && a.quantize->vectorwise;
   if (llm_int8) OCTAVO_TRY(check_llm_int8(r));
-  if (a.quantise != nullptr && !llm_int8 && r.wanted.b) {
-    OCTAVO_TRY(quantise(call, members.front(), entry.owned));
+  if (a.quantize != nullptr && !llm_int8 && r.wanted.b) {
+    OCTAVO_TRY(quantize(call, members.front(), entry.owned));
   }
   OCTAVO_TRY(run_entry(call, entry, members));
   return std::move(entry.gradients);

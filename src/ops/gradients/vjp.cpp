@@ -129,13 +129,13 @@ Status scale_grad(const VjpCall& call, const VjpMember& m) noexcept {
 VjpProduct product_for_a(const VjpMember& m) noexcept {
   const Epilogue& e = m.forward.epilogue;
   // Straight through a fused quantiser: the operand is what was quantised.
-  const OperandView own = m.forward.a.quantise != nullptr ? OperandView(m.forward.a.data) : m.a;
+  const OperandView own = m.forward.a.quantize != nullptr ? OperandView(m.forward.a.data) : m.a;
   return {m.grad,  m.b.transposed(), own,      over_columns(e.scale_result),
           e.alpha, m.grad_a,         m.scale_a};
 }
 
 bool under_llm_int8(const VjpMember& m) noexcept {
-  return m.forward.a.quantise != nullptr && m.forward.a.quantise->vectorwise;
+  return m.forward.a.quantize != nullptr && m.forward.a.quantize->vectorwise;
 }
 
 VjpProduct product_for_b(const VjpMember& m) noexcept {

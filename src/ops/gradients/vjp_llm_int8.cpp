@@ -18,7 +18,7 @@ namespace octavo {
 namespace {
 
 // Codes of a matrix by column into `codes`, of its shape; gives their scales absmax / 127, [C, 1].
-Result<Tensor> quantise_columns(const VjpCall& call, const MatrixView& x, const MatrixView& codes,
+Result<Tensor> quantize_columns(const VjpCall& call, const MatrixView& x, const MatrixView& codes,
                                 float threshold) {
   OCTAVO_TRY_ASSIGN(const Tensor absmax, plane(call, DType::float32, x.shape[1], 1));
   OCTAVO_TRY_ASSIGN(const Tensor scales, plane(call, DType::float32, x.shape[1], 1));
@@ -113,7 +113,7 @@ Status outlier_rows(const VjpCall& call, const VjpMember& m, const MatrixView& g
 }  // namespace
 
 Status llm_int8_weight_gradient(const VjpCall& call, const VjpMember& m, const ScaleView& result) {
-  const ActivationQuant& rule = *m.forward.a.quantise;
+  const ActivationQuant& rule = *m.forward.a.quantize;
   const MatrixView x = m.forward.a.data;
   MatrixView grad = m.grad;
   Tensor scaled;
@@ -127,9 +127,9 @@ Status llm_int8_weight_gradient(const VjpCall& call, const VjpMember& m, const S
   OCTAVO_TRY_ASSIGN(const Tensor x_codes, plane(call, DType::int8, rows, x.shape[1]));
   OCTAVO_TRY_ASSIGN(const Tensor g_codes, plane(call, DType::int8, grad.shape[1], rows));
   OCTAVO_TRY_ASSIGN(const Tensor x_scales,
-                    quantise_columns(call, x, x_codes, rule.outlier_threshold));
+                    quantize_columns(call, x, x_codes, rule.outlier_threshold));
   OCTAVO_TRY_ASSIGN(const Tensor g_scales,
-                    quantise_columns(call, grad, g_codes.transposed(), 0.0F));
+                    quantize_columns(call, grad, g_codes.transposed(), 0.0F));
   Member product;
   product.a = OperandView(g_codes);
   product.a.scale[0] = scale_of(g_scales);

@@ -106,11 +106,11 @@ Result<Tensor> run_linear(const TensorView& x, const Operand& weight, const Acti
 
 Status extend_rule(const char* operation, const LinearOptions& o, std::int64_t k,
                    const ExecContext& context, CallRule& call, Operand& a) {
-  if (a.quantise == nullptr) return {};
-  const bool wanted = o.found_columns != nullptr && a.quantise->vectorwise;
+  if (a.quantize == nullptr) return {};
+  const bool wanted = o.found_columns != nullptr && a.quantize->vectorwise;
   if (!wanted && !o.outlier_columns.defined()) return {};
   const Place place = context.place(a.data.device);
-  call.rule = *a.quantise;
+  call.rule = *a.quantize;
   if (o.outlier_columns.defined()) {
     OCTAVO_TRY_ASSIGN(call.columns, united(operation, call.rule.outlier_columns, o.outlier_columns,
                                            context.stream));
@@ -124,7 +124,7 @@ Status extend_rule(const char* operation, const LinearOptions& o, std::int64_t k
     call.rule.found_columns = call.found;
     call.rule.found_count = call.count.data_as<std::int64_t>();
   }
-  a.quantise = &call.rule;
+  a.quantize = &call.rule;
   return {};
 }
 
@@ -136,7 +136,7 @@ Result<LinearArguments> linear_arguments(const Site& site, const TensorView& x,
   LinearArguments arguments;
   OCTAVO_TRY_ASSIGN(arguments.rows, flatten_rows(site.operation, x, context));
   arguments.a = Operand(arguments.rows.view);
-  arguments.a.quantise = rule;
+  arguments.a.quantize = rule;
   arguments.options.bias = o.bias;
   arguments.options.out_dtype = o.out_dtype == DType::undefined ? x.dtype : o.out_dtype;
   arguments.options.matmul = o.matmul;

@@ -37,7 +37,7 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
   Member& p = l.problem.single;
 
   OCTAVO_TRY(check_matrix(site, Arg::a, a.data, o.trans_a ? "[K, M]" : "[M, K]"));
-  OCTAVO_TRY(check_no_quantiser(site, b));
+  OCTAVO_TRY(check_no_quantizer(site, b));
   Operand left = o.trans_a ? a.transposed() : a;
   Operand right = o.trans_b ? b.transposed() : b;
   if (b.packed != nullptr) {
@@ -56,8 +56,8 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
   const std::array<std::int64_t, 2> shape{e.m, e.n};
   OCTAVO_TRY(check_padded(site, Arg::out, shape));
 
-  const bool quantised = left.quantise != nullptr;
-  if (quantised) {
+  const bool quantized = left.quantize != nullptr;
+  if (quantized) {
     OCTAVO_TRY(check_prologue(site, left, e.m, e.k, o.matmul.batch_invariant));
     if (o.azp.defined() || o.scale_a.kind() > Scale::Kind::null) {
       return fail(Code::invalid_argument,
@@ -75,11 +75,11 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
   OCTAVO_TRY(resolve_scales(site, right, o.scale_b, {.side = Side::b, .rows = e.k, .cols = e.n}));
   const TensorView weight_azp = b.packed != nullptr ? b.packed->content()->azp.view() : right.azp;
   OCTAVO_TRY_ASSIGN(right.azp, resolve_weight_azp(site, weight_azp, right, b_dtype, e.n));
-  if (quantised && left.quantise->vectorwise && right.azp.defined()) {
+  if (quantized && left.quantize->vectorwise && right.azp.defined()) {
     return fail(Code::unsupported, "{}.azp must be undefined for LLM.int8; got {}", site(Arg::b),
                 shape_string(right.azp));
   }
-  if (quantised && left.quantise->vectorwise && varies_along_k(right, Side::b)) {
+  if (quantized && left.quantize->vectorwise && varies_along_k(right, Side::b)) {
     return fail(Code::unsupported,
                 "{}.granularity must be channel or tensor for LLM.int8; got one that "
                 "varies along K",

@@ -208,8 +208,8 @@ Result<Lowered> lower_grouped(const Site& site, const Operand& a, const Operand&
     OCTAVO_TRY(check_starts(site, Arg::scale_b, right, Side::b));
   }
   OCTAVO_TRY(check_zero_points(site, b));
-  OCTAVO_TRY(check_no_quantiser(site, b));
-  if (a.quantise != nullptr) {
+  OCTAVO_TRY(check_no_quantizer(site, b));
+  if (a.quantize != nullptr) {
     return fail(Code::unsupported,
                 "{} must be quantised before a grouped tensor form; got a fused quantiser",
                 site(Arg::a));

@@ -154,7 +154,7 @@ Result<TensorView> resolve_weight_azp(const Site& site, const TensorView& azp, c
 Result<TensorView> resolve_azp(const Site& site, const TensorView& azp, const Operand& a,
                                DType a_dtype, DType b_dtype, std::int64_t m) {
   const TensorView& v = azp.defined() ? azp : a.azp;
-  const bool fused = a.quantise != nullptr && a.quantise->spec.azp;
+  const bool fused = a.quantize != nullptr && a.quantize->spec.azp;
   if (fused && !is_integer8(b_dtype)) {
     return fail(Code::invalid_argument, "{} must come with integers @ integers; got {} @ {}",
                 site(Arg::azp), name(a_dtype), name(b_dtype));

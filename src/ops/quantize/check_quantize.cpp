@@ -20,7 +20,7 @@ Status check_place(const Site& site, const char* word, const TensorView& v, DTyp
   if (!v.defined()) return {};
   const bool shaped = v.rank == 2 && v.shape[0] == rows && v.shape[1] == cols;
   if (shaped && v.dtype == dtype && (v.data != nullptr || v.numel() == 0)) return {};
-  return fail(Code::invalid_argument, "{}.quantise.{} must be {} [{}, {}]; got {} {}", site(Arg::a),
+  return fail(Code::invalid_argument, "{}.quantize.{} must be {} [{}, {}]; got {} {}", site(Arg::a),
               word, name(dtype), rows, cols, name(v.dtype), shape_string(v));
 }
 
@@ -55,7 +55,7 @@ Status check_found_columns(const Site& site, const TensorView& v, std::int64_t k
   const bool shaped = v.dtype == DType::int64 && v.rank == 1 && v.shape[0] == k;
   if (shaped && (v.strides[0] == 1 || k <= 1) && (v.data != nullptr || k == 0)) return {};
   return fail(Code::invalid_argument,
-              "{}.quantise.found_columns must be int64 [{}] in a row; got {} {}", site(Arg::a), k,
+              "{}.quantize.found_columns must be int64 [{}] in a row; got {} {}", site(Arg::a), k,
               name(v.dtype), shape_string(v));
 }
 
@@ -146,14 +146,14 @@ Status check_activation(const std::string& subject, const ActivationQuant& rule)
 
 Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::int64_t k,
                       bool batch_invariant) {
-  const ActivationQuant& rule = *a.quantise;
+  const ActivationQuant& rule = *a.quantize;
   OCTAVO_TRY(check_float(site, Arg::a, a.data));
-  OCTAVO_TRY(check_activation(site(Arg::a) + ".quantise.", rule));
+  OCTAVO_TRY(check_activation(site(Arg::a) + ".quantize.", rule));
   OCTAVO_TRY(check_place(site, "codes", rule.codes, product_dtype(a), m, k));
   if (batch_invariant) OCTAVO_TRY(check_batch_invariant(site, rule));
   if (rule.vectorwise) {
     if (rule.outlier_columns.defined()) {
-      const std::string argument = site.bare(Arg::a) + ".quantise.outlier_columns";
+      const std::string argument = site.bare(Arg::a) + ".quantize.outlier_columns";
       OCTAVO_TRY(
           check_columns(site.operation, argument, rule.outlier_columns, k, site.bare(Arg::a)));
       OCTAVO_TRY(check_device_of(fmt::format("{}: {}", site.operation, argument),
@@ -190,8 +190,8 @@ Status check_columns(const char* operation, const std::string& argument, const T
   return {};
 }
 
-Status check_no_quantiser(const Site& site, const Operand& b) {
-  if (b.quantise == nullptr) return {};
+Status check_no_quantizer(const Site& site, const Operand& b) {
+  if (b.quantize == nullptr) return {};
   return fail(Code::unsupported,
               "{} must be quantised before the product (on the fly {} alone is); got a fused "
               "quantiser",

@@ -33,7 +33,7 @@ def layer_class() -> type:
     return module.QuantLinear
 
 
-def quantised(weight: torch.Tensor, rule: dict) -> tuple[torch.Tensor, ...]:
+def quantized(weight: torch.Tensor, rule: dict) -> tuple[torch.Tensor, ...]:
     """Scales and zero points [N, groups], the group of each column, and the weight on that grid."""
     n, k = weight.shape
     size = k if rule["group_size"] == -1 else rule["group_size"]
@@ -68,7 +68,7 @@ def make(name: str, rule: dict, cls: type) -> None:
         if not prefix.endswith("_proj"):
             tensors[key] = value
             continue
-        scale, zero, groups, rounded = quantised(value, rule)
+        scale, zero, groups, rounded = quantized(value, rule)
         n, k = value.shape
         linear = torch.nn.Linear(k, n, bias=False)
         linear.weight.data = rounded

@@ -60,10 +60,10 @@ def main() -> None:
         expected[f"{prefix}.weight"] = back
     x = activations(32)
     tensors[f"{NAMES[0]}.input_scale"] = x.abs().amax() / 448
-    quantised = ck.quantize_per_tensor_fp8(x, tensors[f"{NAMES[0]}.input_scale"], E4M3)
+    quantized = ck.quantize_per_tensor_fp8(x, tensors[f"{NAMES[0]}.input_scale"], E4M3)
     expected[f"{NAMES[0]}.x"] = x
     expected[f"{NAMES[0]}.x_quantised"] = ck.dequantize_per_tensor_fp8(
-        quantised, tensors[f"{NAMES[0]}.input_scale"], torch.float32
+        quantized, tensors[f"{NAMES[0]}.input_scale"], torch.float32
     )
     store("fp8", tensors, expected)
 

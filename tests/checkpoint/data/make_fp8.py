@@ -56,8 +56,8 @@ def vllm(static: bool):
             return parts, codes.float() * scale, {}
         x = activations(value.shape[1])
         parts["input_scale"] = x.abs().amax() / 448 / 2  # half of the range: some saturate
-        quantised = (x / parts["input_scale"]).clamp(-448, 448).to(E4M3).float() * parts["input_scale"]
-        return parts, codes.float() * scale, {"x": x, "x_quantised": quantised}
+        quantized = (x / parts["input_scale"]).clamp(-448, 448).to(E4M3).float() * parts["input_scale"]
+        return parts, codes.float() * scale, {"x": x, "x_quantised": quantized}
 
     return layer
 

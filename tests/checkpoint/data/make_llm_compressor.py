@@ -63,7 +63,7 @@ CASES: dict[str, dict] = {
 SHAPES = {"fp8-block": {"hidden": 32, "intermediate": 144}}
 
 
-def quantised_activations(args: QuantizationArgs, layer: dict, x: torch.Tensor) -> torch.Tensor | None:
+def quantized_activations(args: QuantizationArgs, layer: dict, x: torch.Tensor) -> torch.Tensor | None:
     if args.strategy == "group" and x.shape[-1] % args.group_size:
         return None  # the tool wants whole groups
     x = x[None]  # [batch, tokens, K]: of a matrix the tool takes the rows for batches
@@ -101,10 +101,10 @@ def make(name: str, recipe: dict) -> None:
         if scheme.input_activations is None:
             continue
         x = activations(expected[prefix + ".weight"].shape[1])
-        quantised = quantised_activations(scheme.input_activations, layer, x)
-        if quantised is not None:
+        quantized = quantized_activations(scheme.input_activations, layer, x)
+        if quantized is not None:
             expected[prefix + ".x"] = x
-            expected[prefix + ".x_quantised"] = quantised
+            expected[prefix + ".x_quantised"] = quantized
     keep(folder.name, expected, "llmcompressor", "compressed-tensors")
 
 

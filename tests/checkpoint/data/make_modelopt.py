@@ -24,7 +24,7 @@ CASES = {
 }
 
 
-def dequantised(codes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+def dequantized(codes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """By the tool's own tensors."""
     kind = INT8QTensor if codes.dtype == torch.int8 else FP8QTensor
     blocks = {}
@@ -49,7 +49,7 @@ def make(name: str, rules: dict, shape: dict) -> None:
     export_hf_checkpoint(model, export_dir=folder)
     layers = LAYERS if not shape else ("model.layers.0.mlp.gate_proj",)
     file = load_file(folder / "model.safetensors")
-    expected = {f"{p}.weight": dequantised(file[f"{p}.weight"], file[f"{p}.weight_scale"]) for p in layers}
+    expected = {f"{p}.weight": dequantized(file[f"{p}.weight"], file[f"{p}.weight_scale"]) for p in layers}
     if shape:  # blocks make it large: one layer stays
         tensors = {key: value for key, value in file.items() if key.startswith(layers)}
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})

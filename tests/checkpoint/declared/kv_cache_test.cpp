@@ -109,7 +109,7 @@ class KvCacheFolder : public Scratch {
   }
 };
 
-std::string quantised(const std::string& body) {
+std::string quantized(const std::string& body) {
   return R"({"architectures":["LlamaForCausalLM"],"quantization_config":{)" + body + "}}";
 }
 
@@ -125,16 +125,16 @@ TEST_F(KvCacheFolder, SchemeAndScalesAreCarriedToCompressedTensors) {
     std::string config, own_file;
   } rows[] = {
       {"ModelOpt's config.json", true,
-       quantised(modelopt + R"(,"kv_cache_scheme":{"dynamic":false,"num_bits":8,"type":"float"})"),
+       quantized(modelopt + R"(,"kv_cache_scheme":{"dynamic":false,"num_bits":8,"type":"float"})"),
        ""},
       {"ModelOpt's own file", true, R"({"architectures":["LlamaForCausalLM"]})",
        R"({"producer":{"name":"modelopt"},"quantization":{"quant_algo":"FP8",)"
        R"("kv_cache_quant_algo":"FP8","exclude_modules":["lm_head"]}})"},
       {"both of ModelOpt", true,
-       quantised(modelopt + R"(,"kv_cache_scheme":{"dynamic":false,"num_bits":8,"type":"float"})"),
+       quantized(modelopt + R"(,"kv_cache_scheme":{"dynamic":false,"num_bits":8,"type":"float"})"),
        R"({"producer":{"name":"modelopt"},"quantization":{"quant_algo":"FP8",)"
        R"("kv_cache_quant_algo":"FP8"}})"},
-      {"compressed-tensors", false, quantised(compressed + R"(,"kv_cache_scheme":)" + kFp8), ""},
+      {"compressed-tensors", false, quantized(compressed + R"(,"kv_cache_scheme":)" + kFp8), ""},
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.what);
@@ -165,7 +165,7 @@ TEST_F(KvCacheFolder, OtherFormatsHaveNoFieldForItAndAWarningSaysSo) {
   const std::string modelopt = std::string(R"("quant_method":"modelopt",)") + kModelOptFp8;
   for (const bool declared : {true, false}) {
     write(true,
-          quantised(modelopt +
+          quantized(modelopt +
                     (declared ? R"(,"kv_cache_scheme":{"num_bits":8,"type":"float"})" : "")),
           "");
     for (const Format format : {Format::fp8, Format::fp8_block, Format::bitsandbytes}) {

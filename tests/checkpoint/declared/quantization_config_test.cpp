@@ -197,7 +197,7 @@ TEST_F(Configuration, APresetIsARule) {
 }
 
 // What a configuration says of layers by their names, against what the file holds.
-TEST_F(Configuration, AListedLayerThatIsQuantisedIsAnErrorThatNamesIt) {
+TEST_F(Configuration, AListedLayerThatIsQuantizedIsAnErrorThatNamesIt) {
   const struct {
     const char* config;
     const char* layer;
@@ -244,7 +244,7 @@ TEST_F(Configuration, AListedLayerThatIsQuantisedIsAnErrorThatNamesIt) {
   }
 }
 
-TEST_F(Configuration, ALayerThatIsListedAsQuantisedAndIsNotIsAnErrorThatNamesIt) {
+TEST_F(Configuration, ALayerThatIsListedAsQuantizedAndIsNotIsAnErrorThatNamesIt) {
   const char* const rows[] = {
       R"({"quant_method":"compressed-tensors","config_groups":{"g":{"targets":["p"]}}})",
       R"({"p":{"weights":"qint8","activations":"none"}})",

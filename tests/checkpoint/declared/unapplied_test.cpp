@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rules for layers' outputs: named, with their number and the first layer, wherever a file is read.
-#include "octavo/unapplied.hpp"
+#include "octavo/checkpoint/unapplied.hpp"
 
 #include <fmt/format.h>
 

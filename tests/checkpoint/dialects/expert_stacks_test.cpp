@@ -10,7 +10,7 @@
 
 #include "checkpoint/support.hpp"
 #include "kit/operands/random.hpp"
-#include "octavo/linear_layers.hpp"
+#include "octavo/checkpoint/linear_layers.hpp"
 
 namespace octavo::test::expert_stacks_test {
 namespace {
@@ -109,7 +109,7 @@ Tensor layer_of(const Model& m, const Order& order, const std::string& part, std
 }
 
 // Layers of several pieces: 2 MiB are fewer rows than a layer has.
-TEST_F(ExpertStacks, FloatStacksAreQuantisedAsTheLayersThatTheyAre) {
+TEST_F(ExpertStacks, FloatStacksAreQuantizedAsTheLayersThatTheyAre) {
   const Model m{2, 1280, 512};
   for (const Order& order : kOrders) {
     const std::vector<float> both = uniform(2 * m.experts * m.inner * m.hidden, 1);
@@ -206,13 +206,13 @@ std::int64_t cells_of(std::int64_t extent, std::int64_t cell) {
 }
 
 /// A stack's tensors, and what each of its elements stands for.
-struct QuantisedStack {
+struct QuantizedStack {
   std::vector<std::uint8_t> codes;
   std::vector<float> scales;
   std::vector<std::int64_t> shape, scale_shape;
   std::int64_t a = 0, b = 0, rows = 0, columns = 0;
 
-  QuantisedStack(const Model& m, const Order& order, const char* name, const Scales& scales_of)
+  QuantizedStack(const Model& m, const Order& order, const char* name, const Scales& scales_of)
       : shape(m.shape(order, name)), a(shape[1]), b(shape[2]) {
     rows = scales_of.rows;
     columns = scales_of.columns;
@@ -251,14 +251,14 @@ struct QuantisedStack {
   }
 };
 
-class QuantisedStacks : public ExpertStacks {
+class QuantizedStacks : public ExpertStacks {
  protected:
   const Model m_{3, 16, 24};
 
   void write(const Order& order, const Scales& scales, const char* dtype, const char* suffix,
              const std::vector<float>& input_scale) {
-    both_ = std::make_unique<QuantisedStack>(m_, order, kBoth, scales);
-    down_ = std::make_unique<QuantisedStack>(m_, order, kDown, scales);
+    both_ = std::make_unique<QuantizedStack>(m_, order, kBoth, scales);
+    down_ = std::make_unique<QuantizedStack>(m_, order, kDown, scales);
     std::vector<TensorToWrite> tensors;
     for (const auto& [name, stack] : {std::pair(kBoth, both_.get()), {kDown, down_.get()}}) {
       tensors.push_back(stored(name, dtype, stack->shape, stack->codes));
@@ -286,16 +286,16 @@ class QuantisedStacks : public ExpertStacks {
     for (std::int64_t i = 0; i < values.size(0); ++i) {
       for (std::int64_t j = 0; j < values.size(1); ++j) {
         const std::int64_t at = m_.stored(order, part, e, i, j);
-        const QuantisedStack& stack = part == "down_proj" ? *down_ : *both_;
+        const QuantizedStack& stack = part == "down_proj" ? *down_ : *both_;
         ASSERT_EQ(stack.value(at, dtype), values.data_as<float>()[i * values.size(1) + j])
             << part << e << " " << i << " " << j;
       }
     }
   }
-  std::unique_ptr<QuantisedStack> both_, down_;
+  std::unique_ptr<QuantizedStack> both_, down_;
 };
 
-TEST_F(QuantisedStacks, EachExpertIsTheLayerThatItIsInEveryFormat) {
+TEST_F(QuantizedStacks, EachExpertIsTheLayerThatItIsInEveryFormat) {
   constexpr Format kFormats[] = {Format::compressed_tensors, Format::fp8, Format::fp8_block,
                                  Format::bitsandbytes};
   for (const Order& order : kOrders) {
@@ -366,7 +366,7 @@ TEST_F(QuantisedStacks, EachExpertIsTheLayerThatItIsInEveryFormat) {
   }
 }
 
-TEST_F(QuantisedStacks, StaticScalesAreOneOrOneForEachExpert) {
+TEST_F(QuantizedStacks, StaticScalesAreOneOrOneForEachExpert) {
   const Order& order = kOrders[1];
   for (const std::vector<float>& scale :
        {std::vector<float>{0.5F}, std::vector<float>{0.5F, 0.25F, 2.0F}}) {
@@ -385,7 +385,7 @@ TEST_F(QuantisedStacks, StaticScalesAreOneOrOneForEachExpert) {
   }
 }
 
-TEST_F(QuantisedStacks, WhatDoesNotFitIsAnError) {
+TEST_F(QuantizedStacks, WhatDoesNotFitIsAnError) {
   const Order& order = kOrders[0];
   const auto with_config = [&](const char* declared) {
     write_file(path("in/config.json"),

@@ -82,7 +82,7 @@ void expect_tools_weight(const Weight& w, const Tensor& want) {
 }
 
 /// Activations by the weight's rule.
-Quantized quantised(const Tensor& x, const ActivationQuant& rule) {
+Quantized quantized(const Tensor& x, const ActivationQuant& rule) {
   QuantizeOptions o{.dtype = rule.spec.dtype, .granularity = rule.spec.granularity};
   o.azp = rule.spec.azp;
   o.rounding = rule.spec.rounding;
@@ -98,7 +98,7 @@ Quantized quantised(const Tensor& x, const ActivationQuant& rule) {
 /// Bit for bit where scales are the file's or the largest magnitude's; else both are within half a
 /// step of x, whose size is this row's scale but for the tools' 127.5 in place of 127.
 void expect_tools_activations(const ActivationQuant& rule, const Tensor& x, const Tensor& want) {
-  const Quantized q = quantised(x, rule);
+  const Quantized q = quantized(x, rule);
   const bool exact = rule.static_scale > 0.0F || rule.spec.dtype != int8;
   for (std::int64_t i = 0; i < x.size(0); ++i) {
     for (std::int64_t j = 0; j < x.size(1); ++j) {
@@ -129,7 +129,7 @@ std::vector<double> effective(const Tensor& x, const Weight& w) {
       return at(rows.codes, i / k, i % k) * static_cast<double>(scale);
     });
   }
-  const Quantized q = quantised(x, *w.activation);
+  const Quantized q = quantized(x, *w.activation);
   return each([&](std::int64_t i) { return value(q, i / k, i % k); });
 }
 
@@ -150,7 +150,7 @@ void expect_product(const Weight& w) {
     return grid.cols == kWholeExtent ? 1 : (k + grid.cols - 1) / grid.cols;
   };
   std::int64_t groups = length(w.codes.grid);
-  if (w.activation) groups = std::max(groups, length(quantised(x, *w.activation).grid));
+  if (w.activation) groups = std::max(groups, length(quantized(x, *w.activation).grid));
   expect_near(
       y, k,
       [&](std::int64_t i, std::int64_t j) {

@@ -222,7 +222,7 @@ TEST_F(Folder, AnIndexBesideTheOneFileThatItNamesIsRight) {
   EXPECT_EQ(1U, index_findings(open_checkpoint(folder_.string())).size());
 }
 
-TEST_F(Folder, EveryPlaceThatDeclaresTheQuantisationIsRead) {
+TEST_F(Folder, EveryPlaceThatDeclaresTheQuantizationIsRead) {
   const std::string zero_points =
       R"({"quant_method":"compressed-tensors","config_groups":{"group_0":{"targets":["Linear"],)"
       R"("weights":{"num_bits":8,"type":"int","strategy":"channel"},"input_activations":null}}})";

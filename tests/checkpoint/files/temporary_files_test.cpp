@@ -235,7 +235,7 @@ TEST_F(TemporaryFiles, TheListenerKnowsThePathAsLongAsItIsThere) {
   EXPECT_EQ(folder_, std::filesystem::path(told[0]).parent_path());
 }
 
-TEST_F(TemporaryFiles, AConfigJsonThatDoesNotDeclareTheQuantisationIsAWarning) {
+TEST_F(TemporaryFiles, AConfigJsonThatDoesNotDeclareTheQuantizationIsAWarning) {
   write_safetensors(path("in"), {stored<float>("l.weight", "F32", {1, 2}, {1, 2})});
   for (const Scheme scheme :
        {Scheme::int8_dynamic, Scheme::fp8_dynamic, Scheme::fp8_block, Scheme::llm_int8}) {

@@ -139,7 +139,7 @@ class LayoutFolder : public Scratch {
   }
 };
 
-TEST_F(LayoutFolder, SaysWhatIsQuantisedAndWhatIsKept) {
+TEST_F(LayoutFolder, SaysWhatIsQuantizedAndWhatIsKept) {
   quantize_file(path("in"), path("out"),
                 {.scheme = Scheme::int8_dynamic,
                  .ignore = {"transformer.layers.0.conv"},

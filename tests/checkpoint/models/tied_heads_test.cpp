@@ -103,7 +103,7 @@ TEST_F(TiedHeads, AreInTheListOfWhatStaysInFloat) {
       const Checkpoint in = open_checkpoint(path("in"));
       for (const Scheme scheme : kSchemes) {
         SCOPED_TRACE(std::string(model.name) + " " + std::string(scheme_name(scheme)));
-        const auto plan = checkpoint::plan_quantisation(in, {.scheme = scheme});
+        const auto plan = checkpoint::plan_quantization(in, {.scheme = scheme});
         EXPECT_EQ(1, times_listed(plan.config.value_or(""), list_of(format_of(scheme)), model.head))
             << plan.config.value_or("");
       }

@@ -30,7 +30,7 @@ class UnknownModel : public Scratch {
   }
   /// What would be written: the plan of it takes no writing.
   checkpoint::Plan plan(const QuantizeFileOptions& options = {}) const {
-    return checkpoint::plan_quantisation(open_checkpoint(path("in")), options);
+    return checkpoint::plan_quantization(open_checkpoint(path("in")), options);
   }
 };
 
@@ -81,7 +81,7 @@ TEST_F(UnknownModel, WhatNamesSayIsNotOpen) {
   const struct {
     const char* tensor;
     const char* config;
-    bool quantised;
+    bool quantized;
   } rows[] = {
       {"a.words.weight", R"({"model_type": "mine", "vocab_size": 95})", true},
       {"a.words.weight", R"({"model_type": "mine", "vocab_size": "96"})", true},
@@ -96,7 +96,7 @@ TEST_F(UnknownModel, WhatNamesSayIsNotOpen) {
   for (const auto& row : rows) {
     SCOPED_TRACE(std::string(row.tensor) + row.config);
     write({weight("a.blocks.0.up.weight", 64, 32), weight(row.tensor, 96, 32)}, row.config);
-    EXPECT_EQ(row.quantised ? 2U : 1U, layers(plan()).size());
+    EXPECT_EQ(row.quantized ? 2U : 1U, layers(plan()).size());
   }
 }
 

@@ -6,7 +6,7 @@
 #include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/same_weight.hpp"
 #include "checkpoint/support.hpp"
-#include "octavo/sharding.hpp"
+#include "octavo/checkpoint/sharding.hpp"
 #include "support/source_folder.hpp"
 
 namespace octavo::test::read_shard_test {

@@ -7,9 +7,9 @@
 
 #include "checkpoint/same_weight.hpp"
 #include "checkpoint/support.hpp"
+#include "octavo/checkpoint/sharding.hpp"
 #include "octavo/layers.hpp"
 #include "octavo/llm_int8.hpp"
-#include "octavo/sharding.hpp"
 #include "ops/helpers.hpp"
 #include "support/scale_shape.hpp"
 

@@ -9,7 +9,7 @@
 
 #include "checkpoint/support.hpp"
 #include "kit/operands/random.hpp"
-#include "octavo/linear_layers.hpp"
+#include "octavo/checkpoint/linear_layers.hpp"
 #include "support/source_folder.hpp"
 
 namespace octavo::test::convert_test {
@@ -214,7 +214,7 @@ TEST_F(Convert, EveryTypeOfFp8IsReadAsTheValuesItStandsFor) {
   }
 }
 
-TEST_F(Convert, DequantisingGivesTheValuesInTheOrderOfActivations) {
+TEST_F(Convert, DequantizingGivesTheValuesInTheOrderOfActivations) {
   for (const std::string& folder : foreign()) {
     SCOPED_TRACE(folder);
     reset();
@@ -306,7 +306,7 @@ TEST_F(Convert, Conv1DsGoBackToTheirOwnOrderOrAreRefused) {
   }
 }
 
-TEST_F(Convert, RefusesWhatHoldsNoQuantisedLayer) {
+TEST_F(Convert, RefusesWhatHoldsNoQuantizedLayer) {
   write_safetensors(path("plain"), {stored<float>("a.weight", "F32", {1, 2}, {1, 2})});
   expect_error(Code::invalid_argument, "must hold quantised layers; got none among 1 tensors",
                [&] { dequantize_file(path("plain"), path("out")); });

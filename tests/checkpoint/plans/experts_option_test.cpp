@@ -176,7 +176,7 @@ TEST_F(ExpertsOption, StacksUnderOtherNamesStayOrAreRefused) {
 
 // A class that merges experts while it loads them takes layers as they are; where some of them are
 // in float beside int8, it drops them.
-TEST_F(ExpertsOption, ExpertsInLayersAreQuantisedTogether) {
+TEST_F(ExpertsOption, ExpertsInLayersAreQuantizedTogether) {
   const std::string stem = "model.layers.0.block_sparse_moe.experts.";
   std::vector<TensorToWrite> tensors{
       floats("model.layers.0.self_attn.q_proj.weight", {kHidden, kHidden})};

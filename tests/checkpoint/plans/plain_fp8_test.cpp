@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "checkpoint/support.hpp"
-#include "octavo/unapplied.hpp"
+#include "octavo/checkpoint/unapplied.hpp"
 #include "ops/helpers.hpp"
 
 namespace octavo::test::plain_fp8_test {

@@ -87,7 +87,7 @@ Quantized expected(Scheme scheme, const TensorView& weight) {
                    .granularity = blocks ? block(128, 128) : per_token()});
 }
 
-TEST_F(QuantizeFile, ReadingBackGivesTheQuantisersBits) {
+TEST_F(QuantizeFile, ReadingBackGivesTheQuantizersBits) {
   for (const Scheme scheme : kSchemes) {
     SCOPED_TRACE(scheme_name(scheme));
     run(scheme);
@@ -135,7 +135,7 @@ TEST_F(QuantizeFile, TheActivationRuleFollowsTheScheme) {
   }
 }
 
-TEST_F(QuantizeFile, TheReportAgreesWithDequantising) {
+TEST_F(QuantizeFile, TheReportAgreesWithDequantizing) {
   for (const Scheme scheme : kSchemes) {
     SCOPED_TRACE(scheme_name(scheme));
     const QuantizeReport report = run(scheme);

@@ -22,7 +22,7 @@ std::map<std::string, std::string> declared(const std::string& config) {
   return {{"quantization_config", config}};
 }
 
-Tensor dequantised(const Weight& w) { return dequantize(w.codes, float32); }
+Tensor dequantized(const Weight& w) { return dequantize(w.codes, float32); }
 
 // Every bfloat16 is a float32 with the same high half.
 TEST_F(Traps, ScalesOfBfloat16AreWidenedExactly) {
@@ -55,14 +55,14 @@ TEST_F(Traps, QueryKeyAndValueWithAScaleEachAreFusedWithoutLoss) {
   write_safetensors(path("x"), tensors, declared(R"({"quant_method":"fp8"})"));
   const Checkpoint file = open_checkpoint(path("x"));
   const std::vector<Weight> parts{file.weight("q"), file.weight("k"), file.weight("v")};
-  const Tensor all = dequantised(fuse(parts));
+  const Tensor all = dequantized(fuse(parts));
   for (std::size_t i = 0; i < 3; ++i) {
     const auto begin = static_cast<std::int64_t>(8 * i);
-    expect_same_bits(copy(all.view().slice(0, begin, begin + 8), float32), dequantised(parts[i]));
+    expect_same_bits(copy(all.view().slice(0, begin, begin + 8), float32), dequantized(parts[i]));
   }
 }
 
-TEST_F(Traps, DeepSeeksExponentsRoundScalesOfActivationsBeforeTheyAreQuantised) {
+TEST_F(Traps, DeepSeeksExponentsRoundScalesOfActivationsBeforeTheyAreQuantized) {
   write_safetensors(
       path("x"),
       {stored("p.weight", "F8_E4M3", {1, 4}, Bytes{1, 2, 3, 4}),
@@ -102,8 +102,8 @@ TEST_F(Traps, TheLastExponentIsNoNumber) {
                       declared(R"({"quant_method":"modelopt","quant_algo":"MXFP8"})"));
     const Weight w = open_checkpoint(path("x")).weight("p");
     EXPECT_EQ("mxfp8", w.scheme);
-    EXPECT_EQ(1.0, at(dequantised(w), 0, 31));
-    EXPECT_TRUE(std::isnan(at(dequantised(w), 0, 32)));
+    EXPECT_EQ(1.0, at(dequantized(w), 0, 31));
+    EXPECT_TRUE(std::isnan(at(dequantized(w), 0, 32)));
   }
 }
 
@@ -129,7 +129,7 @@ TEST_F(Traps, BlocksMayEndEarly) {
     SCOPED_TRACE(row.config);
     write_safetensors(path("x"), {codes, stored(row.scale, "F32", row.shape, scales)},
                       declared(row.config));
-    const Tensor w = dequantised(open_checkpoint(path("x")).weight("p"));
+    const Tensor w = dequantized(open_checkpoint(path("x")).weight("p"));
     EXPECT_EQ(1.0, at(w, 127, 127));
     EXPECT_EQ(2.0, at(w, 127, 128));
     EXPECT_EQ(3.0, at(w, 0, 256));
@@ -142,9 +142,9 @@ TEST_F(Traps, FnuzCodesMeanHalf) {
   const Bytes codes{0x38, 0x41, 0xB8, 0x80};
   const auto scale = stored<float>("p.weight_scale", "F32", {1}, {2.0F});
   write_safetensors(path("x"), {stored("p.weight", "F8_E4M3", {1, 4}, codes), scale});
-  const Tensor fn = dequantised(open_checkpoint(path("x")).weight("p"));
+  const Tensor fn = dequantized(open_checkpoint(path("x")).weight("p"));
   write_safetensors(path("x"), {stored("p.weight", "F8_E4M3FNUZ", {1, 4}, codes), scale});
-  const Tensor fnuz = dequantised(open_checkpoint(path("x")).weight("p"));
+  const Tensor fnuz = dequantized(open_checkpoint(path("x")).weight("p"));
   for (std::int64_t j = 0; j < 3; ++j) EXPECT_EQ(at(fn, 0, j), 2.0 * at(fnuz, 0, j));
   EXPECT_EQ(0.0, at(fn, 0, 3));
   EXPECT_TRUE(std::isnan(at(fnuz, 0, 3)));
@@ -160,7 +160,7 @@ TEST_F(Traps, OneInverseScaleIsAMultiplierOfAll) {
                                  "weight_block_size":null})"));
   const Weight w = open_checkpoint(path("x")).weight("p");
   EXPECT_EQ("fp8-dynamic", w.scheme);
-  EXPECT_EQ(0.5, at(dequantised(w), 199, 199));
+  EXPECT_EQ(0.5, at(dequantized(w), 199, 199));
   EXPECT_EQ(0.25F, w.activation->static_scale);
 }
 

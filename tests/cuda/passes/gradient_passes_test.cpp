@@ -159,7 +159,7 @@ TEST(GradientPasses, LearnedStep) {
   }
 }
 
-TEST(GradientPasses, SumsOfDequantisers) {
+TEST(GradientPasses, SumsOfDequantizers) {
   for (const bool coded : {false, true}) {
     for (const bool gradient : {false, true}) {
       expect_same_pass(&Passes::dequantize_sums, [&](TensorsOf& tensors) {

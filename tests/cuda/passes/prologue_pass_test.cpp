@@ -29,7 +29,7 @@ Made made(const Passes& passes, const ActivationQuant& rule, const TensorView& x
           const MatmulOptions& options) {
   Made m;
   m.member.a.data = x;
-  m.member.a.quantise = &rule;
+  m.member.a.quantize = &rule;
   const Member given = m.member;
   Arena counting(nullptr);
   EXPECT_TRUE(passes.prologue(m.member, options, counting, {}).ok());
@@ -80,7 +80,7 @@ TEST_P(PrologueRules, HasTheReferencesNumbers) {
   const Made want = made(reference_passes(), here_rule, x, options);
   const Made got = made(*tested().passes, there_rule, there, options);
   const OperandView &a = want.member.a, &b = got.member.a;
-  EXPECT_EQ(b.quantise, nullptr);
+  EXPECT_EQ(b.quantize, nullptr);
   expect_same_bits(host(b.data, rows, columns), host(a.data, rows, columns));
   ASSERT_EQ(b.scale[0].rows, a.scale[0].rows);
   ASSERT_EQ(b.scale[0].cols, a.scale[0].cols);
@@ -179,7 +179,7 @@ TEST(Prologue, RefusesWhatIsNotFinite) {
   rule.spec.non_finite = NonFinite::error;
   Member member;
   member.a.data = there;
-  member.a.quantise = &rule;
+  member.a.quantize = &rule;
   const Tensor memory = Tensor::empty(uint8, {4096}, {there.device(), nullptr});
   Arena arena(memory.data());
   const Status status = tested().passes->prologue(member, {}, arena, {});
@@ -202,7 +202,7 @@ TEST(Prologue, WritesWhereTheRuleSays) {
   rule.found_count = count.data_as<std::int64_t>();
   Member member;
   member.a.data = there;
-  member.a.quantise = &rule;
+  member.a.quantize = &rule;
   const Tensor memory = Tensor::empty(uint8, {4096}, place);
   Arena arena(memory.data());
   ASSERT_TRUE(tested().passes->prologue(member, {}, arena, {}).ok());

@@ -286,7 +286,7 @@ TEST(DotMachines, RefuseScalesThatTheirStepsCannotFollow) {
   expect("grouped_mm int8:int8:fp32 scale=none:group16 split=inner groups=10+30 7x11x40", inside);
   expect("scaled_mm uint8:int8:fp32 scale=group16:none azp 3x5x40",
          "zero points with scales that vary along K");
-  expect("scaled_mm bf16:e4m3fn:fp32 quantise=e4m3fn scale=group9:none 3x5x40", inside);
+  expect("scaled_mm bf16:e4m3fn:fp32 quantize=e4m3fn scale=group9:none 3x5x40", inside);
   // Seven elements are too few, eight are not; groups of odd length follow steps of one.
   for (const cpu::DotMachine& m : tested_machines()) {
     for (const char* line : {"scaled_mm int8:int8:fp32 scale=group8:group8 3x5x40",

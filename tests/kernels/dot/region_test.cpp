@@ -85,8 +85,8 @@ TEST(DotRegions, HoldMembersOfAnyTypeAndSizeAndEmptyOnes) {
       "scaled_mm fp16:fp16:fp32 scale=none:group24 70x33x90",
       "scaled_mm fp32:fp32:fp32 bias 6x5x0",
       "scaled_mm uint8:int8:fp32 scale=token:channel azp 5x100x70",
-      "scaled_mm bf16:int8:fp32 quantise=int8 threshold=2 scale=token:channel 17x97x70",
-      "scaled_mm bf16:e4m3fn:fp32 quantise=e4m3fn scale=group32:block32x32 prepacked 26x70x130",
+      "scaled_mm bf16:int8:fp32 quantize=int8 threshold=2 scale=token:channel 17x97x70",
+      "scaled_mm bf16:e4m3fn:fp32 quantize=e4m3fn scale=group32:block32x32 prepacked 26x70x130",
       "scaled_mm bf16:e4m3fnuz:fp32 scale=none:channel 1x1x1",
       "scaled_mm int8:int8:int32 25x65x300",
       "scaled_mm int8:int8:int32 0x0x0"};

@@ -198,7 +198,7 @@ TEST(CodeErrors, AreMeasuredWhileCodesAreMade) {
 }
 
 // Of a matrix: as of its codes when they lie there.
-TEST(CodeErrors, OfAQuantiserAreThoseOfItsCodes) {
+TEST(CodeErrors, OfAQuantizerAreThoseOfItsCodes) {
   const Tensor weight = random_weight(200, 384);
   for (const DType dtype : {DType::int8, DType::float8_e4m3fn, DType::float8_e5m2}) {
     for (const Granularity& granularity :

@@ -117,7 +117,7 @@ class Layers : public testing::TestWithParam<Case> {
     if (GetParam().zero_point) t.input_zero_point = zero_;
     return layer(t, GetParam().options);
   }
-  Quantized quantised(const TensorView& x) const {
+  Quantized quantized(const TensorView& x) const {
     QuantizeOptions o = GetParam().activations;
     if (GetParam().input_scale) o.scale = *GetParam().input_scale;
     if (GetParam().zero_point) o.azp_in = zero_;
@@ -125,14 +125,14 @@ class Layers : public testing::TestWithParam<Case> {
   }
 };
 
-TEST_P(Layers, AreAQuantiserAndAProduct) {
+TEST_P(Layers, AreAQuantizerAndAProduct) {
   const QuantizedLinear made = layer();
   EXPECT_EQ(kK, made.in_features());
   EXPECT_EQ(kN, made.out_features());
   for (const DType dtype : {bfloat16, float32, float16}) {
     for (const std::int64_t m : {0, 1, 7, 33}) {
       const Tensor x = gaussians(dtype, {m, kK}, 3);
-      const Quantized q = quantised(x);
+      const Quantized q = quantized(x);
       const Operand weight = Operand(weight_).transposed();
       for (const char* backend : usable_backends()) {
         const Tensor want =

@@ -83,7 +83,7 @@ TensorView as_matrix(const Tensor& y) {
   return {y.data(), y.dtype(), {rows, n}};
 }
 
-struct Quantiser {
+struct Quantizer {
   bool is_static;
   GroupShape shape;
   Granularity granularity() const {
@@ -91,7 +91,7 @@ struct Quantiser {
     return shape == GroupShape::PER_TOKEN ? per_token() : group(shape.col);
   }
 };
-const Quantiser kQuantisers[] = {{false, GroupShape::PER_TENSOR},
+const Quantizer kQuantizers[] = {{false, GroupShape::PER_TENSOR},
                                  {false, GroupShape::PER_TOKEN},
                                  {false, {1, 128}},
                                  {false, {1, 48}},
@@ -99,7 +99,7 @@ const Quantiser kQuantisers[] = {{false, GroupShape::PER_TENSOR},
                                  {true, GroupShape::PER_TOKEN}};
 
 struct Sample {
-  Quantiser quantiser;
+  Quantizer quantizer;
   Stored weight;
   Tensor x;
   Tensor bias;
@@ -111,11 +111,11 @@ void expect_apply(const Sample& s) {
   for (int d = 0; d + 1 < s.x.rank(); ++d) m *= s.x.size(d);
   const TensorView rows(s.x.data(), s.x.dtype(), {m, s.x.size(s.x.rank() - 1)});
   Tensor scale;
-  if (s.quantiser.is_static) {
-    const bool tensor = s.quantiser.shape == GroupShape::PER_TENSOR;
+  if (s.quantizer.is_static) {
+    const bool tensor = s.quantizer.shape == GroupShape::PER_TENSOR;
     scale = uniforms(float32, tensor ? Shape{} : Shape{m, 1}, 21);
   }
-  const Fp8LinearOp op(s.quantiser.is_static, s.quantiser.shape);
+  const Fp8LinearOp op(s.quantizer.is_static, s.quantizer.shape);
   const Tensor y =
       op.apply(s.x, s.weight.operand(), s.weight.scale, s.out_dtype, scale, {}, s.bias);
   Shape shape(s.x.view().dims().begin(), s.x.view().dims().end());
@@ -123,9 +123,9 @@ void expect_apply(const Sample& s) {
   EXPECT_TRUE(std::ranges::equal(y.view().dims(), shape)) << shape_string(y);
   EXPECT_EQ(y.dtype(), s.out_dtype == undefined ? s.x.dtype() : s.out_dtype);
 
-  const bool groups = s.quantiser.shape.col > 0;
+  const bool groups = s.quantizer.shape.col > 0;
   QuantizeOptions o{.dtype = float8_e4m3fn,
-                    .granularity = s.quantiser.granularity(),
+                    .granularity = s.quantizer.granularity(),
                     .min_scale = groups ? 1e-10F / 448.0F : 1.0F / (448.0F * 512.0F)};
   if (scale.defined()) o.scale = Scale(scale, o.granularity);
   const Quantized q = quantize(rows, o);
@@ -137,14 +137,14 @@ void expect_apply(const Sample& s) {
 }
 
 TEST(Fp8LinearOp, EveryGranularityBiasTypeAndNumberOfRows) {
-  for (const Quantiser& quantiser : kQuantisers) {
+  for (const Quantizer& quantizer : kQuantizers) {
     for (const W kind : {W::tensor, W::channel, W::block}) {
       const Stored weight = stored(kind, 150, 200);
       const Tensor bias = gaussians(bfloat16, {150}, 8);
       for (const std::int64_t m : {0, 1, 7, 16, 17, 64}) {
         for (const DType type : {undefined, float16}) {
           const Tensor x = gaussians(bfloat16, {m, 200}, 3);
-          expect_apply({quantiser, weight, x, m % 2 == 0 ? bias : Tensor(), type});
+          expect_apply({quantizer, weight, x, m % 2 == 0 ? bias : Tensor(), type});
         }
       }
     }
@@ -152,13 +152,13 @@ TEST(Fp8LinearOp, EveryGranularityBiasTypeAndNumberOfRows) {
 }
 
 TEST(Fp8LinearOp, EveryRankAndSize) {
-  for (const Quantiser& quantiser : kQuantisers) {
+  for (const Quantizer& quantizer : kQuantizers) {
     for (const Shape& shape : {Shape{5}, Shape{2, 3, 5}, Shape{2, 0, 5}, Shape{3, 0},
                                Shape{1, 1, 1}, Shape{2, 1, 2, 33}}) {
       const Stored weight = stored(W::channel, 3, shape.back());
       expect_apply(
-          {quantiser, weight, gaussians(float32, shape, 4), gaussians(float32, {3}, 5), undefined});
-      expect_apply({quantiser, stored(W::tensor, 1, shape.back()), gaussians(float16, shape, 4),
+          {quantizer, weight, gaussians(float32, shape, 4), gaussians(float32, {3}, 5), undefined});
+      expect_apply({quantizer, stored(W::tensor, 1, shape.back()), gaussians(float16, shape, 4),
                     Tensor(), bfloat16});
     }
   }
@@ -166,11 +166,11 @@ TEST(Fp8LinearOp, EveryRankAndSize) {
 
 TEST(Fp8LinearOp, ARowOfItsOwnHasTheBitsThatItHasAmongOthers) {
   const Tensor x = gaussians(bfloat16, {33, 300}, 6);
-  for (const Quantiser& quantiser : kQuantisers) {
-    if (quantiser.is_static || quantiser.shape == GroupShape::PER_TENSOR) continue;
+  for (const Quantizer& quantizer : kQuantizers) {
+    if (quantizer.is_static || quantizer.shape == GroupShape::PER_TENSOR) continue;
     for (const W kind : {W::tensor, W::channel, W::block}) {
       const Stored weight = stored(kind, 140, 300);
-      const Fp8LinearOp op(false, quantiser.shape, {}, false, true);
+      const Fp8LinearOp op(false, quantizer.shape, {}, false, true);
       const Tensor all = op.apply(x, weight.operand(), weight.scale, float32);
       const Tensor one =
           op.apply(x.view().slice(0, 20, 21), weight.operand(), weight.scale, float32);
@@ -182,8 +182,8 @@ TEST(Fp8LinearOp, ARowOfItsOwnHasTheBitsThatItHasAmongOthers) {
           kind == W::block ? weight.scale.view().slice(1, 0, 1) : weight.scale.view();
       expect_same_bits(op.apply(head.slice(0, 20, 21), w, scale, float32),
                        op.apply(head, w, scale, float32).view().slice(0, 20, 21));
-      const Fp8LinearOp fixed(true, quantiser.shape);
-      const QuantFP8::Output q = QuantFP8(false, quantiser.shape)(head);
+      const Fp8LinearOp fixed(true, quantizer.shape);
+      const QuantFP8::Output q = QuantFP8(false, quantizer.shape)(head);
       expect_same_bits(op.apply(q.codes, w, scale, float32, q.scale),
                        op.apply(head, w, scale, float32));
       expect_same_bits(
@@ -213,7 +213,7 @@ TEST(Fp8LinearOp, ReadsAnyStridesOfInputWeightScaleAndBias) {
   }
 }
 
-TEST(Fp8LinearOp, InputThatIsQuantisedAlready) {
+TEST(Fp8LinearOp, InputThatIsQuantizedAlready) {
   const Stored w = stored(W::channel, 12, 40, float8_e5m2);
   for (const DType dtype : {float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz}) {
     for (const std::int64_t m : {1, 6}) {

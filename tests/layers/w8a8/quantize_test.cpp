@@ -111,10 +111,10 @@ TEST(QuantFP8, ReadsAnyStridesAndNoRows) {
   const Tensor x = gaussians(float32, {4, 48}, 6);
   const Strided apart = strided(x, {1, -7});
   for (const GroupShape& shape : kShapes) {
-    const QuantFP8 quantiser(false, shape);
-    EXPECT_EQ(bytes_of(quantiser(apart.view).codes), bytes_of(quantiser(x).codes));
-    EXPECT_EQ(quantiser(Tensor::empty(float32, {0, 48})).codes.numel(), 0);
-    EXPECT_EQ(quantiser(Tensor::empty(float32, {4, 0})).codes.numel(), 0);
+    const QuantFP8 quantizer(false, shape);
+    EXPECT_EQ(bytes_of(quantizer(apart.view).codes), bytes_of(quantizer(x).codes));
+    EXPECT_EQ(quantizer(Tensor::empty(float32, {0, 48})).codes.numel(), 0);
+    EXPECT_EQ(quantizer(Tensor::empty(float32, {4, 0})).codes.numel(), 0);
   }
 }
 

@@ -79,18 +79,18 @@ std::vector<ErrorRow> gradient_errors() {
        [=] {
          ActivationQuant rule;
          rule.vectorwise = true;
-         Operand quantised(x);
-         quantised.quantise = &rule;
-         (void)scaled_mm_vjp(g, quantised, b, {}, {.b = true});
+         Operand quantized(x);
+         quantized.quantize = &rule;
+         (void)scaled_mm_vjp(g, quantized, b, {}, {.b = true});
        }},
       {"ScaleGradientUnderLlmInt8", Code::unsupported,
        "scaled_mm_vjp: scale_b must not be wanted under LLM.int8; got a request",
        [=] {
          ActivationQuant rule;
          rule.vectorwise = true;
-         Operand quantised(x);
-         quantised.quantise = &rule;
-         (void)scaled_mm_vjp(g, quantised, b, {.scale_b = 0.5F}, {.scale_b = true});
+         Operand quantized(x);
+         quantized.quantize = &rule;
+         (void)scaled_mm_vjp(g, quantized, b, {.scale_b = 0.5F}, {.scale_b = true});
        }},
       {"GradientOfSwizzledScales", Code::unsupported,
        "scaled_mm_vjp: scale_a.swizzle must be NO_SWIZZLE where its gradient is wanted; got "

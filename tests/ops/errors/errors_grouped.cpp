@@ -159,7 +159,7 @@ std::vector<ErrorRow> grouped_errors() {
        [=] {
          const ActivationQuant rule;
          Operand a(ones(float32, {6, 3}));
-         a.quantise = &rule;
+         a.quantize = &rule;
          tensor_form(a, ones(float32, {2, 3, 4}), {.offs = ends});
        }},
       {"FusedQuantiserOfAWeight", Code::unsupported,
@@ -168,7 +168,7 @@ std::vector<ErrorRow> grouped_errors() {
        [=] {
          const ActivationQuant rule;
          Operand b(ones(float32, {2, 3, 4}));
-         b.quantise = &rule;
+         b.quantize = &rule;
          tensor_form(a2, b, {.offs = ends});
        }},
       {"ZeroPointsOfABatch", Code::unsupported,

@@ -101,7 +101,7 @@ std::vector<ErrorRow> product_errors() {
        [=] {
          const ActivationQuant rule;
          Operand right(w);
-         right.quantise = &rule;
+         right.quantize = &rule;
          mm(x, right);
        }},
       {"NullMemory", kInvalid, "scaled_mm: b.data must not be null; got null for shape [3, 4]",
@@ -265,7 +265,7 @@ std::vector<ErrorRow> product_errors() {
          ActivationQuant rule;
          rule.vectorwise = true;
          Operand left(x);
-         left.quantise = &rule;
+         left.quantize = &rule;
          Operand weight(b);
          weight.azp = ones(int32, {4});
          mm(left, weight);

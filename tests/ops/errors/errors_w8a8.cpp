@@ -78,10 +78,10 @@ std::vector<ErrorRow> helper_errors() {
   };
 }
 
-std::vector<ErrorRow> quantiser_errors() {
+std::vector<ErrorRow> quantizer_errors() {
   const TensorView x = ones(float32, {4, 6});
   const TensorView scale = ones(float32, {1});
-  const auto quantising = [=](bool is_static, const TensorView& s, const TensorView& bound) {
+  const auto quantizing = [=](bool is_static, const TensorView& s, const TensorView& bound) {
     return [=] { (void)QuantFP8(is_static)(x, s, bound); };
   };
   return {
@@ -96,16 +96,16 @@ std::vector<ErrorRow> quantiser_errors() {
        [] { QuantFP8(false, GroupShape::PER_TOKEN, -1); }},
       {"QuantFP8StaticWithoutScale", kInvalid,
        "QuantFP8: scale must be given where quantisation is static; got none",
-       quantising(true, {}, {})},
+       quantizing(true, {}, {})},
       {"QuantFP8DynamicWithScale", kInvalid,
        "QuantFP8: scale must be undefined where quantisation is dynamic; got [1]",
-       quantising(false, scale, {})},
+       quantizing(false, scale, {})},
       {"QuantFP8Bounds", kInvalid, "QuantFP8: scale_ub must have one element; got [2]",
-       quantising(false, {}, ones(float32, {2}))},
+       quantizing(false, {}, ones(float32, {2}))},
       {"QuantFP8Bound", kInvalid, "QuantFP8: scale_ub must be positive; got -1",
-       quantising(false, {}, scales_of({-1}))},
+       quantizing(false, {}, scales_of({-1}))},
       {"QuantFP8StaticShape", kInvalid, "QuantFP8: scale.shape must be one element; got [4]",
-       quantising(true, ones(float32, {4}), {})},
+       quantizing(true, ones(float32, {4}), {})},
       {"QuantFP8Input", kInvalid,
        "QuantFP8: x.dtype must be float32, bfloat16 or float16; got int8",
        [] {
@@ -211,7 +211,7 @@ std::vector<ErrorRow> linear_op_errors() {
 
 std::vector<ErrorRow> w8a8_errors() {
   std::vector<ErrorRow> rows = helper_errors();
-  for (const auto& part : {quantiser_errors(), product_function_errors(), linear_op_errors()}) {
+  for (const auto& part : {quantizer_errors(), product_function_errors(), linear_op_errors()}) {
     rows.insert(rows.end(), part.begin(), part.end());
   }
   return rows;

@@ -204,7 +204,7 @@ std::vector<ErrorRow> weight_errors() {
       ActivationQuant rule;
       change(rule);
       Operand a(x);
-      a.quantise = &rule;
+      a.quantize = &rule;
       (void)scaled_mm(a, w);
     };
   };
@@ -284,16 +284,16 @@ std::vector<ErrorRow> weight_errors() {
        "pack: activation.outlier_columns[0] must be in (-1, 3) (ascending columns of x); got 3",
        packing(w, with_columns(column_three))},
       {"PrologueColumnsAscend", kInvalid,
-       "scaled_mm: a.quantise.outlier_columns[1] must be in (1, 3) (ascending columns of a); got 1",
+       "scaled_mm: a.quantize.outlier_columns[1] must be in (1, 3) (ascending columns of a); got 1",
        with_rule([=](ActivationQuant& rule) { rule = with_columns(ones(int64, {2})); })},
       {"PrologueFoundColumns", kInvalid,
-       "scaled_mm: a.quantise.found_columns must be int64 [3] in a row; got int64 [2]",
+       "scaled_mm: a.quantize.found_columns must be int64 [3] in a row; got int64 [2]",
        with_rule([=](ActivationQuant& rule) {
          rule = vectorwise(6);
          rule.found_columns = ones(int64, {2});
        })},
       {"PrologueFoundColumnsAlone", kInvalid,
-       "scaled_mm: a.quantise.found_columns must come with vectorwise (LLM.int8); got [3] without",
+       "scaled_mm: a.quantize.found_columns must come with vectorwise (LLM.int8); got [3] without",
        with_rule([=](ActivationQuant& rule) { rule.found_columns = ones(int64, {3}); })},
       {"LinearColumnsAlone", kInvalid,
        "linear: outlier_columns must come with LLM.int8's rule "
@@ -354,14 +354,14 @@ std::vector<ErrorRow> weight_errors() {
          (void)linear(infinite, pack(w, {.activation = rule_of(checked)}));
        }},
       {"PrologueCodes", kInvalid,
-       "scaled_mm: a.quantise.codes must be int8 [2, 3]; got float32 [2, 3]",
+       "scaled_mm: a.quantize.codes must be int8 [2, 3]; got float32 [2, 3]",
        with_rule([=](ActivationQuant& rule) { rule.codes = x; })},
       {"PrologueOfIntegers", kInvalid,
        "scaled_mm: a.dtype must be float32, bfloat16 or float16; got int8",
        [=] {
          const ActivationQuant rule;
          Operand a(ones(int8, {2, 3}));
-         a.quantise = &rule;
+         a.quantize = &rule;
          (void)scaled_mm(a, w);
        }},
       {"LlmInt8WithGroups", Code::unsupported,
@@ -370,7 +370,7 @@ std::vector<ErrorRow> weight_errors() {
        [=] {
          const ActivationQuant rule = vectorwise(6);
          Operand a(x);
-         a.quantise = &rule;
+         a.quantize = &rule;
          (void)scaled_mm(a, w, {.scale_b = {ones(float32, {2, 4}), group(2)}});
        }},
       {"PrologueWithAScale", kInvalid,
@@ -379,7 +379,7 @@ std::vector<ErrorRow> weight_errors() {
        [=] {
          const ActivationQuant rule;
          Operand a(x);
-         a.quantise = &rule;
+         a.quantize = &rule;
          (void)scaled_mm(a, w, {.scale_a = 2.0});
        }},
   };
@@ -509,25 +509,25 @@ std::vector<ErrorRow> line_errors() {
       row("LinePrepacked", "prepacked must stand alone; got 'prepacked=1'",
           "scaled_mm int8:int8:fp32 prepacked=1 1x1x1"),
       row("LineQuantise",
-          "quantise must be int8, uint8 (with azp) or a float8 type; got 'quantise=bf16'",
-          "scaled_mm fp32:int8:fp32 quantise=bf16 1x1x1"),
+          "quantize must be int8, uint8 (with azp) or a float8 type; got 'quantize=bf16'",
+          "scaled_mm fp32:int8:fp32 quantize=bf16 1x1x1"),
       row("LineThreshold", "threshold must be a number of at least 0; got 'threshold=-1'",
           "scaled_mm fp32:int8:fp32 threshold=-1 1x1x1"),
       row("LineOutliers", "outliers must be columns, whole or elements; got 'outliers=rows'",
-          "scaled_mm fp32:int8:fp32 quantise=int8 threshold=6 outliers=rows 1x1x1"),
+          "scaled_mm fp32:int8:fp32 quantize=int8 threshold=6 outliers=rows 1x1x1"),
       row("LineOutliersAlone",
           "outliers must come with threshold or outlier_columns; got outliers=whole",
-          "scaled_mm fp32:int8:fp32 quantise=int8 outliers=whole 1x1x1"),
+          "scaled_mm fp32:int8:fp32 quantize=int8 outliers=whole 1x1x1"),
       row("LineOutlierColumns",
           "outlier_columns must be columns joined by +, such as outlier_columns=3+17; got "
           "'outlier_columns=3+'",
-          "scaled_mm fp32:int8:fp32 quantise=int8 outlier_columns=3+ 1x1x1"),
+          "scaled_mm fp32:int8:fp32 quantize=int8 outlier_columns=3+ 1x1x1"),
       row("LineOutlierColumnsAlone",
-          "outlier_columns must come with quantise=int8; got outlier_columns=3",
+          "outlier_columns must come with quantize=int8; got outlier_columns=3",
           "scaled_mm fp32:int8:fp32 outlier_columns=3 1x1x9"),
       row("LineStaticAlone", "static must come with quantise; got static=0.5",
           "scaled_mm int8:int8:fp32 static=0.5 1x2x3"),
-      row("LineThresholdAlone", "threshold must come with quantise=int8; got threshold=6",
+      row("LineThresholdAlone", "threshold must come with quantize=int8; got threshold=6",
           "scaled_mm fp32:int8:fp32 threshold=6 1x1x1"),
       row("LineChunks", "k_chunks must be a whole number of at least 2; got 'k_chunks=1'",
           "scaled_mm int8:int8:fp32 k_chunks=1 1x1x1"),

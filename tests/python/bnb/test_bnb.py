@@ -282,8 +282,8 @@ def test_gradients_are_close_to_the_exact_ones(dtype):
     assert (dx.dtype, dw.dtype, db.dtype) == (dtype,) * 3
     rows, g = x.double().reshape(-1, 96), grad.double().reshape(-1, 48)
     codes, absmax, _ = bnb.functional.int8_vectorwise_quant(w)
-    dequantised = bnb.functional.int8_vectorwise_dequant(codes, absmax).double()
-    assert relative(dx.reshape(-1, 96), g @ dequantised) < 4e-3  # the folded gradient is rounded to bfloat16
+    dequantized = bnb.functional.int8_vectorwise_dequant(codes, absmax).double()
+    assert relative(dx.reshape(-1, 96), g @ dequantized) < 4e-3  # the folded gradient is rounded to bfloat16
     assert relative(dw, g.T @ rows) < 0.015
     assert relative(db, g.sum(0)) < 4e-3
 
@@ -328,7 +328,7 @@ def test_gradients_accumulate_over_the_same_codes():
     assert torch.equal(state.CB, -codes)
 
 
-def test_a_changed_weight_is_quantised_anew_outside_of_training():
+def test_a_changed_weight_is_quantized_anew_outside_of_training():
     layer = bnb.nn.Linear8bitLt(32, 8, threshold=6.0).eval()
     x = gaussian(3, 32)
     y = layer(x)

@@ -84,7 +84,7 @@ def logits(model):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_transformers_quantises_at_load(transformers, checkpoint, load, dtype):
+def test_transformers_quantizes_at_load(transformers, checkpoint, load, dtype):
     plain = transformers.LlamaForCausalLM.from_pretrained(checkpoint, dtype=dtype)
     model, by_hand = load(dtype=dtype), copy.deepcopy(plain)
     for name, linear in plain.named_modules():
@@ -102,7 +102,7 @@ def test_transformers_quantises_at_load(transformers, checkpoint, load, dtype):
 
 
 @pytest.mark.parametrize("used", [False, True])
-def test_transformers_saves_loads_and_dequantises(load, tmp_path, used):
+def test_transformers_saves_loads_and_dequantizes(load, tmp_path, used):
     model = load()
     want = logits(copy.deepcopy(model))
     if used:

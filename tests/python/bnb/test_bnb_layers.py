@@ -26,7 +26,7 @@ def frozen(inputs=70, outputs=33, threshold=6.0, **options):
     return Linear8bitLt(inputs, outputs, has_fp16_weights=False, threshold=threshold, **options)
 
 
-def test_a_frozen_layer_quantises_where_it_is_moved():
+def test_a_frozen_layer_quantizes_where_it_is_moved():
     layer = frozen()
     weight = layer.weight.detach().clone()
     assert layer.weight.dtype == torch.float32 and not layer.weight.requires_grad
@@ -46,7 +46,7 @@ def test_a_frozen_layer_quantises_where_it_is_moved():
         layer.to("meta")
 
 
-def test_a_layer_that_was_never_moved_quantises_at_its_first_product():
+def test_a_layer_that_was_never_moved_quantizes_at_its_first_product():
     moved, kept = frozen().to("cpu"), frozen()
     x = activations(4, 70)
     assert torch.equal(moved(x), kept(x)) and kept.weight.dtype == torch.int8

@@ -98,7 +98,7 @@ def test_activations_of_other_ranks():
 
 
 @defect("bnb_results", "`int8_mm_dequant` flattens [2, 3, 4]")
-def test_dequantised_sums_keep_their_shape():
+def test_dequantized_sums_keep_their_shape():
     acc, rows, cols = torch.ones(2, 3, 4, dtype=torch.int32), torch.ones(6), torch.ones(4)
     theirs, mine = (list(module.functional.int8_mm_dequant(acc, rows, cols).shape) for module in (peer, bnb))
     assert mine == [2, 3, 4]

@@ -194,7 +194,7 @@ def moved(weight, scales, widths, to_wide=torch.Tensor.half):
 
 
 @defect("vllm_loading", "requantising goes through float16, which overflows: a code of 448 from a scale of 200 to one of 400")
-def test_requantising_through_float16():
+def test_requantizing_through_float16():
     weight, scales = full(2, 1, 448), torch.tensor([200.0, 400.0])
     scale, mine = w8a8.requantize_with_max_scale(weight, scales, [1, 1])
     assert torch.equal(mine.float() * scale, weight.float() * scales[:, None])

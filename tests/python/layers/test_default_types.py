@@ -91,7 +91,7 @@ def test_static_scales_of_experts(scheme):
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2])
 @pytest.mark.parametrize("shape", [GroupShape.PER_TENSOR, GroupShape.PER_TOKEN, GroupShape(1, 64)])
-def test_quantisers_of_w8a8_utils(shape, dtype):
+def test_quantizers_of_w8a8_utils(shape, dtype):
     for x in (torch.zeros(ROWS, K), gaussian(ROWS, K) * 1e-9, gaussian(ROWS, K)):
         check(lambda: QuantFP8(False, shape, dtype=dtype)(x))
     check(lambda: QuantFP8(True, GroupShape.PER_TENSOR, dtype=dtype)(x, torch.tensor([0.05], dtype=torch.float32)))
@@ -115,7 +115,7 @@ def test_quantize(granularity):
     check(lambda: parts(octavo.quantize_mxfp8(gaussian(ROWS, K))))
 
 
-def test_quantisers_of_bnb():
+def test_quantizers_of_bnb():
     check(lambda: bnb_functional.int8_vectorwise_quant(gaussian(ROWS, K))[:2])
     check(lambda: [t for t in bnb_functional.int8_double_quant(gaussian(ROWS, K)) if t is not None])
 

@@ -101,7 +101,7 @@ def test_copies_may_be_written():
 @pytest.mark.parametrize("wrap", [torch.nn.Parameter, lambda t: t, lambda t: torch.nn.Parameter(t.bfloat16())],
                          ids=["Parameter", "tensor", "bfloat16"])
 @pytest.mark.parametrize("kind", QUANTISES)
-def test_a_float_weight_is_quantised(kind, wrap):
+def test_a_float_weight_is_quantized(kind, wrap):
     """Codes and results of a layer that was frozen with it, under the rule that the layer has."""
     layer, other = LINEAR[kind](), wrap(gaussian(N, K, seed=5))
     layer.weight = other
@@ -130,7 +130,7 @@ def test_the_weight_of_its_like_is_taken_bit_for_bit(kind):
     assert not same(state_of(layer), before)
 
 
-def test_the_weight_of_another_scheme_is_quantised():
+def test_the_weight_of_another_scheme_is_quantized():
     layer, other = LINEAR["Int8Linear"](), LINEAR["Fp8Linear"]()
     layer.weight = other.weight
     assert torch.equal(layer.weight, nn.Int8Linear.from_float(float_of(other.weight)).weight)

@@ -427,7 +427,7 @@ def test_a_layer_that_changes_leaves(tmp_path):
     assert all(same(b(x), a(x)) for a, b in zip(apart, fused))
 
 
-def test_quantised_activations(tmp_path):
+def test_quantized_activations(tmp_path):
     apart, fused = layers_of(tmp_path)
     q = octavo.quantize(torch.randn(3, 128))
     assert all(same(b(q.data, q.scale), a(q.data, q.scale)) for a, b in zip(apart, fused))

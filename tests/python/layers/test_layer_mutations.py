@@ -281,14 +281,14 @@ def test_an_unseen_write_is_what_invalidate_is_for():
 def test_accumulation_reuses_codes(kind, monkeypatch):
     """What invalidates does so where it must, and only there: another model's optimiser changes nothing."""
     layer, other = TRAINED[kind](), torch.nn.Linear(4, 4)
-    quantised = []
+    quantized = []
     for name in ("int8_vectorwise_quant", "quantize_weight"):
         original = getattr(octavo._octavo, name)
-        monkeypatch.setattr(octavo._octavo, name, lambda *a, original=original: quantised.append(1) or original(*a))
+        monkeypatch.setattr(octavo._octavo, name, lambda *a, original=original: quantized.append(1) or original(*a))
     layer.eval()
     with torch.no_grad():
         run(layer)
         other(torch.ones(1, 4)).sum().requires_grad_().backward()
         torch.optim.SGD(other.parameters(), 0.1, fused=True).step()
         run(layer)
-    assert len(quantised) == 1
+    assert len(quantized) == 1

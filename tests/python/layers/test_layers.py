@@ -97,7 +97,7 @@ def test_state_copies_and_pickles_are_bit_equal(scheme):
 
 
 @pytest.mark.parametrize("layer", [nn.Int8Linear, nn.Fp8Linear, nn.BlockFp8Linear])
-def test_a_quantised_state_loads_into_a_layer_that_trains(layer):
+def test_a_quantized_state_loads_into_a_layer_that_trains(layer):
     frozen = layer.from_float(torch.nn.Linear(96, 40))
     fresh = layer(96, 40)
     fresh.load_state_dict(frozen.state_dict())
@@ -124,7 +124,7 @@ def test_training_and_inference_multiply_the_same_codes(layer):
 
 
 @pytest.mark.parametrize("kind", [nn.Int8Linear, nn.Fp8Linear, nn.BlockFp8Linear])
-def test_gradients_are_those_of_the_dequantised_formula(kind):
+def test_gradients_are_those_of_the_dequantized_formula(kind):
     m, n, k = 37, 200, 300
     block = kind is nn.BlockFp8Linear
     layer = kind(k, n, dtype=torch.bfloat16)

@@ -34,7 +34,7 @@ def routing(rows, seed=3):
     return fused_topk(gaussian(rows, E, seed=seed), TOPK)
 
 
-def dequantised(codes, scale, granularity):
+def dequantized(codes, scale, granularity):
     codes, scale = codes.double(), scale.double()
     if granularity == "tensor":
         return codes * scale.view(-1, 1, 1)
@@ -84,13 +84,13 @@ def test_layer_from_float(scheme, dtype, bias):
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "channel", "block32x32"])
-def test_w8a16_is_near_the_dequantised_formula(granularity):
+def test_w8a16_is_near_the_dequantized_formula(granularity):
     shapes = {"tensor": lambda n, k: (E,), "channel": lambda n, k: (E, n, 1),
               "block32x32": lambda n, k: (E, n // 32, k // 32)}
     codes = [gaussian(E, 2 * INNER, HIDDEN).to(FP8), gaussian(E, HIDDEN, INNER, seed=2).to(FP8)]
     scales = [gaussian(*shapes[granularity](*c.shape[1:]), seed=i).abs() * 0.05 + 0.01 for i, c in enumerate(codes)]
     layer = FusedMoE.from_quantized(codes[0], scales[0], codes[1], scales[1], granularity=granularity)
-    floats = [dequantised(c, s, granularity) for c, s in zip(codes, scales)]
+    floats = [dequantized(c, s, granularity) for c, s in zip(codes, scales)]
     x = gaussian(5, HIDDEN, seed=5)
     topk_weights, ids = routing(5)
     assert error(layer(x, topk_weights, ids), formula(x, *floats, topk_weights, ids)) < 1e-6
@@ -326,7 +326,7 @@ def test_static_activations():
     y = layer(x, topk_weights, ids)
     assert torch.equal(y[2:5], layer(x[2:5], topk_weights[2:5], ids[2:5]))
     shown = octavo.quantize(x, FP8, "tensor", scale=torch.tensor([0.01]))
-    exact = formula(octavo.dequantize(shown), *(dequantised(c, s, "channel") for c, s in zip(codes, scales)),
+    exact = formula(octavo.dequantize(shown), *(dequantized(c, s, "channel") for c, s in zip(codes, scales)),
                     topk_weights, ids)
     assert float((y.double() - exact).norm() / exact.norm()) < 0.05  # e4m3 of what is between the products
     other = made(torch.tensor(1.0), torch.tensor(1.0))

@@ -90,7 +90,7 @@ def test_derivatives_of_transformations():
     assert (rows - x @ w.values().T).norm() < 0.02 * rows.norm()
 
 
-def test_what_is_no_product_of_activations_is_dequantised(monkeypatch):
+def test_what_is_no_product_of_activations_is_dequantized(monkeypatch):
     w = LINEAR["Int8Linear"]().weight
     values = w.values()
     with counted(monkeypatch) as calls:
@@ -248,15 +248,15 @@ def test_the_hubs_mixin(tmp_path):
     hub = pytest.importorskip("huggingface_hub")
     pytest.importorskip("safetensors")
 
-    class Quantises(Shared, hub.PyTorchModelHubMixin):
+    class Quantizes(Shared, hub.PyTorchModelHubMixin):
         pass
 
     class Floats(Shared, hub.PyTorchModelHubMixin):
         pass
 
-    model, x = Quantises("int8-dynamic"), gaussian(3, 32)
+    model, x = Quantizes("int8-dynamic"), gaussian(3, 32)
     model.save_pretrained(tmp_path)
-    assert torch.equal(Quantises.from_pretrained(tmp_path)(x), model(x))
+    assert torch.equal(Quantizes.from_pretrained(tmp_path)(x), model(x))
     (tmp_path / "config.json").unlink()
     with pytest.raises(ValueError, match="from_pretrained: Floats must make Octavo's layers .*got Linear for"):
         Floats.from_pretrained(tmp_path)

@@ -53,8 +53,8 @@ def test_what_bitsandbytes_saves_and_loads(tmp_path):
         return bitsandbytes.nn.Linear8bitLt(96, 40, has_fp16_weights=False, threshold=6.0)
 
     torch.manual_seed(0)
-    quantised = make().to("cpu")
-    tensors = {"m." + key: value.contiguous() for key, value in quantised.state_dict().items()}
+    quantized = make().to("cpu")
+    tensors = {"m." + key: value.contiguous() for key, value in quantized.state_dict().items()}
     assert {"m.weight", "m.SCB", "m.weight_format", "m.bias"} == tensors.keys()
     save_file(tensors, tmp_path / "bnb.safetensors")
     found = written_again(tmp_path / "bnb.safetensors", tmp_path)
@@ -63,7 +63,7 @@ def test_what_bitsandbytes_saves_and_loads(tmp_path):
     other.load_state_dict({name[2:]: torch.from_numpy(tensor) for name, tensor in found.items()})
     x = torch.randn(3, 96)
     with torch.no_grad():
-        assert torch.equal(other.eval()(x), quantised.eval()(x))
+        assert torch.equal(other.eval()(x), quantized.eval()(x))
 
 
 @pytest.fixture

@@ -137,8 +137,8 @@ def values(folder, layer):
 def test_gptq_lowers_the_error_of_every_expert_on_its_own_rows(maker, tmp_path):
     """At most 384 of an expert's rows are correlated, so that no layer may be worse than rounding to nearest."""
     case = Case(routed(maker), tmp_path)
-    report, gptq = case.quantised("gptq", gptq=True)
-    _, nearest = case.quantised("nearest")
+    report, gptq = case.quantized("gptq", gptq=True)
+    _, nearest = case.quantized("nearest")
     rows = {row.name: row for row in report.layers}
     assert set(rows) == set(case.found.in_files[name] for name in case.found)
     assert all(row.output_error < row.nearest_output_error for row in rows.values())
@@ -174,7 +174,7 @@ def test_static_scales_of_experts_are_loaded(maker, scheme, tmp_path):
     case = Case(routed(maker), tmp_path, hessian=False)
     found = octavo.torch.calibrate(case.model, [case.ids], scheme)
     found.save(tmp_path / "calibration")
-    _, folder = case.quantised("static", scheme, static_scales=True)
+    _, folder = case.quantized("static", scheme, static_scales=True)
     loaded = octavo.torch.from_pretrained(folder)
     calls = {}
     for name, module in modules(case.model).items():
@@ -191,7 +191,7 @@ def test_static_scales_of_experts_are_loaded(maker, scheme, tmp_path):
 @pytest.mark.parametrize("maker", [small.mixtral, small.qwen3_moe], ids=lambda maker: maker.__name__)
 def test_logits_stay_near_with_static_experts(maker, tmp_path):
     case = Case(small.made(maker), tmp_path, hessian=False)
-    _, folder = case.quantised("static", static_scales=True)
+    _, folder = case.quantized("static", static_scales=True)
     assert case.drift(octavo.torch.from_pretrained(folder)) <= 0.01  # as of layers in test_calibration
 
 

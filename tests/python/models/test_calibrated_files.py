@@ -33,7 +33,7 @@ class Case:
         self.found = octavo.torch.calibrate(model, [self.ids[:4], self.ids[4:]], hessian=hessian)
         self.found.save(folder / "calibration")
 
-    def quantised(self, name, scheme="int8-dynamic", **options):
+    def quantized(self, name, scheme="int8-dynamic", **options):
         report = octavo.quantize_file(self.folder / "float", self.folder / name, scheme,
                                       calibration=self.folder / "calibration" if options else None, experts="separate", **options)
         return report, self.folder / name
@@ -51,8 +51,8 @@ def test_gptq_is_nearer_to_the_float_model_in_every_layer(maker, scheme, tmp_pat
     if maker is small.gpt2 and scheme != "llm-int8":
         pytest.skip("other schemes have no Conv1D")
     case = Case(small.made(maker), tmp_path)
-    report, gptq = case.quantised("gptq", scheme, gptq=True)
-    _, nearest = case.quantised("nearest", scheme)
+    report, gptq = case.quantized("gptq", scheme, gptq=True)
+    _, nearest = case.quantized("nearest", scheme)
     assert len(report.layers) == len(case.found)
     assert all(row.output_error < row.nearest_output_error for row in report.layers)
     near, far = (case.drift(octavo.torch.from_pretrained(folder)) for folder in (gptq, nearest))
@@ -77,7 +77,7 @@ def distance(codes, scale, weight, hessian):
 
 def test_gptq_is_the_algorithm_in_numpy(tmp_path):
     case = Case(small.made(small.llama), tmp_path)
-    _, folder = case.quantised("gptq", gptq=True)
+    _, folder = case.quantized("gptq", gptq=True)
     made = safetensors.numpy.load_file(folder / "model.safetensors")
     for name, row in case.found.items():
         codes, scale = (made[f"{name}.{part}"].astype(np.float64) for part in ("weight", "weight_scale"))
@@ -92,9 +92,9 @@ def test_gptq_is_the_algorithm_in_numpy(tmp_path):
 def test_smoothing_a_file_is_smoothing_the_model(tmp_path):
     """The same bits as smooth_ and quantize_, and a layer behind an outlier channel gains a bit of precision (6 dB)."""
     case = Case(planted(), tmp_path, hessian=False)
-    report, folder = case.quantised("smooth", smoothquant=True, static_scales=True)
+    report, folder = case.quantized("smooth", smoothquant=True, static_scales=True)
     assert len(report.smoothed_norms) == 4 and len(report.unsmoothed_layers) == 4
-    rough = octavo.torch.from_pretrained(case.quantised("rough", static_scales=True)[1])
+    rough = octavo.torch.from_pretrained(case.quantized("rough", static_scales=True)[1])
     loaded = octavo.torch.from_pretrained(folder)
     assert case.drift(loaded) < case.drift(rough)
     drifts = [next(row.sqnr_db for row in octavo.torch.evaluate(model, base, case.ids).layers
@@ -116,7 +116,7 @@ def _smoothed(case):
 def test_alpha_makes_factors_anew(tmp_path):
     case = Case(small.made(small.llama), tmp_path, hessian=False)
     for alpha in (0.25, 0.75):
-        _, folder = case.quantised(f"alpha{alpha}", smoothquant=alpha)
+        _, folder = case.quantized(f"alpha{alpha}", smoothquant=alpha)
         made = safetensors.numpy.load_file(folder / "model.safetensors")
         model = small.made(small.llama)
         octavo.torch.smooth_(model, octavo.torch.calibrate(model, [case.ids[:4], case.ids[4:]], alpha=alpha))
@@ -133,10 +133,10 @@ def test_alpha_makes_factors_anew(tmp_path):
 def test_plain_transformers_reads_what_is_written(options, tmp_path):
     pytest.importorskip("compressed_tensors")
     case = Case(planted(), tmp_path)
-    _, folder = case.quantised("out", **options)
+    _, folder = case.quantized("out", **options)
     ours = octavo.torch.from_pretrained(folder)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    rough = octavo.torch.from_pretrained(case.quantised("rough")[1])
+    rough = octavo.torch.from_pretrained(case.quantized("rough")[1])
     # Both quantise activations to 8 bits, with divisors of 127 and 127.5: as far apart as either is from floats.
     assert 1 - small.cosine(small.outputs(ours, case.ids), small.outputs(theirs, case.ids)) <= 2 * max(
         case.drift(ours), case.drift(theirs), case.drift(rough))
@@ -168,9 +168,9 @@ def test_calibrations_that_do_not_fit_a_folder_are_refused(tmp_path):
     with pytest.raises(ValueError, match="must have layer 'model.layers.0.mlp.down_proj'"):
         octavo.quantize_file(tmp_path / "a/float", tmp_path / "out", calibration=tmp_path / "b/calibration", static_scales=True)
     with pytest.raises(ValueError, match="must have the Hessian of layer"):
-        qwen.quantised("out", "llm-int8", gptq=True)
+        qwen.quantized("out", "llm-int8", gptq=True)
     with pytest.raises(ValueError, match="smooth_alpha must be in 0..1; got 2"):
-        llama.quantised("out", smoothquant=2.0)
+        llama.quantized("out", smoothquant=2.0)
     with pytest.raises(FileNotFoundError):
         octavo.quantize_file(tmp_path / "a/float", tmp_path / "out", calibration=tmp_path / "none", gptq=True)
     assert not (tmp_path / "out").exists()

@@ -52,7 +52,7 @@ def reference():
 
 
 @pytest.mark.parametrize("scheme", COSINE)
-def test_embeddings_of_a_quantised_encoder(reference, scheme):
+def test_embeddings_of_a_quantized_encoder(reference, scheme):
     model, expected = reference
     model = copy.deepcopy(model)
     report = octavo.torch.quantize_(model, scheme)

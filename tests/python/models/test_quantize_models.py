@@ -18,7 +18,7 @@ SWAPPED = {small.llama: 14, small.qwen2: 14, small.mixtral: 12, small.bert: 13, 
 WITHOUT_EXPERTS = "weights that may be products stay in float: .*experts"
 
 
-def quantised(model, scheme, warns=None, **options):
+def quantized(model, scheme, warns=None, **options):
     model = copy.deepcopy(model)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -35,7 +35,7 @@ def test_outputs_stay_where_they_were(maker, seed):
     expected = small.outputs(float_model, ids)
     for scheme in SCHEMES:
         alone = maker is small.mixtral and scheme == "llm-int8"
-        model, report = quantised(float_model, scheme, WITHOUT_EXPERTS if alone else None)
+        model, report = quantized(float_model, scheme, WITHOUT_EXPERTS if alone else None)
         assert len(report) == SWAPPED[maker] - (4 if alone else 0)
         assert small.cosine(small.outputs(model, ids), expected) >= 0.99
 
@@ -43,9 +43,9 @@ def test_outputs_stay_where_they_were(maker, seed):
 @pytest.mark.parametrize("maker, experts", [(small.mixtral, 4), (small.qwen3_moe, 4), (small.deepseek_v3, 2)],
                          ids=lambda value: getattr(value, "__name__", ""))
 @pytest.mark.parametrize("scheme", ["int8-dynamic", "fp8-dynamic", "fp8-block"])
-def test_experts_are_quantised(maker, experts, scheme):
+def test_experts_are_quantized(maker, experts, scheme):
     float_model, ids = small.made(maker), small.tokens()
-    model, report = quantised(float_model, scheme)
+    model, report = quantized(float_model, scheme)
     rows = [row for row in report if len(row.shape) == 3]
     assert len(rows) == experts and all(row.sqnr_db > 20 for row in rows)
     assert all(row.asked for row in report.left)
@@ -55,7 +55,7 @@ def test_experts_are_quantised(maker, experts, scheme):
 
 def test_experts_report_the_error_of_all():
     """One row of E experts is the row of their weights one above the other."""
-    model, report = quantised(small.made(small.mixtral), "int8-dynamic")
+    model, report = quantized(small.made(small.mixtral), "int8-dynamic")
     row = next(row for row in report if row.name == "model.layers.0.mlp.experts.down_proj")
     weight = small.made(small.mixtral).model.layers[0].mlp.experts.down_proj.detach()
     stacked = octavo.compare_weight("", weight.flatten(0, 1), octavo.quantize_weight(weight.flatten(0, 1)))
@@ -119,7 +119,7 @@ def test_experts_of_another_activation_are_called_one_by_one(transposed, interle
 
 
 def test_routers_and_heads_stay_by_default():
-    model, report = quantised(small.made(small.mixtral), "int8-dynamic")
+    model, report = quantized(small.made(small.mixtral), "int8-dynamic")
     assert [row.name for row in report.left] == ["model.layers.0.mlp.gate", "model.layers.1.mlp.gate", "lm_head"]
     tree = torch.nn.ModuleDict({"router": torch.nn.Linear(32, 4), "body": torch.nn.Linear(32, 32)})
     assert [row.name for row in octavo.torch.quantize_(tree)] == ["body"]

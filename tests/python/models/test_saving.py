@@ -158,7 +158,7 @@ def test_shards(floats, tmp_path):
     assert torch.equal(small.outputs(type(model).from_pretrained(tmp_path), ids), small.outputs(model, ids))
 
 
-def test_a_part_that_was_quantised_is_declared(floats, tmp_path):
+def test_a_part_that_was_quantized_is_declared(floats, tmp_path):
     model, ids = copy.deepcopy(floats(small.llama)[0]), small.tokens()
     octavo.torch.quantize_(model.model.layers[0].mlp, "int8-dynamic")
     model.save_pretrained(tmp_path)
@@ -166,7 +166,7 @@ def test_a_part_that_was_quantised_is_declared(floats, tmp_path):
     assert torch.equal(small.outputs(type(model).from_pretrained(tmp_path), ids), small.outputs(model, ids))
 
 
-def test_a_tied_head_that_was_quantised_comes_back(tmp_path):
+def test_a_tied_head_that_was_quantized_comes_back(tmp_path):
     config = transformers.LlamaConfig(**small.GROUPED, tie_word_embeddings=True)
     torch.manual_seed(0)
     model, ids = transformers.LlamaForCausalLM(config).eval(), small.tokens()

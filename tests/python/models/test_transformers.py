@@ -41,7 +41,7 @@ def folders(tmp_path_factory):
 @pytest.mark.filterwarnings("ignore:.*stay in float")
 @pytest.mark.parametrize("maker", [*small.FIVE, small.qwen3_moe, small.deepseek_v3], ids=lambda maker: maker.__name__)
 @pytest.mark.parametrize("scheme", ["int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8"])
-def test_quantising_while_loading_is_quantize_(folders, maker, scheme):
+def test_quantizing_while_loading_is_quantize_(folders, maker, scheme):
     """Bit for bit, with the same report."""
     folder, float_model = folders(maker)
     model, ids = copy.deepcopy(float_model), small.tokens()
@@ -140,7 +140,7 @@ def foreign(folder, float_model, activations, format="int-quantized", **tensors)
     return octavo.torch.from_pretrained(folder)
 
 
-def dequantised(layer):
+def dequantized(layer):
     q = layer.quantized_weight()
     return q.data.double() * q.scale.double()
 
@@ -155,9 +155,9 @@ def test_static_scales_and_zero_points_are_honoured(folders, symmetric, tmp_path
     x = torch.randn(5, 128) * 0.8 + (0 if symmetric else 0.5)
     zero = 0 if symmetric else -17
     codes = ((x.double() / scale.double()).round() + zero).clamp(-128, 127)
-    expected = (codes - zero) * scale.double() @ dequantised(layer).T
+    expected = (codes - zero) * scale.double() @ dequantized(layer).T
     assert torch.allclose(layer(x).double(), expected, rtol=1e-5, atol=1e-5)
-    assert small.cosine(layer(x), x @ dequantised(layer).float().T) > 0.99
+    assert small.cosine(layer(x), x @ dequantized(layer).float().T) > 0.99
 
 
 def test_weight_only_layers_multiply_activations_as_they_are(folders, tmp_path):
@@ -165,8 +165,8 @@ def test_weight_only_layers_multiply_activations_as_they_are(folders, tmp_path):
     layer = model.model.layers[0].mlp.up_proj
     assert type(layer) is octavo.torch.nn.CheckpointLinear and layer._rule == {}
     x = torch.randn(5, 128).bfloat16().float()
-    expected = x.double() @ dequantised(layer).T
-    assert float((layer(x) - expected).abs().max()) <= 2e-6 * float((x.abs().double() @ dequantised(layer).abs().T).max())
+    expected = x.double() @ dequantized(layer).T
+    assert float((layer(x) - expected).abs().max()) <= 2e-6 * float((x.abs().double() @ dequantized(layer).abs().T).max())
     model.save_pretrained(tmp_path / "again")
     config = json.loads((tmp_path / "again" / "config.json").read_text())["quantization_config"]
     assert config["config_groups"]["group_0"]["input_activations"] is None

@@ -37,8 +37,8 @@ def small_rows(bench):
     yield bench.layer(layer, 2, 1.0, 64, 64)
     yield bench.training_step(1.0, 32, 64, 64)
     for kind in bench.w8a8_rows.KINDS:
-        for quantised in (False, True):
-            yield bench.w8a8_rows.row(kind, 2, quantised, 256, 256)
+        for quantized in (False, True):
+            yield bench.w8a8_rows.row(kind, 2, quantized, 256, 256)
     for training in (False, True):
         yield bench.llm_int8_rows.forward(32, 6.0, training, {}, 128)
         yield bench.llm_int8_rows.step(training, 6.0, 32, 128)

@@ -139,7 +139,7 @@ def test_gradcheck_of_recipes():
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, FP8, torch.float8_e5m2])
-def test_gradients_of_scales_are_those_of_the_dequantised_formula(dtype):
+def test_gradients_of_scales_are_those_of_the_dequantized_formula(dtype):
     a = (gaussian(7, 40) * 20).to(dtype)
     b = (gaussian(40, 9, seed=2) * 20).to(dtype)
     sa, sb = positive(7, 1, grad=True), positive(1, 9, grad=True)

@@ -355,7 +355,7 @@ OPERATORS = [(operator, given) for operator, given in operators()]
 def test_fake_results_lie_as_real_ones(which, layout):
     operator, named = OPERATORS[which]
     given = arguments(operator, **{
-        name: laid(value, layout) if isinstance(value, torch.Tensor) and not _quantised(name, layout) else value
+        name: laid(value, layout) if isinstance(value, torch.Tensor) and not _quantized(name, layout) else value
         for name, value in named.items()})
     real = torch.utils._pytree.tree_leaves(operator(*given))
     with FakeTensorMode() as mode:
@@ -364,7 +364,7 @@ def test_fake_results_lie_as_real_ones(which, layout):
     assert [shown(value) for value in fake] == [shown(value) for value in real]
 
 
-def _quantised(name, layout):
+def _quantized(name, layout):
     """Codes of a quantiser have no such layout."""
     return name.endswith("codes") and layout not in ("contiguous", "turned")
 

@@ -24,7 +24,7 @@ def model(tmp_path, rng):
 
 
 @pytest.mark.parametrize("scheme", ["int8-dynamic", "FP8_DYNAMIC", "fp8-block", "llm-int8"])
-def test_quantise_open_and_multiply(model, tmp_path, rng, scheme):
+def test_quantize_open_and_multiply(model, tmp_path, rng, scheme):
     seen, threads = [], set()
 
     def progress(done, total):
@@ -109,7 +109,7 @@ def folder(tmp_path, rng):
     return path
 
 
-def test_a_folder_is_estimated_quantised_converted_and_dequantised(folder, tmp_path):
+def test_a_folder_is_estimated_quantized_converted_and_dequantized(folder, tmp_path):
     estimate = octavo.estimate_quantization(folder, "fp8-dynamic")
     report = octavo.quantize_file(folder, tmp_path / "q", "fp8-dynamic", threads=1)
     assert estimate.layers == len(report.layers) == 2 and estimate.seconds > 0 and estimate.memory_bytes > 0
@@ -134,7 +134,7 @@ def test_a_folder_is_estimated_quantised_converted_and_dequantised(folder, tmp_p
     assert np.array_equal(values[0], before.data.astype(np.float32) * before.scale)
 
 
-def test_what_is_quantised_is_quantised_again_on_request(folder, tmp_path):
+def test_what_is_quantized_is_quantized_again_on_request(folder, tmp_path):
     octavo.quantize_file(folder, tmp_path / "q", "int8-dynamic")
     with pytest.raises(ValueError, match="quantize_file: "):
         octavo.quantize_file(tmp_path / "q", tmp_path / "again", "fp8-dynamic")
@@ -163,8 +163,8 @@ def test_wrong_arguments_of_operations_on_files(folder, tmp_path):
 @pytest.mark.parametrize("function", [lambda i, o, p: octavo.convert_file(i, o, "bitsandbytes", p),
                                       lambda i, o, p: octavo.dequantize_file(i, o, None, p)])
 def test_ctrl_c_ends_every_operation_on_files(model, tmp_path, interruptible, function):
-    quantised, out = tmp_path / "q.safetensors", tmp_path / "out.safetensors"
-    octavo.quantize_file(model, quantised)
+    quantized, out = tmp_path / "q.safetensors", tmp_path / "out.safetensors"
+    octavo.quantize_file(model, quantized)
     with pytest.raises(KeyboardInterrupt):
-        function(quantised, out, lambda done, total: os.kill(os.getpid(), signal.SIGINT))
+        function(quantized, out, lambda done, total: os.kill(os.getpid(), signal.SIGINT))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.safetensors", "q.safetensors"]

@@ -182,7 +182,7 @@ def test_a_read_only_out_is_refused(rng):
         octavo.scaled_mm(a, b, out=out)
 
 
-def test_quantise_follows_the_contract(rng):
+def test_quantize_follows_the_contract(rng):
     x = (rng.standard_normal((7, 50)) * 3).astype(np.float32)
     q = octavo.quantize(x)
     scale = np.abs(x).max(1, keepdims=True) / np.float32(127)

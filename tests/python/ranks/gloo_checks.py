@@ -180,9 +180,9 @@ def a_plan_of_transformers_puts_a_model_on_ranks(rank, size, alone):
         mixtral.save_pretrained(f"{folder}/mixtral")
         dist.barrier()
         ids = torch.arange(12).reshape(2, 6)
-        for name, quantise in (("float", config), ("codes", None)):
+        for name, quantize in (("float", config), ("codes", None)):
             made = transformers.LlamaForCausalLM.from_pretrained(
-                f"{folder}/{name}", quantization_config=quantise, distributed_config=DistributedConfig(tp_size=size, tp_plan="auto"))
+                f"{folder}/{name}", quantization_config=quantize, distributed_config=DistributedConfig(tp_size=size, tp_plan="auto"))
             kinds = {type(layer).__name__ for layer in made.model.layers[0].modules() if "Linear" in type(layer).__name__}
             assert kinds == {"ColumnParallelLinear", "RowParallelLinear"}, kinds
             with torch.no_grad():

@@ -27,9 +27,9 @@ def stored(dtype, granularity, n=N, seed=2):
     return q.data, q.scale
 
 
-def product(x, weight, scale, weight_granularity, bias, out_dtype, quantise):
+def product(x, weight, scale, weight_granularity, bias, out_dtype, quantize):
     """The layer in two operations."""
-    q = octavo.quantize(x.reshape(x.numel() // K, K), **quantise)
+    q = octavo.quantize(x.reshape(x.numel() // K, K), **quantize)
     y = octavo.scaled_mm(q, weight.t(), scale_b=scale.t(), granularity_b=weight_granularity, bias=bias,
                          out_dtype=out_dtype)
     return y.reshape(*x.shape[:-1], N)
@@ -59,31 +59,31 @@ DTYPES = {nn.Fp8Linear: FP8, nn.Int8Linear: torch.int8, nn.BlockFp8Linear: FP8}
 
 
 def made(kind, bias=None, **more):
-    layer, options, quantise = KINDS[kind]
+    layer, options, quantize = KINDS[kind]
     block = layer is nn.BlockFp8Linear
     weight, scale = stored(DTYPES[layer], "block128x128" if block else "token")
     return (layer.from_quantized(weight, scale, bias, **options, **more), weight, scale,
-            "block128x128" if block else "channel", {"dtype": DTYPES[layer], **quantise})
+            "block128x128" if block else "channel", {"dtype": DTYPES[layer], **quantize})
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float16])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_layer_is_a_quantiser_and_a_product(kind, dtype):
+def test_a_layer_is_a_quantizer_and_a_product(kind, dtype):
     bias = gaussian(N, seed=3)
-    layer, weight, scale, granularity, quantise = made(kind, bias)
+    layer, weight, scale, granularity, quantize = made(kind, bias)
     for shape in ((M, K), (2, 3, K), (K,), (0, K)):
         x = gaussian(*shape, dtype=dtype)
-        want = product(x, weight, scale, granularity, bias, dtype, quantise)
+        want = product(x, weight, scale, granularity, bias, dtype, quantize)
         assert torch.equal(layer(x), want)
     x = gaussian(K, M, dtype=dtype).t()
     assert torch.equal(layer(x), layer(x.contiguous()))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_activations_that_are_quantised_already(kind):
-    layer, weight, scale, granularity, quantise = made(kind, gaussian(N, seed=3))
+def test_activations_that_are_quantized_already(kind):
+    layer, weight, scale, granularity, quantize = made(kind, gaussian(N, seed=3))
     x = gaussian(2, 3, K)
-    q = octavo.quantize(x.reshape(-1, K), **quantise)
+    q = octavo.quantize(x.reshape(-1, K), **quantize)
     one = q.scale.numel() == 1
     codes = q.data.reshape(2, 3, K)
     x_scale = q.scale if one else q.scale.reshape(2, 3, -1)

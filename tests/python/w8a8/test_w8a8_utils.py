@@ -147,7 +147,7 @@ def test_memory_of_any_layout():
 
 
 @pytest.mark.parametrize("dtype", [FP8, FNUZ, torch.float8_e5m2, torch.float8_e5m2fnuz])
-def test_input_that_is_quantised_already(dtype):
+def test_input_that_is_quantized_already(dtype):
     weight, weight_scale = stored_weight("channel", 12, 200, torch.float8_e5m2)
     for m in (1, 6):
         x = gaussian(m, 200, spread=20).to(dtype)
@@ -249,11 +249,11 @@ def test_scales_of_zeros_and_of_rows_that_are_not_finite():
 
 
 def test_fnuz_keeps_to_224():
-    quantise = QuantFP8(False, TOKEN, dtype=FNUZ)
+    quantize = QuantFP8(False, TOKEN, dtype=FNUZ)
     x = torch.tensor([[3.0, -7.0, 1.0, torch.nan, torch.inf]])
-    codes, scale = quantise(x)
+    codes, scale = quantize(x)
     assert scale.item() == 7 / 224 and codes.float()[0, 1] == -224 and codes.float()[0, 3:].isnan().all()
-    codes, scale = quantise(x, scale_ub=torch.tensor(2.0))
+    codes, scale = quantize(x, scale_ub=torch.tensor(2.0))
     assert scale.item() == float(torch.tensor(2.0) / 224) and codes.float()[0, :2].tolist() == [224, -224]
     codes, _ = QuantFP8(True, TENSOR, dtype=FNUZ)(x, torch.tensor(0.01))
     assert codes.float()[0, :3].tolist() == [224, -224, 96]

@@ -16,7 +16,7 @@
 
 #include "commands.hpp"
 #include "octavo/checkpoint.hpp"
-#include "octavo/linear_layers.hpp"
+#include "octavo/checkpoint/linear_layers.hpp"
 #include "output.hpp"
 #include "stored_types.hpp"
 

@@ -11,7 +11,7 @@
 
 #include "commands.hpp"
 #include "octavo/checkpoint.hpp"
-#include "octavo/unapplied.hpp"
+#include "octavo/checkpoint/unapplied.hpp"
 #include "output.hpp"
 
 namespace octavo::cli {

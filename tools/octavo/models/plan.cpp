@@ -13,8 +13,8 @@
 #include "commands.hpp"
 #include "kit/timing/peak.hpp"
 #include "octavo/backend.hpp"
+#include "octavo/checkpoint/rank_plan.hpp"
 #include "octavo/context.hpp"
-#include "octavo/rank_plan.hpp"
 #include "output.hpp"
 
 namespace octavo::cli {

@@ -17,6 +17,7 @@
 #include "octavo/backend.hpp"
 #include "octavo/context.hpp"
 #include "output.hpp"
+#include "products/read_line.hpp"
 #include "words.hpp"
 
 namespace octavo::cli {
@@ -106,7 +107,7 @@ void list_line(const ProblemLine& line, const BenchArguments& arguments) {
 
 std::optional<ProblemLine> against(const BenchArguments& arguments) {
   if (arguments.against.empty()) return std::nullopt;
-  return parse_problem_line(arguments.against);
+  return read_line(arguments.against);
 }
 
 void time_line(const ProblemLine& line, int threads, const BenchArguments& arguments) {
@@ -167,7 +168,7 @@ int run(const BenchArguments& arguments) {
       code = std::max(code, other_line(*kind, text, threads, arguments));
       continue;
     }
-    const ProblemLine line = parse_problem_line(text);
+    const ProblemLine line = read_line(text);
     if (arguments.list) {
       list_line(line, arguments);
     } else if (arguments.cliffs) {

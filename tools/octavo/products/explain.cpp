@@ -9,6 +9,7 @@
 #include "commands.hpp"
 #include "octavo/problem_line.hpp"
 #include "output.hpp"
+#include "products/read_line.hpp"
 
 namespace octavo::cli {
 namespace {
@@ -35,7 +36,7 @@ void print_explanation_json(const ProblemLine& line, const Explanation& explanat
 }
 
 int run(const ExplainArguments& arguments) {
-  const ProblemLine line = parse_problem_line(arguments.line);
+  const ProblemLine line = read_line(arguments.line);
   const char* backend = arguments.backend.empty() ? nullptr : arguments.backend.c_str();
   const Explanation explanation = explain(line, {}, backend);
   if (arguments.json) {

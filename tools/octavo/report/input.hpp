@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "octavo/calibrated_inputs.hpp"
 #include "octavo/checkpoint.hpp"
+#include "octavo/checkpoint/calibrated_inputs.hpp"
 #include "output.hpp"
 
 namespace octavo::cli {

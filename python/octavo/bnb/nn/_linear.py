@@ -153,22 +153,22 @@ class Linear8bitLt(EightBitModule, torch.nn.Linear):
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):
         given = {name: state_dict[prefix + name] for name in ("weight", "SCB", "weight_format")
                  if prefix + name in state_dict}
-        quantised = self._holder() is not None
-        taken = set(given) if quantised or "weight" in given else set()
+        quantized = self._holder() is not None
+        taken = set(given) if quantized or "weight" in given else set()
         if "weight" in given:
             sentence = self._unfit(prefix, **given)
             if sentence is not None:
                 errors.append(sentence)
             elif "SCB" in given:
                 self._take_codes(given["weight"].clone(), given["SCB"].to(torch.float32, copy=True))
-            elif quantised:
+            elif quantized:
                 self._take_float(given["weight"])
             else:
                 taken.remove("weight")  # a float weight into a float weight
         elif "SCB" in taken:
             errors.append(f"{prefix}SCB must come with {prefix}weight; got it alone")
         self._load_others(taken, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
-        if strict and quantised and not given.keys() & {"weight", "SCB"}:
+        if strict and quantized and not given.keys() & {"weight", "SCB"}:
             missing.append(prefix + "SCB")
         weight = self._parameters.get("weight")
         if type(weight) is torch.nn.Parameter and local_metadata.get("assign_to_params_buffers"):

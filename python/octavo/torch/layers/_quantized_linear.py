@@ -423,8 +423,8 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         given = {name: state_dict[prefix + name] for name in ("weight", "weight_scale", "columns", *_STATIC)
                  if prefix + name in state_dict}
         given = brought(given, self.weight.device, local_metadata)
-        quantised, trained = "weight" in given and "weight_scale" in given, not self.frozen
-        if not (quantised or self.frozen):
+        quantized, trained = "weight" in given and "weight_scale" in given, not self.frozen
+        if not (quantized or self.frozen):
             super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
             return
         static = self._loads_static if "input_scale" in given else self._static_names()
@@ -433,7 +433,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         if ("weight" in given) != ("weight_scale" in given):
             errors.append(f"{prefix}weight must come with {prefix}weight_scale (the layer is frozen); got one of them")
         elif given:
-            sentence = self._load_quantised(prefix, given)
+            sentence = self._load_quantized(prefix, given)
             if sentence:
                 errors.append(sentence)
         self._load_others(own, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
@@ -445,7 +445,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         if trained and self.frozen:
             self._loaded_by = missing
 
-    def _load_quantised(self, prefix, given):
+    def _load_quantized(self, prefix, given):
         """Takes codes and scales; or leaves the layer as it was, and says why."""
         if "weight" not in given:
             weight = self.quantized_weight()

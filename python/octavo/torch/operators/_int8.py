@@ -93,12 +93,12 @@ vectorwise_dequant = define("int8_vectorwise_dequant(Tensor A, Tensor stats) -> 
 def linear_vjp(grad, wanted, x, codes, row_absmax, bias, threshold, outlier_columns, weight_dtype, exact):
     """The wanted gradients of x, the weight [N, K] and bias. exact: the weight's is grad^T x, summed in float32."""
     needs_x, needs_weight, needs_bias = wanted
-    quantised = _octavo.int8_linear_vjp(grad, [needs_x, needs_weight and not exact, needs_bias], x, codes, row_absmax,
+    quantized = _octavo.int8_linear_vjp(grad, [needs_x, needs_weight and not exact, needs_bias], x, codes, row_absmax,
                                         bias, threshold, outlier_columns=outlier_columns, weight_dtype=weight_dtype)
     if needs_weight and exact:
         rows, columns = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
-        quantised.insert(int(needs_x), _octavo.scaled_mm(rows.t(), columns.to(grad.dtype), out_dtype=weight_dtype))
-    return quantised
+        quantized.insert(int(needs_x), _octavo.scaled_mm(rows.t(), columns.to(grad.dtype), out_dtype=weight_dtype))
+    return quantized
 
 
 def _linear(x, weight, codes, row_absmax, bias, threshold, whole_columns, outlier_columns, outlier_weight,

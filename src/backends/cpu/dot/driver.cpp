@@ -67,8 +67,8 @@ class Cutter {
   std::int64_t count_ = 0, bytes_ = 0;
 };
 
-bool quantises(const MatmulProblem& problem) noexcept {
-  const auto does = [](const Member& p) { return p.a.quantise != nullptr; };
+bool quantizes(const MatmulProblem& problem) noexcept {
+  const auto does = [](const Member& p) { return p.a.quantize != nullptr; };
   return problem.groups.split == Split::list ? std::ranges::any_of(problem.groups.list, does)
                                              : does(problem.single);
 }
@@ -180,7 +180,7 @@ Status Run::describe_one(const Member& given, Arena& arena, Member& own, DotMemb
   d.n = weight_columns(given.b);
   if (d.empty()) return {};
   if (path_.on_the_fly == nullptr) (void)path_of(given, problem_, machine_, d.path);
-  if (is_tensor_form(problem_) || given.a.quantise != nullptr) {
+  if (is_tensor_form(problem_) || given.a.quantize != nullptr) {
     d.p = new (&own) Member(given);
     OCTAVO_TRY(backend_.passes.prologue(own, problem_.options, arena, context_));
   }
@@ -280,7 +280,7 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
 Status Run::measure_or_run(Arena& arena) noexcept {
   members_ = arena.take<DotMember>(count_);
   stretches_ = arena.take<Stretch>(count_);
-  if (is_tensor_form(problem_) || quantises(problem_)) own_ = arena.take<Member>(count_);
+  if (is_tensor_form(problem_) || quantizes(problem_)) own_ = arena.take<Member>(count_);
   OCTAVO_TRY(arena.counting() && has_offsets(problem_) ? reserve_for_any(arena)
                                                        : describe_all(arena));
   if (workers_ > 1) scratch_bytes_ = saturating_sum(scratch_bytes_, kScratchGap);

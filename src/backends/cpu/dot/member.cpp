@@ -312,8 +312,8 @@ const TurnedPlain* turned_plain(const Member& p, const MatmulOptions& options,
                                 const DotPath& path) noexcept {
   const TurnedPlain* turned = path.turned;
   if (p.b.packed != nullptr || turned == nullptr || p.b.data.strides[0] != 1) return nullptr;
-  const auto* quantise = p.a.quantise;
-  const bool shifts = p.a.azp.defined() || (quantise != nullptr && quantise->spec.azp);
+  const auto* quantize = p.a.quantize;
+  const bool shifts = p.a.azp.defined() || (quantize != nullptr && quantize->spec.azp);
   const bool varies = varies_along_k(p.b, Side::b) || varies_along_k(p.a, Side::a) ||
                       sum_chunks(p, options).several();
   const bool few = p.a.data.shape[0] <= turned->most_rows;

@@ -61,8 +61,8 @@ static_assert(kLeastShardUnit % kInt8Form.step == 0);
 const char* check_scales(const Member& p, std::int64_t step) noexcept {
   const char* why = check_operand(p.b, Side::b, step);
   if (why == nullptr) why = check_operand(p.a, Side::a, step);
-  if (why == nullptr && p.a.quantise != nullptr && !p.a.quantise->vectorwise) {
-    why = check_group(scale_grid(p.a.quantise->spec.granularity, Side::a).cols, 0, step);
+  if (why == nullptr && p.a.quantize != nullptr && !p.a.quantize->vectorwise) {
+    why = check_group(scale_grid(p.a.quantize->spec.granularity, Side::a).cols, 0, step);
   }
   return why;
 }
@@ -196,7 +196,7 @@ const char* find_path(const Member& p, const MatmulOptions& options, const DotMa
   if (path.direct != nullptr && check_scales(p, path.direct->form.step) != why) {
     path.direct = nullptr;
   }
-  const bool zero_points = p.a.azp.defined() || (p.a.quantise != nullptr && p.a.quantise->spec.azp);
+  const bool zero_points = p.a.azp.defined() || (p.a.quantize != nullptr && p.a.quantize->spec.azp);
   if (why != nullptr || !integers || !zero_points) return why;
   return varies_along_k(p.b, Side::b) || varies_along_k(p.a, Side::a)
              ? "zero points with scales that vary along K"

@@ -19,7 +19,7 @@ template <class Params>
 void fill_in(const FinishProblem& p, Params& params) noexcept {
   params.sums = p.sums;
   params.product = p.product;
-  params.product.a.quantise = nullptr;  // the host's, like the packed weight's
+  params.product.a.quantize = nullptr;  // the host's, like the packed weight's
   params.product.b.packed = nullptr;
   params.plane = plane_of(p.product.out);
   params.overflow = p.options.overflow;

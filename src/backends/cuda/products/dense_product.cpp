@@ -263,8 +263,8 @@ const char* find_dense_path(Cores cores, const Member& p, const MatmulOptions& o
   if (azp_by_cells(p.b)) return "zero points of the weight by cells of its scale";
   bool zero_points = has_zero_points(p);
   bool outliers = p.epilogue.outliers.present();
-  if (p.a.quantise != nullptr) {
-    const ActivationQuant& rule = *p.a.quantise;
+  if (p.a.quantize != nullptr) {
+    const ActivationQuant& rule = *p.a.quantize;
     zero_points |= rule.spec.azp;
     outliers |= rule.vectorwise && (rule.outlier_threshold > 0 || rule.outlier_columns.defined());
   }

@@ -11,7 +11,7 @@ Status run_general(const Member& member, const MatmulOptions& options,
                    const Place& place) noexcept {
   ProductKernel::Params params;
   params.product = member;
-  params.product.a.quantise = nullptr;  // the host's, like the packed weight's
+  params.product.a.quantize = nullptr;  // the host's, like the packed weight's
   params.product.b.packed = nullptr;
   params.chunks = ChunkSteps(sum_chunks(member, options));
   params.outlier_chunks = ChunkSteps(k_chunks(member, options));

@@ -135,7 +135,7 @@ bool is_at_once(const MatmulProblem& p, const DensePath& path) noexcept {
   if (groups < 2 || groups > (given ? CutRowsKernel::kMostGiven : CutRowsKernel::kMostGroups))
     return false;
   const Member& first = p.single;
-  if (first.a.quantise != nullptr || first.b.packed != nullptr || has_zero_points(first) ||
+  if (first.a.quantize != nullptr || first.b.packed != nullptr || has_zero_points(first) ||
       first.epilogue.outliers.present() || sum_chunks(first, p.options).several())
     return false;
   const GroupSteps& steps = p.groups.steps;

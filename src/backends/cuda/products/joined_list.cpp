@@ -96,7 +96,7 @@ bool JoinedList::may_join(const MatmulProblem& problem) noexcept {
   const Member& first = list.front();
   const MatrixView b = matrix_of(first.b);
   return b.defined() && is_tiled(b.transposed()) && std::ranges::all_of(list, [&](const Member& p) {
-           return alike(first, p) && p.a.quantise == nullptr && !p.a.azp.defined() &&
+           return alike(first, p) && p.a.quantize == nullptr && !p.a.azp.defined() &&
                   !p.b.azp.defined() && !p.epilogue.outliers.present();
          });
 }

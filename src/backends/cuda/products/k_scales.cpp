@@ -78,8 +78,8 @@ Status make(const OperandView& x, Side side, const KScaleUnits& units, std::int6
 }  // namespace
 
 bool has_k_scales(const Member& p) noexcept {
-  const bool made = p.a.quantise != nullptr && !p.a.quantise->vectorwise &&
-                    scale_grid(p.a.quantise->spec.granularity, Side::a).cols != kWholeExtent;
+  const bool made = p.a.quantize != nullptr && !p.a.quantize->vectorwise &&
+                    scale_grid(p.a.quantize->spec.granularity, Side::a).cols != kWholeExtent;
   return made || varies_along_k(p.a, Side::a) || varies_along_k(p.b, Side::b);
 }
 
@@ -88,8 +88,8 @@ const char* lacks_k_scales(const Member& p, Split split, const KScaleUnits& unit
   const bool columns = varies_along_k(p.b, Side::b) && by_lines(p.b.scale[0], Side::b).rows > 1;
   if (split == Split::columns && columns)
     return "scales that vary along K and are shared by columns that offsets cut";
-  const bool made = p.a.quantise != nullptr && !p.a.quantise->vectorwise;
-  const ScaleGrid grid = made ? scale_grid(p.a.quantise->spec.granularity, Side::a) : ScaleGrid{};
+  const bool made = p.a.quantize != nullptr && !p.a.quantize->vectorwise;
+  const ScaleGrid grid = made ? scale_grid(p.a.quantize->spec.granularity, Side::a) : ScaleGrid{};
   if (!fits(p.a, Side::a, units) || !fits(p.b, Side::b, units) ||
       (grid.cols != kWholeExtent && !are_whole(grid.cols, 0, units.step)))
     return units.step == kMmaKScales.step
