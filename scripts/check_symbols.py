@@ -101,13 +101,15 @@ def for_avx(what: str, name: str) -> str:
 
 
 def missing_tiles(names: list[str]) -> Iterator[str]:
-    """dot_tile<rows, vectors, lines> that must be there, since one of more rows is."""
+    """dot_tile<rows, vectors, lines> that must be there, since ones of more and of fewer rows are: all from one row on
+    without prefetching."""
     found = [TILE.search(name) for name in names]
     have = {tuple(map(int, tile.groups())) for tile in found if tile and tile[1]}
-    for rows, vectors, lines in sorted(have):
-        for fewer in range(1, rows):
-            if (fewer, vectors, lines) not in have:
-                yield f"dot_tile<{fewer}, {vectors}, {lines}>"
+    for vectors, lines in sorted({tile[1:] for tile in have}):
+        rows = [tile[0] for tile in have if tile[1:] == (vectors, lines)]
+        for row in range(min(rows) if lines else 1, max(rows)):
+            if row not in rows:
+                yield f"dot_tile<{row}, {vectors}, {lines}>"
 
 
 def stack_findings(file: Path, what: str) -> Iterator[str]:

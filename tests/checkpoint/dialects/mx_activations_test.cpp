@@ -65,7 +65,7 @@ bool on_the_edge(const Tensor& x, std::int64_t row, std::int64_t column) {
 
 TEST_F(MxActivations, AreTheToolsOwn) {
   const Checkpoint expected =
-      open_checkpoint(in_checkout("tests/checkpoint/data/mx-activations.expected.safetensors");
+      open_checkpoint(in_checkout("tests/checkpoint/data/mx-activations.expected.safetensors"));
   const Tensor x = expected.tensor("x");
   for (const Declared& row : kDeclared) {
     SCOPED_TRACE(row.config == nullptr ? "undeclared" : row.config);

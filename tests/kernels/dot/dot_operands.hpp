@@ -93,12 +93,17 @@ inline std::int64_t max_rows(const cpu::DotKernels& kernels, std::int64_t vector
   return kernels.max_rows[static_cast<std::size_t>(vectors - 1)];
 }
 
-/// The promise of tile_contract.hpp, of tiles that are not too high.
-inline bool is_built(const cpu::DotKernels& kernels, std::int64_t vectors, int lines) {
+/// The promise of tile_contract.hpp, of tiles that are not too high. AMX has them all.
+inline bool is_built(const cpu::DotKernels& kernels, std::int64_t rows, std::int64_t vectors,
+                     int lines) {
   if (vectors % kernels.form.grain != 0) return false;
+  if (lines == 0) return true;
   const std::int64_t in_step = vectors * kernels.form.vector_bytes / 64;
-  if (vectors == 1) return lines == 0 || (lines == 1 && kernels.width == 1);
-  return lines == 0 || (vectors % 2 == 0 && (lines == 1 || lines == in_step));
+  if (vectors == cpu::kPanelVectors && lines == in_step) return true;
+  const bool high =
+      kernels.register_rows > 1 || rows >= cpu::least_sharing(max_rows(kernels, vectors));
+  if (vectors == 1) return high && lines == 1 && kernels.width == 1;
+  return high && vectors % 2 == 0 && (lines == 1 || lines == in_step);
 }
 
 /// Every tile of a table.
@@ -107,7 +112,7 @@ void for_each_tile(const cpu::DotKernels& kernels, const Visit& visit) {
   for (std::int64_t vectors = 1; vectors <= cpu::kPanelVectors; ++vectors) {
     for (std::int64_t rows = 1; rows <= max_rows(kernels, vectors); ++rows) {
       for (const int lines : cpu::kAheadLines) {
-        if (is_built(kernels, vectors, lines)) visit(rows, vectors, lines);
+        if (is_built(kernels, rows, vectors, lines)) visit(rows, vectors, lines);
       }
     }
   }

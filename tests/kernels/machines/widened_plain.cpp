@@ -23,7 +23,7 @@ namespace {
 using cpu::DotTile;
 using cpu::kPanelVectors;
 
-constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{3, 2, 1, 1};
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{2, 2, 1, 1};
 constexpr std::int64_t kWidth = 1;
 constexpr std::int64_t kMostRows = 6;
 
@@ -145,19 +145,19 @@ struct Dot : QuadsDot<2, arm::Halves> {
 }  // namespace
 
 extern const cpu::WideningKernels kPlainWidening{
-    {cpu::tiles_alone("3x16 tile, plain C++, int8 widened, float32 sums in ascending k",
+    {cpu::tiles_alone("2x16 tile, plain C++, int8 widened, float32 sums in ascending k",
                       cpu::kInt8Form, kMaxRows, &int8_floats::find_dot_tile, kWidth),
      kMostRows},
-    {cpu::tiles_alone("3x16 tile, plain C++, bfloat16 widened, float32 sums in ascending k",
+    {cpu::tiles_alone("2x16 tile, plain C++, bfloat16 widened, float32 sums in ascending k",
                       cpu::kBf16Form, kMaxRows, &bfloat16_floats::find_dot_tile, kWidth),
      kMostRows},
-    {cpu::tiles_alone("3x16 tile, plain C++, float16 widened, float32 sums in ascending k",
+    {cpu::tiles_alone("2x16 tile, plain C++, float16 widened, float32 sums in ascending k",
                       cpu::kFloat16Form, kMaxRows, &float16_floats::find_dot_tile, kWidth),
      kMostRows},
 };
 
 extern const cpu::WideningKernels kPlainInt8Pairs{
-    .int8 = {cpu::tiles_alone("3x16 tile, plain C++, int8 widened, float32 sums of pairs",
+    .int8 = {cpu::tiles_alone("2x16 tile, plain C++, int8 widened, float32 sums of pairs",
                               cpu::kInt8Form, kMaxRows, &int8_pairs::find_dot_tile, kWidth),
              kMostRows},
     .bfloat16 = {},

@@ -206,6 +206,12 @@ struct TurnedPlain {
 };
 inline constexpr std::int64_t kTurnedRows = 16, kTurnedDepth = 64;
 
+/// The least rows of a tile that fetches a part of what is next: more rows than a tile of a whole
+/// panel has are shared out among tiles evenly.
+constexpr int least_sharing(std::int64_t most) noexcept {
+  return most < 4 ? 1 : static_cast<int>(most / 2);
+}
+
 /// The kernels of one instruction set and one type of B.
 struct DotKernels {
   const char* how;        ///< what explain says
@@ -214,8 +220,9 @@ struct DotKernels {
   /// The most rows that a tile of v + 1 vectors keeps in registers; 0: there is no such tile.
   std::array<std::int64_t, kPanelVectors> max_rows;
   /// Null where no such kernel is built: every tile exists without prefetching; whole panels up to
-  /// max_rows[3] and halves up to max_rows[1] with 1 line a step and with as many as a step of a
-  /// whole panel, or of a half, has; single vectors, if that is the width, with 1 line.
+  /// max_rows[3] with as many lines a step as a step of B has; from least_sharing() rows on whole
+  /// panels with 1 line, halves up to max_rows[1] with as many as half a step has, which they fetch
+  /// where 1 is asked for, too, and single vectors, if that is the width, with 1 line.
   DotKernel (*tile)(std::int64_t rows, std::int64_t vectors, int ahead_lines) noexcept;
   /// Packs elements of any type that the form holds exactly: int8 into bytes; 8 bits and bfloat16
   /// into bfloat16; these, float16 and float32 into float32; fp8 into its own form. Where elements

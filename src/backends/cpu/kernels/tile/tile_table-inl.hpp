@@ -6,17 +6,23 @@
 //   kHalfLines   lines of B in a step of a half panel; a whole one has twice as many
 // Every including file gets its own copy.
 
-// Tiles of 1 to `most` rows, the first one first.
-template <int vectors, int lines, std::size_t... row>
+// Tiles of `least` to `most` rows, the first one first.
+template <int vectors, int lines, int least, std::size_t... row>
 constexpr std::array<octavo::cpu::DotKernel, sizeof...(row)> dot_tiles(
     std::index_sequence<row...>) {
-  return {&dot_tile<static_cast<int>(row) + 1, vectors, lines>...};
+  return {&dot_tile<static_cast<int>(row) + least, vectors, lines>...};
 }
-template <int vectors, int lines, std::int64_t most>
+template <int vectors, int lines, int least = 1>
 octavo::cpu::DotKernel find_tile(std::int64_t rows) noexcept {
-  static constexpr auto kTiles =
-      dot_tiles<vectors, lines>(std::make_index_sequence<static_cast<std::size_t>(most)>());
-  return kTiles[static_cast<std::size_t>(rows - 1)];
+  constexpr std::int64_t kMost = kMaxRows[vectors - 1];
+  static constexpr auto kTiles = dot_tiles<vectors, lines, least>(
+      std::make_index_sequence<static_cast<std::size_t>(kMost - least + 1)>());
+  return rows < least ? nullptr : kTiles[static_cast<std::size_t>(rows - least)];
+}
+// Those that fetch a part of what is next, which is shared out among several.
+template <int vectors, int lines>
+octavo::cpu::DotKernel find_high_tile(std::int64_t rows) noexcept {
+  return find_tile<vectors, lines, octavo::cpu::least_sharing(kMaxRows[vectors - 1])>(rows);
 }
 
 octavo::cpu::DotKernel find_dot_tile(std::int64_t rows, std::int64_t vectors,
@@ -24,22 +30,21 @@ octavo::cpu::DotKernel find_dot_tile(std::int64_t rows, std::int64_t vectors,
   if (rows < 1 || rows > kMaxRows[static_cast<std::size_t>(vectors - 1)]) return nullptr;
   if (ahead_lines == 0) {
     if constexpr (kGrain == 1) {
-      if (vectors == 1) return find_tile<1, 0, kMaxRows[0]>(rows);
-      if (vectors == 3) return find_tile<3, 0, kMaxRows[2]>(rows);
+      if (vectors == 1) return find_tile<1, 0>(rows);
+      if (vectors == 3) return find_tile<3, 0>(rows);
     }
-    return vectors == 2 ? find_tile<2, 0, kMaxRows[1]>(rows) : find_tile<4, 0, kMaxRows[3]>(rows);
+    return vectors == 2 ? find_tile<2, 0>(rows) : find_tile<4, 0>(rows);
   }
   if constexpr (kWidth == 1) {
-    if (vectors == 1 && ahead_lines == 1) return find_tile<1, 1, kMaxRows[0]>(rows);
+    if (vectors == 1 && ahead_lines == 1) return find_high_tile<1, 1>(rows);
   }
-  if (vectors == 2) {
-    if (ahead_lines == 1) return find_tile<2, 1, kMaxRows[1]>(rows);
-    if (ahead_lines == kHalfLines) return find_tile<2, kHalfLines, kMaxRows[1]>(rows);
+  if (vectors == 2 && (ahead_lines == 1 || ahead_lines == kHalfLines)) {
+    return find_high_tile<2, kHalfLines>(rows);
   }
   if (vectors == 4) {
-    if (ahead_lines == 1) return find_tile<4, 1, kMaxRows[3]>(rows);
+    if (ahead_lines == 1) return find_high_tile<4, 1>(rows);
     if constexpr (2 * kHalfLines <= octavo::cpu::kAheadLines.back()) {
-      if (ahead_lines == 2 * kHalfLines) return find_tile<4, 2 * kHalfLines, kMaxRows[3]>(rows);
+      if (ahead_lines == 2 * kHalfLines) return find_tile<4, 2 * kHalfLines>(rows);
     }
   }
   return nullptr;

@@ -24,6 +24,8 @@
 //                      for
 //   kPairedRows        where words become steps slower than memory brings them: up to so many rows
 //                      meet two squares side by side
+//   kMostRows          where kernels are built for fewer rows than squares allow
+//   kMostInParts       up to so many rows go in parts (plain_in_parts)
 //   load(dot, word)    what the steps of a word share; step<i>(dot, that): a step as Dot::add takes
 //                      it
 
@@ -116,8 +118,6 @@ constexpr int kPairedRowsOf = kPairedRows;
 template <class Source>
 requires requires { Source::kPairedRows; }
 constexpr int kPairedRowsOf<Source> = Source::kPairedRows;
-template <class Source, int rows>
-constexpr int kSquares = Dot::kExact || rows > kPairedRowsOf<Source> ? 1 : 2;
 
 // Rows of A: those of one pointer lie a multiple of `lda` behind it, which an address holds beside
 // the pointer. Pointers of all rows would be more than there are registers.
@@ -268,17 +268,18 @@ OCTAVO_INLINE void plain_squares(const Dot& dot, Dot::Sum (&sums)[rows * squares
 }
 
 // What there is of squares and of the rows beside them, and zeros.
-template <int rows, int squares, std::int64_t a_bytes>
+template <int most_rows, int squares, std::int64_t a_bytes>
 struct StagedSquares {
   alignas(64) char b[squares * kSquareColumns * kSquareBytes] = {};
-  alignas(64) char a[rows * a_bytes] = {};
+  alignas(64) char a[most_rows * a_bytes];
 
   Square of(const Square& from, std::int64_t columns, std::int64_t b_size, std::int64_t a_size,
-            std::int64_t some_rows = rows) {
+            std::int64_t rows) {
     for (std::int64_t j = 0; j < columns; ++j) {
       std::memcpy(b + j * kSquareBytes, from.b + j * from.ldb, static_cast<std::size_t>(b_size));
     }
-    for (std::int64_t r = 0; r < some_rows; ++r) {
+    std::memset(a, 0, static_cast<std::size_t>(rows * a_bytes));
+    for (std::int64_t r = 0; r < rows; ++r) {
       std::memcpy(a + r * a_bytes, from.a + r * from.lda, static_cast<std::size_t>(a_size));
     }
     return {b, kSquareBytes, a, a_bytes};
@@ -294,12 +295,20 @@ OCTAVO_INLINE void plain_take_away(Sum (&sums)[rows], const Sum& ones,
    ...);
 }
 
+// The most rows that kernels are built for: what squares allow, or fewer of Sources that are seldom
+// met, where more rows go in parts (kMostInParts).
+template <class Source>
+constexpr int kTurningRows = Turning<typename Source::Turned, 1>::kMostRows;
+template <class Source>
+requires requires { Source::kMostRows; }
+constexpr int kTurningRows<Source> = Source::kMostRows;
+
 // Between runs of squares: sums of rows and, where they are asked for, of columns; the end of a
 // group, which scales them; how far it is.
-template <int rows, int squares>
+template <class Source, int squares>
 struct PlainSums {
   static constexpr std::int64_t kEndless = INT64_MAX;  // a group that the caller ends
-  Dot::Sum rows_of[rows * squares];
+  Dot::Sum rows_of[kTurningRows<Source> * squares];
   Dot::Sum columns;
   std::int32_t* columns_out;
   const octavo::cpu::DotTile& tile;
@@ -313,11 +322,15 @@ struct PlainSums {
     scale_b += octavo::cpu::kRowSums;
     to_go = group;
   }
+  OCTAVO_INLINE void begin(std::int64_t rows) {
+    for (std::int64_t i = 0; i < rows * squares; ++i) rows_of[i] = Dot::zero();
+    columns = Dot::zero();
+  }
 };
 
 // The end of a group, or of all: sums without what the shifts add, scaled if that is asked for.
-template <int rows, bool ones, int squares, std::size_t... i>
-OCTAVO_INLINE void end_group(const PlainSums<rows, squares>& state,
+template <int rows, bool ones, class Source, int squares, std::size_t... i>
+OCTAVO_INLINE void end_group(const PlainSums<Source, squares>& state,
                              Dot::Sum (&sums)[rows * squares], const Dot::Sum& b_sums,
                              std::index_sequence<i...> all) {
   if constexpr (ones) {
@@ -329,17 +342,33 @@ OCTAVO_INLINE void end_group(const PlainSums<rows, squares>& state,
                             std::make_index_sequence<squares>());
 }
 
-template <int rows, int squares, std::size_t... i>
-OCTAVO_INLINE void begin_group(PlainSums<rows, squares>& state, std::index_sequence<i...>) {
-  ((state.rows_of[i] = Dot::zero()), ...);
-  state.columns = Dot::zero();
-  state.next_group();
+// The same of sums in memory, which go to c where nothing is scaled.
+template <bool ones, class Source, int squares, std::size_t... s>
+OCTAVO_INLINE void end_rows(const PlainSums<Source, squares>& state, std::int64_t rows, float* c,
+                            std::index_sequence<s...> all) {
+  octavo::cpu::DotTile t = state.tile;
+  const float* scale_a = state.scale_a;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    Dot::Sum sums[] = {state.rows_of[r * squares + static_cast<std::int64_t>(s)]...};
+    if constexpr (ones) {
+      plain_take_away<1>(sums, state.columns, t, std::index_sequence<0>());
+      t.shift += t.shift_stride;
+    }
+    if (t.total == nullptr) {
+      (Dot::write(c + r * octavo::cpu::kRowSums + s * kSquareColumns, sums[s]), ...);
+    } else {
+      add_scaled<1, squares>(sums, t, scale_a, state.scale_b, all, all);
+      t.total += octavo::cpu::kRowSums;
+      scale_a += t.scale_a_stride;
+    }
+  }
+  if constexpr (ones) Vec::store(state.columns_out, state.columns);
 }
 
 // Whole squares, `count` of them, behind whose beginning columns go on for `left` bytes. The only
 // copy of a kernel's loop: what is staged takes it, too.
 template <class Source, int rows, bool ones, int squares, std::size_t... i>
-OCTAVO_INLINE void add_squares(const Dot& dot, PlainSums<rows, squares>& state, Square at,
+OCTAVO_INLINE void add_squares(const Dot& dot, PlainSums<Source, squares>& state, Square at,
                                TurningOf<Source, squares>& turning,
                                FetchedColumns<Source, squares>& fetches, std::int64_t left,
                                std::int64_t count, std::index_sequence<i...> all) {
@@ -360,7 +389,7 @@ OCTAVO_INLINE void add_squares(const Dot& dot, PlainSums<rows, squares>& state, 
       at.a += kSquareBytes * Source::kSteps;
     }
     if (state.to_go > 0) continue;
-    end_group<rows, ones, squares>(state, sums, b_sums, all);
+    end_group<rows, ones>(state, sums, b_sums, all);
     ((sums[i] = Dot::zero()), ...);
     b_sums = Dot::zero();
     state.next_group();
@@ -370,7 +399,7 @@ OCTAVO_INLINE void add_squares(const Dot& dot, PlainSums<rows, squares>& state, 
   state.columns = b_sums;
 }
 template <class Source, int rows, bool ones, int squares>
-OCTAVO_KERNEL void plain_run(const Dot& dot, PlainSums<rows, squares>& state, const Square& at,
+OCTAVO_KERNEL void plain_run(const Dot& dot, PlainSums<Source, squares>& state, const Square& at,
                              TurningOf<Source, squares>& turning,
                              FetchedColumns<Source, squares>& fetched, std::int64_t left,
                              std::int64_t count) noexcept {
@@ -378,40 +407,53 @@ OCTAVO_KERNEL void plain_run(const Dot& dot, PlainSums<rows, squares>& state, co
                                            std::make_index_sequence<rows * squares>());
 }
 
+// What is not in a run's registers is the same for any number of rows.
+template <class Source, int squares>
+using PlainRun = void (*)(const Dot&, PlainSums<Source, squares>&, const Square&,
+                          TurningOf<Source, squares>&, FetchedColumns<Source, squares>&,
+                          std::int64_t, std::int64_t) noexcept;
+template <class Source, bool ones, int squares, std::size_t... row>
+PlainRun<Source, squares> plain_run_of(std::int64_t rows, std::index_sequence<row...>) {
+  static constexpr PlainRun<Source, squares> kRuns[] = {
+      &plain_run<Source, static_cast<int>(row) + 1, ones, squares>...};
+  return kRuns[rows - 1];
+}
+
 // `depth` bytes of the rows by up to 16 columns of each square; goes on behind them.
-template <class Source, int rows, bool ones, int squares>
-OCTAVO_INLINE void plain_depth(const Dot& dot, PlainSums<rows, squares>& state, Square& at,
+template <class Source, int squares>
+OCTAVO_INLINE void plain_depth(PlainRun<Source, squares> run, const Dot& dot,
+                               PlainSums<Source, squares>& state, Square& at,
                                TurningOf<Source, squares>& turning,
-                               FetchedColumns<Source, squares>& fetched, std::int64_t columns,
-                               std::int64_t depth) {
+                               FetchedColumns<Source, squares>& fetched, std::int64_t rows,
+                               std::int64_t columns, std::int64_t depth) {
   constexpr std::int64_t kRowBytes = kSquareBytes * Source::kSteps;  // of A beside a square
   if (columns == squares * kSquareColumns) {
     const std::int64_t count = depth / kRowBytes;
-    plain_run<Source, rows, ones, squares>(dot, state, at, turning, fetched, fetched.left(at.b),
-                                           count);
+    run(dot, state, at, turning, fetched, fetched.left(at.b), count);
     at.b += count * kSquareBytes;
     at.a += count * kRowBytes;
     depth -= count * kRowBytes;
   }
   for (; depth > 0; depth -= kRowBytes) {
     const std::int64_t a_size = depth < kRowBytes ? depth : kRowBytes;
-    StagedSquares<rows, squares, kRowBytes> staged;
-    const Square square = staged.of(at, columns, a_size / Source::kSteps, a_size);
+    StagedSquares<kTurningRows<Source>, squares, kRowBytes> staged;
+    const Square square = staged.of(at, columns, a_size / Source::kSteps, a_size, rows);
     TurningOf<Source, squares> staged_turning(square.b, square.ldb);
-    plain_run<Source, rows, ones, squares>(dot, state, square, staged_turning, fetched,
-                                           kSquareBytes, 1);
+    run(dot, state, square, staged_turning, fetched, kSquareBytes, 1);
     at.b += a_size / Source::kSteps;
     at.a += a_size;
   }
 }
 
-// Up to 16 columns of each square from column `first` of a panel on, and, with `ones`, their sums:
-// all of K at once, or, where groups of scales are no whole squares (slices begin inside of them),
-// one group after the other.
-template <class Source, int rows, bool ones, int squares, std::size_t... i>
-OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t first,
-                               std::int64_t columns, std::index_sequence<i...> all) {
+// Some rows by up to 16 columns of each square from column `first` of a panel on, and, with `ones`,
+// the columns' sums: all of K at once, or, where groups of scales are no whole squares (slices
+// begin inside of them), one group after the other.
+template <class Source, bool ones, int squares, std::size_t... row>
+OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t rows,
+                               std::int64_t first, std::int64_t columns,
+                               std::index_sequence<row...> all) {
   constexpr std::int64_t kRowBytes = kSquareBytes * Source::kSteps;
+  const PlainRun<Source, squares> run = plain_run_of<Source, ones, squares>(rows, all);
   octavo::cpu::DotTile t = p.tile;
   const char* b = static_cast<const char*>(t.b) + first * t.ldb;
   const bool scaled = t.total != nullptr;
@@ -423,8 +465,8 @@ OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t fir
   alignas(64) static constexpr char kNothing[kSquareBytes] = {};
   TurningOf<Source, squares> turning(whole ? b : kNothing, whole ? t.ldb : 0);
   const bool at_once = !scaled || t.group % kRowBytes == 0;
-  using State = PlainSums<rows, squares>;
-  State state{{((void)i, Dot::zero())...},
+  using State = PlainSums<Source, squares>;
+  State state{{},
               Dot::zero(),
               ones ? p.sums_out + first : nullptr,
               t,
@@ -432,22 +474,18 @@ OCTAVO_INLINE void plain_block(const octavo::cpu::PlainTile& p, std::int64_t fir
               scaled ? t.scale_b + first : nullptr,
               State::kEndless,
               State::kEndless};
+  state.begin(rows);
   if (scaled && at_once && t.group < t.depth) state.group = state.to_go = t.group / kRowBytes;
   for (std::int64_t depth = t.depth;;) {
     const std::int64_t part = at_once || depth <= t.group ? depth : t.group;
-    plain_depth<Source, rows, ones, squares>(dot, state, at, turning, fetched, columns, part);
+    plain_depth(run, dot, state, at, turning, fetched, rows, columns, part);
     if (state.to_go == state.group && state.group != State::kEndless) return;  // with a group
-    Dot::Sum sums[] = {state.rows_of[i]...};
-    end_group<rows, ones, squares>(state, sums, state.columns, all);
-    if (!scaled) {
-      auto* c = static_cast<float*>(t.c) + first;  // or int32
-      (Dot::write(c + i / squares * octavo::cpu::kRowSums + i % squares * kSquareColumns, sums[i]),
-       ...);
-      return;
-    }
+    end_rows<ones>(state, rows, static_cast<float*>(t.c) + first,              // or int32
+                   std::make_index_sequence<squares>());
     depth -= part;
-    if (depth == 0) return;
-    begin_group<rows, squares>(state, all);
+    if (!scaled || depth == 0) return;
+    state.begin(rows);
+    state.next_group();
   }
 }
 
@@ -463,11 +501,18 @@ OCTAVO_INLINE octavo::cpu::PlainTile from_row(octavo::cpu::PlainTile p, std::int
   return p;
 }
 
-// Up to 16 columns, from column `first` of a panel on.
-template <class Source, int rows, bool ones>
-OCTAVO_KERNEL void plain_square(const octavo::cpu::PlainTile& p, std::int64_t first,
-                                std::int64_t columns) noexcept {
-  plain_block<Source, rows, ones, 1>(p, first, columns, std::make_index_sequence<rows>());
+// Some rows by up to 16 columns, from column `first` of a panel on; by 32.
+template <class Source, bool ones>
+OCTAVO_KERNEL void plain_square(const octavo::cpu::PlainTile& p, std::int64_t rows,
+                                std::int64_t first, std::int64_t columns) noexcept {
+  plain_block<Source, ones, 1>(p, rows, first, columns,
+                               std::make_index_sequence<kTurningRows<Source>>());
+}
+template <class Source>
+OCTAVO_KERNEL void plain_two_squares(const octavo::cpu::PlainTile& p, std::int64_t rows,
+                                     std::int64_t first) noexcept {
+  plain_block<Source, false, 2>(p, rows, first, 2 * kSquareColumns,
+                                std::make_index_sequence<kPairedRowsOf<Source>>());
 }
 
 // each(first, columns) for the columns of a panel from column `first` on, 16 at a time.
@@ -479,37 +524,25 @@ OCTAVO_INLINE void by_squares(std::int64_t first, std::int64_t columns, const Ea
   }
 }
 
-template <class Source, int rows, bool ones>
-OCTAVO_INLINE void plain_blocks(const octavo::cpu::PlainTile& p) {
-  constexpr int kTogether = kSquares<Source, rows>;
+template <class Source>
+OCTAVO_KERNEL void plain_columns(const octavo::cpu::PlainTile& p) noexcept {
   std::int64_t j = 0;
-  if constexpr (kTogether > 1) {
-    constexpr std::int64_t kColumns = kTogether * kSquareColumns;
-    for (; p.columns - j >= kColumns; j += kColumns) {
-      plain_block<Source, rows, ones, kTogether>(p, j, kColumns,
-                                                 std::make_index_sequence<rows * kTogether>());
+  if constexpr (Dot::kExact) {
+    if (p.sums_out != nullptr) {
+      return by_squares(j, p.columns, [&](std::int64_t first, std::int64_t columns) OCTAVO_LAMBDA {
+        plain_square<Source, true>(p, p.rows, first, columns);
+      });
+    }
+  } else if constexpr (kPairedRowsOf<Source> > 0) {
+    constexpr std::int64_t kColumns = 2 * kSquareColumns;
+    for (; p.rows <= kPairedRowsOf<Source> && p.columns - j >= kColumns; j += kColumns) {
+      plain_two_squares<Source>(p, p.rows, j);
     }
   }
   by_squares(j, p.columns, [&](std::int64_t first, std::int64_t columns) OCTAVO_LAMBDA {
-    plain_square<Source, rows, ones>(p, first, columns);
+    plain_square<Source, false>(p, p.rows, first, columns);
   });
 }
-template <class Source, int rows>
-OCTAVO_KERNEL void plain_columns(const octavo::cpu::PlainTile& p) noexcept {
-  if constexpr (Dot::kExact) {
-    if (p.sums_out != nullptr) return plain_blocks<Source, rows, true>(p);
-  }
-  plain_blocks<Source, rows, false>(p);
-}
-
-template <class Source, std::size_t... row>
-constexpr auto column_kernels(std::index_sequence<row...>) {
-  return std::array<octavo::cpu::PlainKernel, sizeof...(row)>{
-      &plain_columns<Source, static_cast<int>(row) + 1>...};
-}
-
-template <class Source>
-constexpr int kTurningRows = Turning<typename Source::Turned, 1>::kMostRows;
 
 // Up to how many rows go through squares in parts, where a Source says that it pays: of CPUs that
 // take lines into the first level, none was timed.
@@ -529,16 +562,9 @@ bool groups_end_inside(const octavo::cpu::PlainWanted& wanted) noexcept {
 // the columns into the second-level cache, where the others find them. Turning and decoding them
 // once more has ports to spare; panels in memory would be written and read, and waited for.
 constexpr std::int64_t kPartRowBytes = 1280 << 10;  // of A beside the columns
-template <class Source, std::size_t... row>
-constexpr auto square_kernels(std::index_sequence<row...>) {
-  using Kernel = void (*)(const octavo::cpu::PlainTile&, std::int64_t, std::int64_t) noexcept;
-  return std::array<Kernel, sizeof...(row)>{
-      &plain_square<Source, static_cast<int>(row) + 1, false>...};
-}
 template <class Source>
 OCTAVO_KERNEL void plain_in_parts(const octavo::cpu::PlainTile& p) noexcept {
   constexpr int kMost = kTurningRows<Source>;
-  static constexpr auto kKernels = square_kernels<Source>(std::make_index_sequence<kMost>());
   const std::int64_t parts = (p.rows + kMost - 1) / kMost;
   // Rows that this cache does not hold beside the columns go through a panel in turns.
   const std::int64_t turns = (p.rows * p.tile.depth + kPartRowBytes - 1) / kPartRowBytes;
@@ -549,7 +575,7 @@ OCTAVO_KERNEL void plain_in_parts(const octavo::cpu::PlainTile& p) noexcept {
       for (std::int64_t part = begin; part < end; ++part) {
         const std::int64_t row = part * p.rows / parts;
         const std::int64_t some = (part + 1) * p.rows / parts - row;
-        kKernels[static_cast<std::size_t>(some - 1)](from_row(p, row), first, columns);
+        plain_square<Source, false>(from_row(p, row), some, first, columns);
       }
     });
   }
@@ -564,8 +590,8 @@ octavo::cpu::PlainKernel find_plain_columns(const octavo::cpu::PlainWanted& want
   static_assert(kMost <= octavo::cpu::kMostPlainRows && kParted <= octavo::cpu::kMostPlainRows);
   if constexpr (kParted > 0) {
     const bool in_parts = rows > kMost && rows <= kParted;
-    if (in_parts && !wanted.first_level) return &plain_in_parts<Source>;
+    const bool few = rows <= Turning<typename Source::Turned, 1>::kMostRows;
+    if (in_parts && (few || !wanted.first_level)) return &plain_in_parts<Source>;
   }
-  static constexpr auto kKernels = column_kernels<Source>(std::make_index_sequence<kMost>());
-  return rows < 1 || rows > kMost ? nullptr : kKernels[static_cast<std::size_t>(rows - 1)];
+  return rows < 1 || rows > kMost ? nullptr : &plain_columns<Source>;
 }

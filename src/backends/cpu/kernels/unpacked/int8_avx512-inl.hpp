@@ -76,7 +76,7 @@ constexpr octavo::cpu::PlainKernel along_kernel() {
     if constexpr (rows <= kAlongRows) {
       return &plain_along<rows>;
     } else {
-      return &plain_columns<WordSource, rows>;
+      return &plain_columns<WordSource>;
     }
   }();
   if constexpr (EitherUnsigned<Dot> && pays_in_pairs(rows)) {

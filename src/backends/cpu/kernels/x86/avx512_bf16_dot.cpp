@@ -17,7 +17,7 @@
 namespace octavo::cpu {
 namespace {
 
-constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 12, 8, 6};
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{8, 12, 4, 6};
 constexpr std::int64_t kWidth = kPanelVectors;
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512bf16")
@@ -47,8 +47,8 @@ struct PairsOfBytes {
   __m512i first, second;
 };
 struct Int8Source {
-  static constexpr int kSteps = 2;
-  static constexpr int kPairedRows = 2;
+  static constexpr int kSteps = 2, kPairedRows = 2, kMostRows = 8;
+  static constexpr std::int64_t kMostInParts = 16;
   using Turned = TurnedSquare<32>;
   static __m512i pair(__m512i first, __m512i second) {
     constexpr __mmask32 kUpper = 0xAAAAAAAA;

@@ -19,7 +19,7 @@ namespace octavo::cpu {
 namespace {
 
 // Both halves of B's vectors are kept, so fewer accumulators fit.
-constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 7, 6, 3};
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{8, 7, 4, 3};
 constexpr std::int64_t kWidth = kPanelVectors;
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw")

@@ -16,7 +16,7 @@
 namespace octavo::cpu {
 namespace {
 
-constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 12, 8, 6};
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{8, 12, 4, 6};
 constexpr std::int64_t kWidth = kPanelVectors;
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw")
@@ -75,12 +75,17 @@ struct Float16Pairs {
 #include "backends/cpu/kernels/unpacked/columns-inl.hpp"
 #include "backends/cpu/kernels/unpacked/rows-inl.hpp"
 
+struct FloatSource : WordSource {
+  static constexpr int kMostRows = 8;
+  static constexpr std::int64_t kMostInParts = 16;
+};
 // Two elements of 16 bits of a column in a word: two steps.
 struct PairOfFloats {
   __m512i first, second;
 };
 struct PairSource {
-  static constexpr int kSteps = 2;
+  static constexpr int kSteps = 2, kMostRows = 8;
+  static constexpr std::int64_t kMostInParts = 16;
   template <int i>
   static __m512i step(const Dot&, const PairOfFloats& pair) {
     return i == 0 ? pair.first : pair.second;
@@ -144,7 +149,7 @@ PlainKernel find_either(const PlainWanted& wanted) noexcept {
 PlainKernel find_plain(const PlainWanted& wanted) noexcept {
   switch (wanted.weight) {
     case DType::float32:
-      return find_either<WordSource, FloatLines>(wanted);
+      return find_either<FloatSource, FloatLines>(wanted);
     case DType::float16:
       return find_either<HalfSource, HalfLines>(wanted);
     case DType::bfloat16:

@@ -25,7 +25,7 @@
 namespace octavo::cpu {
 namespace {
 
-constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{10, 9, 5, 3};
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{8, 9, 4, 3};
 constexpr std::int64_t kWidth = kPanelVectors;
 constexpr std::int64_t kMostRows = 16;
 

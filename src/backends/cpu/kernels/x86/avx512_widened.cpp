@@ -21,7 +21,7 @@
 namespace octavo::cpu {
 namespace {
 
-constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{10, 10, 6, 4};
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{6, 10, 4, 4};
 constexpr std::int64_t kWidth = kPanelVectors;
 constexpr std::int64_t kMostCodeRows = 64;
 constexpr std::int64_t kMostRows = 32;

@@ -17,7 +17,7 @@
 namespace octavo::cpu {
 namespace {
 
-constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{12, 12, 8, 6};
+constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{8, 12, 4, 6};
 constexpr std::int64_t kWidth = kPanelVectors;
 
 OCTAVO_ISA_BEGIN("avx512f,avx512bw")
