@@ -78,15 +78,15 @@ struct QuantizeProblem {
   MatrixView shown_scales;
   MatrixView codes;  ///< [R, C]; undefined: only scales are wanted
   /// Not null, which only operands in the host's memory have: what the codes lose is added, as
-  /// CodeErrorsProblem says, of rows of neighbours and float32 scales without zero points.
+  /// CodeErrorsProblem says, of contiguous rows and float32 scales without zero points.
   CodeErrors* errors = nullptr;
 };
 
 /// What codes lose of the values that they stand for, in one thread: who has many pieces of work
 /// shares them out. On a device it waits.
 struct CodeErrorsProblem {
-  MatrixView values;  ///< [R, C], bfloat16, float16 or float32; rows of neighbours
-  MatrixView codes;   ///< [R, C], 8 bits; rows of neighbours
+  MatrixView values;  ///< [R, C], bfloat16, float16 or float32; contiguous rows
+  MatrixView codes;   ///< [R, C], 8 bits; contiguous rows
   MatrixView scales;  ///< float32, one for each cell of the grid, without zero points
   ScaleGrid grid;
   float largest;                 ///< the magnitude from which a code counts as saturated
@@ -214,7 +214,7 @@ struct SiluVjpProblem {
 /// Section 7: out[m] = cast(the sum over slots t of factors[m, t] * rows[places[m, t]]), from +0 in
 /// ascending t, in float32, each step rounded by itself.
 struct CombineProblem {
-  MatrixView rows;  ///< float32 [R, N], neighbours along N
+  MatrixView rows;  ///< float32 [R, N], contiguous along N
   std::int64_t slots = 0;
   const std::int64_t* places = nullptr;  ///< [M][slots]; -1: no term
   const float* factors = nullptr;        ///< [M][slots]; null: all 1

@@ -89,7 +89,7 @@ class Slot {
   std::unique_ptr<Handle> handle_;
 };
 
-/// Sets a plain result after checking that there is a place for it.
+/// Sets an unpacked result after checking that there is a place for it.
 template <class T>
 void give(const char* operation, T* result, T value) {
   require({operation, "result"}, static_cast<const void*>(result));

@@ -17,7 +17,7 @@
 #include "octavo/backend.hpp"
 #include "octavo/context.hpp"
 #include "output.hpp"
-#include "products/read_line.hpp"
+#include "read_line.hpp"
 #include "words.hpp"
 
 namespace octavo::cli {

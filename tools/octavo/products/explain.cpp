@@ -9,7 +9,7 @@
 #include "commands.hpp"
 #include "octavo/problem_line.hpp"
 #include "output.hpp"
-#include "products/read_line.hpp"
+#include "read_line.hpp"
 
 namespace octavo::cli {
 namespace {

@@ -29,7 +29,8 @@ namespace {
 
 constexpr std::int64_t kCachedRowBytes = std::int64_t{16} << 20;  // of A
 constexpr std::int64_t kLeastCachedRows = 512;
-static_assert(kMostPlainRows <= kLeastCachedRows);  // so that members are turned in one piece
+static_assert(kMostUnpackedRows <=
+              kLeastCachedRows);  // so that members are transposed in one piece
 // Work below which waking other threads costs more than it saves, about 6 us: in products of bytes,
 // with a byte of B for six of them.
 constexpr double kSerialWork = 3 << 20;
@@ -161,15 +162,15 @@ class Run {
 bool packs_sooner(const Member& p, const DotPath& path) noexcept {
   const std::int64_t k = p.a.data.shape[1];
   const std::int64_t lines = (k * element_bytes(path.rows) + 63) / 64;
-  return 4 * lines <= p.a.data.shape[0] / kTurnedRows;
+  return 4 * lines <= p.a.data.shape[0] / kTransposedRows;
 }
 
 // The path of a member. Where offsets cut members, neither rows nor K are known when memory is
-// reserved for them: they are turned whatever they are.
+// reserved for them: they are transposed whatever they are.
 const char* path_of(const Member& p, const MatmulProblem& problem, const DotMachine& machine,
                     DotPath& path) noexcept {
   const char* why = find_path(p, problem.options, machine, path);
-  if (why == nullptr && !has_offsets(problem) && packs_sooner(p, path)) path.turned = nullptr;
+  if (why == nullptr && !has_offsets(problem) && packs_sooner(p, path)) path.transposed = nullptr;
   return why;
 }
 
@@ -236,12 +237,12 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
   const auto bytes_of_least = static_cast<std::int64_t>(of_least.used());
   (void)arena.take<char>(static_cast<std::int64_t>(of_whole.used()));
   (void)arena.take<char>(saturating_product(3 * count_, bytes_of_least));
-  // Of rows for which a plain weight may be read where it lies, that what is read side by side
+  // Of rows for which an unpacked weight may be read in place, that what is read side by side
   // takes most for one of these numbers is all that is known, and whether any of them are
   // converted.
-  bool few_converted = false, few_turned = false;
+  bool few_converted = false, few_transposed = false;
   for (const std::int64_t most :
-       {all, kMostPlainRows, kFewRows, std::int64_t{16}, std::int64_t{8}, std::int64_t{4},
+       {all, kMostUnpackedRows, kFewRows, std::int64_t{16}, std::int64_t{8}, std::int64_t{4},
         std::int64_t{3}, std::int64_t{2}, std::int64_t{1}}) {
     const std::int64_t extent = std::min(all, most);
     DotMember d;
@@ -251,7 +252,7 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
     reserve_scratch(d);
     if (lengthen_shared(d)) reserve_scratch(d);
     few_converted = few_converted || d.converted;
-    few_turned = few_turned || d.turned != nullptr;
+    few_transposed = few_transposed || d.transposed != nullptr;
   }
   if (work_of(whole) + static_cast<double>(count_) * work_of(least) >= kSerialWork) {
     workers_ = std::max(1, executor_of(context_).concurrency());
@@ -259,7 +260,7 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
   if (!whole.converted && !few_converted) return {};
   const std::int64_t row = std::max<std::int64_t>(whole.k * element_bytes(whole.path.rows), 1);
   const std::int64_t all_rows = cuts_rows ? whole.m : saturating_product(whole.m, count_);
-  const std::int64_t few_rows = saturating_product(kMostPlainRows, count_);
+  const std::int64_t few_rows = saturating_product(kMostUnpackedRows, count_);
   const std::int64_t rows = whole.converted ? all_rows : std::min(all_rows, few_rows);
   const std::int64_t bytes = saturating_product(cuts_inner ? whole.m : rows, row);
   const std::int64_t most_bytes =
@@ -267,7 +268,7 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
   const std::int64_t most_rows = cuts_inner ? rows : std::min(rows, most_bytes / row);
   converted_bytes_ = saturating_sum(saturating_sum(most_bytes, 64 * count_),
                                     saturating_product(most_rows, kRowPadding));
-  if (!few_turned) return {};
+  if (!few_transposed) return {};
   // (row + 63) (rows + 32) of each member: steps to a multiple of 64 bytes, and rows to one of 16
   // and an odd number of lines.
   const std::int64_t beside = saturating_product(32, saturating_sum(row, 63));
@@ -361,12 +362,12 @@ Place Run::begin_of(std::int64_t worker) const noexcept {
   const std::int64_t rows = s.rows();
   const std::int64_t inside = (position - s.before) / s.unit;  // vectors x rows
   const std::int64_t panel = std::min(inside / (kPanelVectors * rows), panels.count() - 1);
-  // Kernels that read a weight where it lies take all rows at once.
-  const bool few = region_panels_ < 4 * workers_ && s.member->plain == nullptr;
-  const std::int64_t grain = s.member->turned != nullptr ? kTurnedRows
-                             : rows > 24                 ? 6
-                             : few                       ? 4
-                                                         : rows;
+  // Kernels that read a weight in place take all rows at once.
+  const bool few = region_panels_ < 4 * workers_ && s.member->unpacked == nullptr;
+  const std::int64_t grain = s.member->transposed != nullptr ? kTransposedRows
+                             : rows > 24                     ? 6
+                             : few                           ? 4
+                                                             : rows;
   const std::int64_t exact = (inside - panel * kPanelVectors * rows) / panels.vectors(panel);
   const std::int64_t cut = (exact + grain / 2) / grain * grain;
   const std::int64_t row = exact >= rows ? rows : std::min(rows, cut);
@@ -395,14 +396,14 @@ void Run::run_share(std::int64_t index) const noexcept {
       if (r0 == 0 && panel < to.panel) count = std::min(s.member->strip, to.panel - panel);
       const std::int64_t after = panel + count;
       const std::int64_t next = after < to.panel || (after == to.panel && to.row > 0) ? after : -1;
-      if (s.member->plain != nullptr) {
+      if (s.member->unpacked != nullptr) {
         // Of the stretch behind this one, if the share goes on there.
         const bool goes_on =
             i + 1 < end.stretch || (i + 1 == end.stretch && end.panel + end.row > 0);
         const bool more = next < 0 && goes_on;
         const Stretch& of = stretches_[more ? i + 1 : i];
-        worker.run_plain(panel, count, a0, a1,
-                         DotWorker::stream_of(*of.member, more ? 0 : next, of.rows()));
+        worker.run_unpacked(panel, count, a0, a1,
+                            DotWorker::stream_of(*of.member, more ? 0 : next, of.rows()));
       } else if (s.member->strip > 1) {
         worker.run_strip(panel, count, a0, a1);
       } else {
@@ -426,12 +427,12 @@ void say_how(const Member& p, const MatmulOptions& options, const DotPath& path,
     const bool own = layout == &kInt8Layout || layout == float_layout(weight_dtype(p.b));
     plan.weight = own ? "packed; every call widens it, a part of a panel at a time"
                       : "packed otherwise; every call turns it into the panels of these kernels";
-  } else if (plain_kernel(p, options, path) != nullptr) {
-    plan.how = path.plain->how_plain;
-    plan.weight = "read where it lies, once; pack() makes one stream of it";
-  } else if (turned_plain(p, options, path) != nullptr) {
-    plan.how = path.turned->how;
-    plan.weight = "read where it lies; pack() makes one stream of it";
+  } else if (unpacked_kernel(p, options, path) != nullptr) {
+    plan.how = path.unpacked->how_unpacked;
+    plan.weight = "read in place, once; pack() makes one stream of it";
+  } else if (transposed_unpacked(p, options, path) != nullptr) {
+    plan.how = path.transposed->how;
+    plan.weight = "read in place; pack() makes one stream of it";
   } else {
     plan.weight = "packed by every call; pack() does it once";
   }

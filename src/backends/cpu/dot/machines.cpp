@@ -59,7 +59,7 @@ constexpr DotMachine amx_machine(const char* name, const DotKernels* e4m3) noexc
           .pairs = &kAmxDot.pairs,
           .floats = &kAvx512FmaDot,
           .few_rows = &kAvx512VnniDot,
-          .few_rows_of_plain = 16,
+          .few_rows_of_unpacked = 16,
           .beside_floats = &kAvx512WideningDot,
           .beside_pairs = &kAmxDot.beside_pairs,
           .e4m3 = e4m3};

@@ -16,7 +16,7 @@ struct EpilogueRows {
   std::array<const float*, 2> scale{};
   std::array<std::int64_t, 2> stride{};
 };
-/// Finds them where they lie, or widens them into the arena.
+/// Finds them in place, or widens them into the arena.
 EpilogueRows load_rows(const Member& member, Arena& arena) noexcept;
 
 /// Sums of rows [m0, m0 + rows); the fields are FinishTile's.
@@ -31,7 +31,7 @@ struct TileSums {
 /// absent ones skipped.
 class Finisher {
  public:
-  /// `streamed`: the output goes past the caches where it lies in whole lines.
+  /// `streamed`: the output goes past the caches in place in whole lines.
   Finisher(const Member& member, const MatmulOptions& options, const EpilogueRows& rows,
            bool streamed) noexcept;
   Finisher(const Finisher&) = delete;

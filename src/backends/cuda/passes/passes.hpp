@@ -22,7 +22,7 @@ Status finish(const FinishProblem& problem, const ExecContext& context) noexcept
 /// rows where B has zero points, of B's columns where A has.
 Status finish_sums(const FinishProblem& problem, const CodeSums& codes,
                    const ExecContext& context) noexcept;
-/// Sums of the rows of a matrix of int8 or uint8, modulo 2^32: rows of neighbours that begin at
+/// Sums of the rows of a matrix of int8 or uint8, modulo 2^32: contiguous rows that begin at
 /// multiples of 16 bytes.
 Status line_sums(const MatrixView& codes, std::int32_t* sums, const ExecContext& context) noexcept;
 
