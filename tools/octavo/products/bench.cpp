@@ -184,7 +184,7 @@ int run(const BenchArguments& arguments) {
 
 }  // namespace
 
-Run add_bench(CLI::App& command) {
+CommandBody add_bench(CLI::App& command) {
   const auto arguments = std::make_shared<BenchArguments>();
   command.add_option("LINE", arguments->lines, "Problems, each one argument in quotes")->required();
   command.add_option("--backend", arguments->backend, "Force a backend by name");

@@ -51,7 +51,7 @@ int run(const ExplainArguments& arguments) {
 
 }  // namespace
 
-Run add_explain(CLI::App& command) {
+CommandBody add_explain(CLI::App& command) {
   const auto arguments = std::make_shared<ExplainArguments>();
   command.add_option("LINE", arguments->line, "The problem, as one argument in quotes")->required();
   command.add_option("--backend", arguments->backend,

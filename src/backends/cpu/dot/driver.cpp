@@ -107,16 +107,16 @@ struct Stretch {
 static_assert(std::is_trivially_copyable_v<DotMember> && std::is_trivially_copyable_v<Stretch>);
 
 // A share of a region begins at a row of a panel of a stretch.
-struct Place {
+struct ShareStart {
   std::int64_t stretch, panel, row;
 };
 
 // The members of a problem, one region after the other.
-class Run {
+class DotRun {
  public:
   // `path`: of all members, undefined where each may have its own.
-  Run(const Backend& backend, const MatmulProblem& problem, const DotMachine& machine,
-      const DotPath& path, const ExecContext& context) noexcept
+  DotRun(const Backend& backend, const MatmulProblem& problem, const DotMachine& machine,
+         const DotPath& path, const ExecContext& context) noexcept
       : backend_(backend),
         problem_(problem),
         machine_(machine),
@@ -134,7 +134,7 @@ class Run {
   void add(DotMember& d, std::int64_t begin, std::int64_t end) noexcept;
   void run_region() noexcept;
   void convert_rows() noexcept;
-  Place begin_of(std::int64_t worker) const noexcept;
+  ShareStart begin_of(std::int64_t worker) const noexcept;
   void run_share(std::int64_t worker) const noexcept;
 
   const Backend& backend_;
@@ -175,7 +175,7 @@ const char* path_of(const Member& p, const MatmulProblem& problem, const DotMach
 }
 
 // What is at hand for this call alone is copied to `own`.
-Status Run::describe_one(const Member& given, Arena& arena, Member& own, DotMember& d) noexcept {
+Status DotRun::describe_one(const Member& given, Arena& arena, Member& own, DotMember& d) noexcept {
   new (&d) DotMember{.p = &given, .path = path_};
   d.m = given.a.data.shape[0];
   d.n = weight_columns(given.b);
@@ -189,13 +189,13 @@ Status Run::describe_one(const Member& given, Arena& arena, Member& own, DotMemb
   return {};
 }
 
-void Run::reserve_scratch(const DotMember& d) noexcept {
+void DotRun::reserve_scratch(const DotMember& d) noexcept {
   Arena counter(nullptr);
   (void)take_scratch(d, counter);
   scratch_bytes_ = std::max(scratch_bytes_, static_cast<std::int64_t>(counter.used()));
 }
 
-Status Run::describe_all(Arena& arena) noexcept {
+Status DotRun::describe_all(Arena& arena) noexcept {
   double work = 0.0;
   std::int64_t converted = 0;
   Cutter cutter;
@@ -224,7 +224,7 @@ Status Run::describe_all(Arena& arena) noexcept {
 // What the members of a tensor form take, wherever they are cut: nothing grows faster than what is
 // cut but by what a member of one row, column or element of K takes, three times for a beginning,
 // an end and alignment.
-Status Run::reserve_for_any(Arena& arena) noexcept {
+Status DotRun::reserve_for_any(Arena& arena) noexcept {
   const bool cuts_rows = problem_.groups.split == Split::rows;
   const bool cuts_inner = problem_.groups.split == Split::inner;
   const std::int64_t all = cut_extent(problem_);
@@ -278,7 +278,7 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
   return {};
 }
 
-Status Run::measure_or_run(Arena& arena) noexcept {
+Status DotRun::measure_or_run(Arena& arena) noexcept {
   members_ = arena.take<DotMember>(count_);
   stretches_ = arena.take<Stretch>(count_);
   if (is_tensor_form(problem_) || quantizes(problem_)) own_ = arena.take<Member>(count_);
@@ -301,7 +301,7 @@ Status Run::measure_or_run(Arena& arena) noexcept {
   return {};
 }
 
-void Run::add(DotMember& d, std::int64_t begin, std::int64_t end) noexcept {
+void DotRun::add(DotMember& d, std::int64_t begin, std::int64_t end) noexcept {
   const std::int64_t rows = end - begin;
   const Panels panels = panels_of(d);
   // What a vector costs for all rows, and for each of them.
@@ -321,7 +321,7 @@ void Run::add(DotMember& d, std::int64_t begin, std::int64_t end) noexcept {
   elements_ += rows * d.k;
 }
 
-void Run::run_region() noexcept {
+void DotRun::run_region() noexcept {
   if (stretch_count_ == 0) return;
   convert_rows();
   parallel_for(context_, workers_, [&](std::int64_t worker) { run_share(worker); });
@@ -329,7 +329,7 @@ void Run::run_region() noexcept {
   free_ = converted_;
 }
 
-void Run::convert_rows() noexcept {
+void DotRun::convert_rows() noexcept {
   if (region_rows_ == 0) return;
   const std::int64_t tasks = elements_ < kSerialConversion ? 1 : workers_;
   parallel_for(context_, tasks, [&](std::int64_t task) {
@@ -348,7 +348,7 @@ void Run::convert_rows() noexcept {
 }
 
 // A panel is cut between tiles, and only where whole panels would not balance.
-Place Run::begin_of(std::int64_t worker) const noexcept {
+ShareStart DotRun::begin_of(std::int64_t worker) const noexcept {
   if (worker == workers_) return {stretch_count_, 0, 0};
   const auto part = static_cast<double>(worker) / static_cast<double>(workers_);
   const auto position = static_cast<std::int64_t>(static_cast<double>(cost_) * part);
@@ -372,17 +372,17 @@ Place Run::begin_of(std::int64_t worker) const noexcept {
   const std::int64_t cut = (exact + grain / 2) / grain * grain;
   const std::int64_t row = exact >= rows ? rows : std::min(rows, cut);
   if (row < rows) return {index, panel, row};
-  return panel + 1 < panels.count() ? Place{index, panel + 1, 0} : Place{index + 1, 0, 0};
+  return panel + 1 < panels.count() ? ShareStart{index, panel + 1, 0} : ShareStart{index + 1, 0, 0};
 }
 
-void Run::run_share(std::int64_t index) const noexcept {
-  const Place begin = begin_of(index);
-  const Place end = begin_of(index + 1);
+void DotRun::run_share(std::int64_t index) const noexcept {
+  const ShareStart begin = begin_of(index);
+  const ShareStart end = begin_of(index + 1);
   for (std::int64_t i = begin.stretch; i <= end.stretch && i < stretch_count_; ++i) {
     const Stretch& s = stretches_[i];
     const std::int64_t panels = panels_of(*s.member).count();
-    const Place from = i == begin.stretch ? begin : Place{i, 0, 0};
-    const Place to = i == end.stretch ? end : Place{i, panels, 0};
+    const ShareStart from = i == begin.stretch ? begin : ShareStart{i, 0, 0};
+    const ShareStart to = i == end.stretch ? end : ShareStart{i, panels, 0};
     if (from.panel == to.panel && from.row >= to.row) continue;
     Arena own(scratch_ + index * scratch_bytes_);
     const DotScratch w = take_scratch(*s.member, own);
@@ -459,7 +459,7 @@ const char* plan_dot(const Backend& backend, const MatmulProblem& problem,
   PinnedExecutor executor(serial_executor(), threads);
   const ExecContext context{.executor = &executor};
   Arena arena(nullptr);
-  (void)Run(backend, problem, machine, path, context).measure_or_run(arena).ok();
+  (void)DotRun(backend, problem, machine, path, context).measure_or_run(arena).ok();
   plan.workspace_bytes = arena.used();
   return nullptr;
 }
@@ -469,7 +469,7 @@ Status run_dot(const Backend& backend, const MatmulProblem& problem, const DotMa
                std::size_t& used) noexcept {
   const auto path = plan.kept<DotPath>();
   Arena arena(workspace);
-  OCTAVO_TRY(Run(backend, problem, machine, path, context).measure_or_run(arena));
+  OCTAVO_TRY(DotRun(backend, problem, machine, path, context).measure_or_run(arena));
   used = arena.used();
   fill_zero(tail(problem));
   return {};
