@@ -113,8 +113,8 @@ Status by_rows(Member& member, const MatmulOptions& options, Arena& arena,
 
 }  // namespace
 
-Status prologue(Member& member, const MatmulOptions& options, Arena& arena,
-                const ExecContext& context) noexcept {
+Status quantize_activations(Member& member, const MatmulOptions& options, Arena& arena,
+                            const ExecContext& context) noexcept {
   if (member.a.quantize == nullptr) return {};
   OCTAVO_TRY(member.a.quantize->vectorwise ? by_rows(member, options, arena, context)
                                            : by_cells(member, arena, context));
@@ -132,7 +132,7 @@ Status activate(const ActivateProblem& p, Rows& result, Arena& arena,
   Member member;
   member.a.data = floats;
   member.a.quantize = p.rule;
-  OCTAVO_TRY(prologue(member, {}, arena, context));
+  OCTAVO_TRY(quantize_activations(member, {}, arena, context));
   result = {member.a.data, member.a.scale[0], member.a.azp};
   return {};
 }

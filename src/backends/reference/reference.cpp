@@ -17,7 +17,7 @@ const char* unavailable() noexcept { return nullptr; }
 // Makes A's codes and unpacks B, or reserves room for both.
 Status resolve(Member& member, Arena& arena, const ExecContext& context,
                const MatmulOptions& options) noexcept {
-  OCTAVO_TRY(reference::prologue(member, options, arena, context));
+  OCTAVO_TRY(reference::quantize_activations(member, options, arena, context));
   if (member.b.packed == nullptr) return {};
   const PackedWeightData& packed = *member.b.packed->content();
   MatrixView& codes = member.b.data;
@@ -38,7 +38,8 @@ std::size_t bytes_of(Member part, const MatmulOptions& options) noexcept {
 
 const char* plan(const MatmulProblem& problem, int, Plan& plan) noexcept {
   plan.how = "the specification's formula, one element at a time, one thread";
-  if (has_offsets(problem)) return nullptr;  // such members have no prologue and no packed weights
+  if (has_offsets(problem))
+    return nullptr;  // such members quantise no activations and have no packed weights
   Member cut;
   for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
     const std::size_t bytes = bytes_of(member_in(problem, g, cut), problem.options);
@@ -72,7 +73,7 @@ constinit const Passes reference::kPasses{
     .quantize = &quantize,
     .code_errors = &code_errors,
     .vectorwise = &vectorwise,
-    .prologue = &prologue,
+    .quantize_activations = &quantize_activations,
     .rescale = &rescale,
     .reduce = &reduce,
     .mask = &mask,

@@ -36,8 +36,8 @@ Status silu_and_mul(const SiluProblem& problem, const ExecContext& context) noex
 Status silu_and_mul_vjp(const SiluVjpProblem& problem, const ExecContext& context) noexcept;
 Status combine(const CombineProblem& problem, const ExecContext& context) noexcept;
 
-Status prologue(Member& member, const MatmulOptions& options, Arena& arena,
-                const ExecContext& context) noexcept;
+Status quantize_activations(Member& member, const MatmulOptions& options, Arena& arena,
+                            const ExecContext& context) noexcept;
 Status activate(const ActivateProblem& problem, Rows& result, Arena& arena,
                 const ExecContext& context) noexcept;
 Status finish(const FinishProblem& problem, const ExecContext& context) noexcept;

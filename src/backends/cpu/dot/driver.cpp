@@ -183,7 +183,7 @@ Status DotRun::describe_one(const Member& given, Arena& arena, Member& own, DotM
   if (path_.on_the_fly == nullptr) (void)path_of(given, problem_, machine_, d.path);
   if (is_tensor_form(problem_) || given.a.quantize != nullptr) {
     d.p = new (&own) Member(given);
-    OCTAVO_TRY(backend_.passes.prologue(own, problem_.options, arena, context_));
+    OCTAVO_TRY(backend_.passes.quantize_activations(own, problem_.options, arena, context_));
   }
   describe(problem_.options, context_, arena, d);
   return {};

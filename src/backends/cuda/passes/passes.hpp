@@ -53,9 +53,9 @@ Status combine(const CombineProblem& problem, const ExecContext& context) noexce
 Status check_finite(const FiniteProblem& problem, const ExecContext& context) noexcept;
 Status code_errors(const CodeErrorsProblem& problem, const ExecContext& context) noexcept;
 
-// prologue.cpp
-Status prologue(Member& member, const MatmulOptions& options, Arena& arena,
-                const ExecContext& context) noexcept;
+// quantize_activations.cpp
+Status quantize_activations(Member& member, const MatmulOptions& options, Arena& arena,
+                            const ExecContext& context) noexcept;
 Status activate(const ActivateProblem& problem, Rows& result, Arena& arena,
                 const ExecContext& context) noexcept;
 
