@@ -11,7 +11,7 @@ def options_type(operation):
 
 
 def reader(operation):
-    return f"{options_type(operation)} options_from(const Place& place, const {operation.c}* given)"
+    return f"{options_type(operation)} options_from(const ArgumentPath& place, const {operation.c}* given)"
 
 
 def assignment(o):

@@ -242,6 +242,18 @@ def python_findings() -> Iterator[str]:
                     yield f"{file.relative_to(ROOT)} imports {behind}, which {room} must not see"
 
 
+# Where a Status or Result says what failed; the two files turn it into an exception at the edge.
+THROWS_NOTHING = ("src/core", "src/backends", "src/ops", "src/lines")
+THROWS = {"src/core/error.hpp", "src/core/data/tensor.cpp"}
+THROW = re.compile(r"^(?!\s*//).*\b(?:throw|refuse|throw_if_failed|throw_status|value_or_throw)\b(?!;)", re.MULTILINE)
+
+
+def throw_findings(path: str, text: str) -> Iterator[str]:
+    if path.startswith(THROWS_NOTHING) and path not in THROWS:
+        for found in THROW.finditer(text):
+            yield f"{path} throws below the edge: {found[0].strip()}"
+
+
 def findings() -> Iterator[str]:
     yield from folder_findings()
     yield from python_findings()
@@ -250,6 +262,7 @@ def findings() -> Iterator[str]:
             if file.suffix not in SUFFIXES:
                 continue
             path = file.relative_to(ROOT).as_posix()
+            yield from throw_findings(path, file.read_text(encoding="utf-8"))
             for number, bracket, header in includes(file.read_text(encoding="utf-8")):
                 why = refusal(path, bracket, header, (file.parent / header).exists())
                 if why:
@@ -361,6 +374,8 @@ def self_test() -> Iterator[str]:
         yield f"self-test: no case tests the row of {layer.files}"
     if list(includes('  # include "a/b.hpp"\n// #include <c>\n')) != [(1, '"', "a/b.hpp")]:
         yield "self-test: #include lines are not read as they should be"
+    if len([*throw_findings("src/ops/x.cpp", "  refuse(code);\n// a throw\n"), *throw_findings("src/layers/x.cpp", "throw x;")]) != 1:
+        yield "self-test: what throws below the edge should be a finding, and nothing else"
     if not refusal("elsewhere/x.cpp", '"', "octavo/x.hpp", False):
         yield "self-test: a file outside every layer should be a finding"
 

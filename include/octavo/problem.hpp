@@ -21,7 +21,7 @@ namespace octavo {
 
 class PackedWeight;
 
-/// A fused prologue: quantise a float operand A on its way into the product.
+/// Quantise a float operand A on its way into the product.
 struct ActivationQuant {
   QuantizeSpec spec;
   bool vectorwise = false;  ///< LLM.int8's statistics and codes (section 8) instead of section 6's

@@ -53,13 +53,14 @@ struct ProblemLine {
   bool has_scale_result = false;
   float scale_result = 1.0F;  ///< scale_result=0.5, scale_result=vector
   bool scale_result_vector = false;
-  std::vector<std::int64_t> groups;   ///< groups=32+0+96
-  Split split = Split::none;          ///< split=rows|columns|inner|batch|list
-  bool prepacked = false;             ///< prepacked
-  DType quantize = DType::undefined;  ///< quantize=int8: float A, quantised by the fused prologue
-  float static_scale = 0.0F;          ///< static=0.01: the scale of quantize
-  std::int32_t static_azp = 0;        ///< static=0.01:-7: and its zero point
-  float threshold = 0.0F;             ///< threshold=6: LLM.int8 (with quantize=int8)
+  std::vector<std::int64_t> groups;  ///< groups=32+0+96
+  Split split = Split::none;         ///< split=rows|columns|inner|batch|list
+  bool prepacked = false;            ///< prepacked
+  DType quantize =
+      DType::undefined;         ///< quantize=int8: float A, quantised on its way into the product
+  float static_scale = 0.0F;    ///< static=0.01: the scale of quantize
+  std::int32_t static_azp = 0;  ///< static=0.01:-7: and its zero point
+  float threshold = 0.0F;       ///< threshold=6: LLM.int8 (with quantize=int8)
   LineOutliers outliers = LineOutliers::columns;
   std::vector<std::int64_t> outlier_columns;  ///< outlier_columns=3+17: fixed ones of LLM.int8
   bool exact_subnormals = false;              ///< subnormals=exact

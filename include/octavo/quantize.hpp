@@ -38,7 +38,7 @@ enum class ScaleRounding : std::uint8_t {
 /// row.
 enum class NonFinite : std::uint8_t { propagate, error, ignore };
 
-/// How to quantise; plain data that a product can carry as its prologue.
+/// How to quantise; plain data that a product can carry.
 ///
 /// Source: specification section 6. scale = absmax / qmax, at least 2^-126; absmax 0 gives scale 1,
 /// or min_scale where that is not 0; code = cast(x / scale) with the correctly rounded float32

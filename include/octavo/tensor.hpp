@@ -161,7 +161,7 @@ class OCTAVO_API Tensor {
   TensorView view_;
 };
 
-/// A row-major copy of any view where it lies, converted to `dtype`; on a device it is queued on
+/// A row-major copy of any view on its device, converted to `dtype`; on a device it is queued on
 /// `stream`. Throws Error.
 OCTAVO_API Tensor copy(const TensorView& source, DType dtype, void* stream = nullptr);
 

@@ -47,13 +47,13 @@ std::vector<std::int64_t> scale_shape(const ExpertsLine& line, std::int64_t n, s
 }
 
 // Rows of the result of a product over an expert's rows.
-struct Part {
+struct ExpertRows {
   std::int64_t expert, begin, end;
 };
 
 // Rows of each expert one after the other, by token and slot.
 struct Order {
-  std::vector<Part> parts;
+  std::vector<ExpertRows> parts;
   std::vector<std::int64_t> tokens, places;  // of rows; of routes
 };
 
@@ -98,7 +98,7 @@ Tensor product(const ExpertsLine& line, const TensorView& rows, const ExpertWeig
                const Order& order, const char* backend) {
   const Codes codes(line, rows);
   const Tensor sums = Tensor::empty(DType::float32, {rows.shape[0], w.n()});
-  for (const Part& p : order.parts) {
+  for (const ExpertRows& p : order.parts) {
     ScaledMmOptions options;
     options.scale_a = codes.scale(p.begin, p.end);
     options.out_dtype = DType::float32;
@@ -221,7 +221,7 @@ Tensor compose_experts(const ExpertOperands& o, const ExpertWeights& w13, const 
     }
   }
   const Tensor h = Tensor::empty(DType::float32, {routed, w13.n()});
-  for (const Part& p : order.parts) {
+  for (const ExpertRows& p : order.parts) {
     ScaledMmOptions options;
     if (scaled) {
       const bool groups = line.scale_a.kind == Granularity::Kind::group;

@@ -20,9 +20,9 @@ namespace {
 constexpr int kRepeats = 3;
 
 // The problem of a line, of which any number of first rows can be run.
-class Rows {
+class FirstRows {
  public:
-  Rows(const ProblemLine& line, const char* backend)
+  FirstRows(const ProblemLine& line, const char* backend)
       : backend_(backend),
         operands_(line, Content::gaussian),
         problem_(make_problem(line, operands_, backend)) {}
@@ -64,7 +64,7 @@ struct Scan {
   double noise = 0;
 };
 
-Scan scan(const Rows& rows, std::int64_t count, double seconds) {
+Scan scan(const FirstRows& rows, std::int64_t count, double seconds) {
   Scan s;
   std::vector<double> apart;
   for (std::int64_t m = 1; m <= count; ++m) {
@@ -92,7 +92,7 @@ double agreed(const std::vector<Scan>& scans, const Value& value) {
 
 void scan_rows(const ProblemLine& line, const CliffOptions& o, const char* backend,
                Cliffs& cliffs) {
-  const Rows rows(line, backend);
+  const FirstRows rows(line, backend);
   std::vector<Scan> scans;
   for (int i = 0; i < kRepeats; ++i) {
     scans.push_back(scan(rows, line.m, o.sample_seconds));
@@ -125,12 +125,12 @@ void scan_neighbours(const ProblemLine& line, const CliffOptions& o, const char*
   ProblemLine base = line;
   base.n = std::max<std::int64_t>(line.n / 64 * 64, 64);
   base.k = std::max<std::int64_t>(line.k / 64 * 64, 64);
-  const Rows multiple(base, backend);
+  const FirstRows multiple(base, backend);
   for (const Neighbour& neighbour : kNeighbours) {
     ProblemLine other = base;
     other.n += neighbour.n;
     other.k += neighbour.k;
-    const Rows odd(other, backend);
+    const FirstRows odd(other, backend);
     const double more =
         static_cast<double>(other.n * other.k) / static_cast<double>(base.n * base.k);
     double& result = cliffs.*neighbour.result;

@@ -78,15 +78,15 @@ struct QuantizeProblem {
   MatrixView shown_scales;
   MatrixView codes;  ///< [R, C]; undefined: only scales are wanted
   /// Not null, which only operands in the host's memory have: what the codes lose is added, as
-  /// CodeErrorsProblem says, of rows of neighbours and float32 scales without zero points.
+  /// CodeErrorsProblem says, of contiguous rows and float32 scales without zero points.
   CodeErrors* errors = nullptr;
 };
 
 /// What codes lose of the values that they stand for, in one thread: who has many pieces of work
 /// shares them out. On a device it waits.
 struct CodeErrorsProblem {
-  MatrixView values;  ///< [R, C], bfloat16, float16 or float32; rows of neighbours
-  MatrixView codes;   ///< [R, C], 8 bits; rows of neighbours
+  MatrixView values;  ///< [R, C], bfloat16, float16 or float32; contiguous rows
+  MatrixView codes;   ///< [R, C], 8 bits; contiguous rows
   MatrixView scales;  ///< float32, one for each cell of the grid, without zero points
   ScaleGrid grid;
   float largest;                 ///< the magnitude from which a code counts as saturated
@@ -214,7 +214,7 @@ struct SiluVjpProblem {
 /// Section 7: out[m] = cast(the sum over slots t of factors[m, t] * rows[places[m, t]]), from +0 in
 /// ascending t, in float32, each step rounded by itself.
 struct CombineProblem {
-  MatrixView rows;  ///< float32 [R, N], neighbours along N
+  MatrixView rows;  ///< float32 [R, N], contiguous along N
   std::int64_t slots = 0;
   const std::int64_t* places = nullptr;  ///< [M][slots]; -1: no term
   const float* factors = nullptr;        ///< [M][slots]; null: all 1
@@ -260,8 +260,8 @@ struct Passes {
   Status (*vectorwise)(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
   /// The quantiser that a member's A carries, in place of it: codes and scales in `arena`'s memory
   /// or where the rule says. Over an arena that only counts or outlines nothing runs.
-  Status (*prologue)(Member& member, const MatmulOptions& options, Arena& arena,
-                     const ExecContext& context) noexcept;
+  Status (*quantize_activations)(Member& member, const MatmulOptions& options, Arena& arena,
+                                 const ExecContext& context) noexcept;
 
   Status (*rescale)(const RescaleProblem& problem, const ExecContext& context) noexcept;
   Status (*reduce)(const ReduceProblem& problem, const ExecContext& context) noexcept;
@@ -276,7 +276,7 @@ struct Passes {
   Status (*silu_and_mul)(const SiluProblem& problem, const ExecContext& context) noexcept;
   Status (*silu_and_mul_vjp)(const SiluVjpProblem& problem, const ExecContext& context) noexcept;
   Status (*combine)(const CombineProblem& problem, const ExecContext& context) noexcept;
-  /// As `prologue`, of experts: the result in `arena`'s memory.
+  /// As `quantize_activations`, of experts: the result in `arena`'s memory.
   Status (*activate)(const ActivateProblem& problem, Rows& result, Arena& arena,
                      const ExecContext& context) noexcept;
 
@@ -290,14 +290,14 @@ inline MatrixView take_matrix(Arena& arena, DType dtype, std::int64_t rows, std:
   return matrix_view(data, dtype, rows, columns, device);
 }
 
-/// Quantises x [R, K] by a rule in `arena`, through the products' own prologue; over a counting
+/// Quantises x [R, K] by a rule in `arena`, through the products' own quantiser; over a counting
 /// arena it only reserves.
 inline Result<Rows> quantize(const Passes& passes, const ActivationQuant& rule, const MatrixView& x,
                              Arena& arena, const ExecContext& context) noexcept {
   Member member;
   member.a.data = x;
   member.a.quantize = &rule;
-  OCTAVO_TRY(passes.prologue(member, {}, arena, context));
+  OCTAVO_TRY(passes.quantize_activations(member, {}, arena, context));
   return Rows{member.a.data, member.a.scale[0], member.a.azp};
 }
 

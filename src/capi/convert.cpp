@@ -25,7 +25,7 @@ std::string names_of(std::uint64_t flags, std::span<const FlagName> table) {
   return names.empty() ? "none" : names;
 }
 
-std::span<const std::int64_t> shape_from(const Place& place, const octavo_view& given) {
+std::span<const std::int64_t> shape_from(const ArgumentPath& place, const octavo_view& given) {
   if (given.ndim < 0 || given.ndim > OCTAVO_MAX_NDIM) {
     refuse(Code::invalid_argument, "{}.ndim must be in [0, {}]; got {}", place.text(),
            +OCTAVO_MAX_NDIM, given.ndim);
@@ -44,7 +44,7 @@ std::span<const std::int64_t> shape_from(const Place& place, const octavo_view& 
 }
 
 // The one rule that is left for the view itself to check is about its size.
-TensorView compact(const Place& place, const void* data, DType dtype,
+TensorView compact(const ArgumentPath& place, const void* data, DType dtype,
                    std::span<const std::int64_t> shape) {
   try {
     return {data, dtype, shape};
@@ -64,13 +64,13 @@ static_assert(OCTAVO_GRANULARITIES == kGranularities.size());
 static_assert(OCTAVO_SCALE_TENSOR == static_cast<int>(Scale::Kind::tensor));
 static_assert(OCTAVO_WHOLE_EXTENT == kWholeExtent);
 
-void check_device(const Place& place, octavo_device device) {
+void check_device(const ArgumentPath& place, octavo_device device) {
   if (device.type == OCTAVO_CPU || (device.type == 0 && device.index == 0)) return;
   const std::string why = device_refusal(device_of(device.type, device.index));
   if (!why.empty()) refuse(Code::unavailable, "{}.device {}", place.text(), why);
 }
 
-TensorView view_from(const Place& place, const octavo_view* given) {
+TensorView view_from(const ArgumentPath& place, const octavo_view* given) {
   require(place, given);
   const std::span<const std::int64_t> shape = shape_from(place, *given);
   if (given->device.type == 0) {
@@ -95,7 +95,7 @@ TensorView view_from(const Place& place, const octavo_view* given) {
   return view;
 }
 
-TensorView optional_view(const Place& place, const octavo_view* given) {
+TensorView optional_view(const ArgumentPath& place, const octavo_view* given) {
   return given == nullptr ? TensorView() : view_from(place, given);
 }
 
@@ -111,7 +111,7 @@ octavo_view view_to(const TensorView& view) noexcept {
   return result;
 }
 
-DType dtype_from(const Place& place, octavo_dtype given) {
+DType dtype_from(const ArgumentPath& place, octavo_dtype given) {
   if (given.code == 0 && given.bits == 0) return DType::undefined;
   if (given.lanes != 1) {
     refuse(Code::invalid_argument, "{}.lanes must be 1; got {}", place.text(), given.lanes);
@@ -131,25 +131,25 @@ octavo_dtype dtype_to(DType dtype) noexcept {
   return {info(dtype).dlpack_code, info(dtype).bits, 1};
 }
 
-std::uint8_t checked_enumerator(const Place& place, std::int64_t value, std::uint8_t last) {
+std::uint8_t checked_enumerator(const ArgumentPath& place, std::int64_t value, std::uint8_t last) {
   if (value < 0 || value > last) {
     refuse(Code::invalid_argument, "{} must be in [0, {}]; got {}", place.text(), last, value);
   }
   return static_cast<std::uint8_t>(value);
 }
 
-void check_bits(const Place& place, std::uint64_t given, std::uint64_t allowed,
+void check_bits(const ArgumentPath& place, std::uint64_t given, std::uint64_t allowed,
                 std::span<const FlagName> names) {
   if ((given & ~allowed) == 0) return;
   refuse(Code::invalid_argument, "{} must be among {}; got {:#x}", place.text(),
          names_of(allowed, names), given);
 }
 
-void check_flags(const Place& place, std::uint64_t given, std::uint64_t allowed) {
+void check_flags(const ArgumentPath& place, std::uint64_t given, std::uint64_t allowed) {
   check_bits(place.of("flags"), given, allowed, flag_names());
 }
 
-NonFinite non_finite_from(const Place& place, std::uint64_t flags) {
+NonFinite non_finite_from(const ArgumentPath& place, std::uint64_t flags) {
   const bool error = (flags & OCTAVO_NON_FINITE_ERROR) != 0;
   const bool ignore = (flags & OCTAVO_NON_FINITE_IGNORE) != 0;
   if (error && ignore) {
@@ -165,12 +165,12 @@ std::uint64_t non_finite_to(NonFinite rule) noexcept {
   return rule == NonFinite::ignore ? OCTAVO_NON_FINITE_IGNORE : 0;
 }
 
-Granularity granularity_from(const Place& place, std::int32_t kind, std::int64_t rows,
+Granularity granularity_from(const ArgumentPath& place, std::int32_t kind, std::int64_t rows,
                              std::int64_t cols) {
   return {enum_from(place, kind, kGranularities.back().kind), rows, cols};
 }
 
-Scale scale_from(const Place& place, const octavo_scale& given) {
+Scale scale_from(const ArgumentPath& place, const octavo_scale& given) {
   switch (enum_from(place.of("kind"), given.kind, Scale::Kind::tensor)) {
     case Scale::Kind::undefined:
       return {};
@@ -189,14 +189,15 @@ Context::Context(const char* operation, const octavo_context* given) {
   const octavo_context c = read_struct<octavo_context>({operation, "context"}, given);
   check_device({operation, "context"}, c.device);
   context_.stream = c.stream;
-  if (c.workspace_bytes > 0) require(Place{operation, "context"}.of("workspace"), c.workspace);
+  if (c.workspace_bytes > 0)
+    require(ArgumentPath{operation, "context"}.of("workspace"), c.workspace);
   if (c.workspace != nullptr) {
     workspace_ = {c.workspace, c.workspace_bytes};
     context_.workspace = &workspace_;
   }
   if (c.executor == nullptr) return;
   constexpr std::int64_t kMostThreads = 1 << 16;
-  const Place place = Place{operation, "context"}.of("executor");
+  const ArgumentPath place = ArgumentPath{operation, "context"}.of("executor");
   lent_.executor = read_struct<octavo_executor>(place, c.executor);
   const std::int64_t threads = lent_.executor.concurrency;
   if (threads < 1 || threads > kMostThreads) {

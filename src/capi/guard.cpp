@@ -48,20 +48,20 @@ octavo_code translate_exception(const char* operation) noexcept {
   }
 }
 
-Place Place::at(std::int64_t i) const noexcept {
-  Place place = *this;
+ArgumentPath ArgumentPath::at(std::int64_t i) const noexcept {
+  ArgumentPath place = *this;
   place.index = i;
   return place;
 }
 
-Place Place::of(const char* name) const noexcept {
-  Place place = *this;
+ArgumentPath ArgumentPath::of(const char* name) const noexcept {
+  ArgumentPath place = *this;
   const auto end = std::ranges::find(place.properties, nullptr);
   if (end != place.properties.end()) *end = name;
   return place;
 }
 
-std::string Place::text() const {
+std::string ArgumentPath::text() const {
   std::string text = fmt::format("{}: {}", operation, argument);
   if (index >= 0) text += fmt::format("[{}]", index);
   for (const char* property : properties) {
@@ -70,12 +70,12 @@ std::string Place::text() const {
   return text;
 }
 
-void require(const Place& place, const void* pointer) {
+void require(const ArgumentPath& place, const void* pointer) {
   if (pointer != nullptr) return;
   refuse(Code::invalid_argument, "{} must not be null; got null", place.text());
 }
 
-std::size_t checked_count(const Place& place, const void* array, std::int64_t count) {
+std::size_t checked_count(const ArgumentPath& place, const void* array, std::int64_t count) {
   if (count < 0) {
     refuse(Code::invalid_argument, "{} must have a count of at least 0; got {}", place.text(),
            count);
@@ -84,14 +84,14 @@ std::size_t checked_count(const Place& place, const void* array, std::int64_t co
   return static_cast<std::size_t>(count);
 }
 
-std::size_t checked_index(const Place& place, std::int64_t index, std::size_t count) {
+std::size_t checked_index(const ArgumentPath& place, std::int64_t index, std::size_t count) {
   if (index < 0 || static_cast<std::uint64_t>(index) >= count) {
     refuse(Code::invalid_argument, "{} must be in [0, {}); got {}", place.text(), count, index);
   }
   return static_cast<std::size_t>(index);
 }
 
-const char* text_of(const Place& place, const char* text) {
+const char* text_of(const ArgumentPath& place, const char* text) {
   require(place, text);
   return text;
 }

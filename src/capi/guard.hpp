@@ -36,27 +36,27 @@ template <class... Args>
 
 /// What a sentence speaks of: "scaled_mm: options.out.dtype", "grouped_mm: inputs[2].data". All
 /// names are literals.
-struct Place {
+struct ArgumentPath {
   const char* operation;
   const char* argument;
   std::int64_t index = -1;
   std::array<const char*, 4> properties{};
 
-  Place at(std::int64_t i) const noexcept;
-  Place of(const char* name) const noexcept;
+  ArgumentPath at(std::int64_t i) const noexcept;
+  ArgumentPath of(const char* name) const noexcept;
   std::string text() const;
 };
 
 /// Refuses a null pointer.
-void require(const Place& place, const void* pointer);
+void require(const ArgumentPath& place, const void* pointer);
 
 /// A count that is not negative, with an array behind it unless it is 0.
-std::size_t checked_count(const Place& place, const void* array, std::int64_t count);
+std::size_t checked_count(const ArgumentPath& place, const void* array, std::int64_t count);
 
 /// An index into what has `count` elements.
-std::size_t checked_index(const Place& place, std::int64_t index, std::size_t count);
+std::size_t checked_index(const ArgumentPath& place, std::int64_t index, std::size_t count);
 
 /// A string that must be there.
-const char* text_of(const Place& place, const char* text);
+const char* text_of(const ArgumentPath& place, const char* text);
 
 }  // namespace octavo::capi

@@ -61,7 +61,7 @@ void release(Handle* handle) noexcept {
 
 /// What a handle holds.
 template <class Handle>
-const typename Handle::value_type& value_of(const Place& place, const Handle* handle) {
+const typename Handle::value_type& value_of(const ArgumentPath& place, const Handle* handle) {
   require(place, handle);
   return handle->value;
 }
@@ -72,7 +72,7 @@ template <class Handle>
 class Slot {
  public:
   /// `optional`: the caller may do without a handle.
-  Slot(const Place& place, Handle** result, bool optional = false) : result_(result) {
+  Slot(const ArgumentPath& place, Handle** result, bool optional = false) : result_(result) {
     if (!optional) require(place, static_cast<const void*>(result));
     if (result_ == nullptr) return;
     *result_ = nullptr;
@@ -89,7 +89,7 @@ class Slot {
   std::unique_ptr<Handle> handle_;
 };
 
-/// Sets a plain result after checking that there is a place for it.
+/// Sets an unpacked result after checking that there is a place for it.
 template <class T>
 void give(const char* operation, T* result, T value) {
   require({operation, "result"}, static_cast<const void*>(result));

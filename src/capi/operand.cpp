@@ -9,7 +9,7 @@
 namespace octavo::capi {
 namespace {
 
-Tensor columns_from(const Place& place, const octavo_activation& a) {
+Tensor columns_from(const ArgumentPath& place, const octavo_activation& a) {
   if (a.outlier_count == 0) return {};
   if (a.outlier_count < 0 || a.outlier_columns == nullptr) {
     refuse(Code::invalid_argument, "{} must have outlier_count elements, at least 0; got {}{}",
@@ -22,14 +22,14 @@ Tensor columns_from(const Place& place, const octavo_activation& a) {
 
 }  // namespace
 
-ActivationQuant activation_from(const Place& place, const octavo_activation* given) {
+ActivationQuant activation_from(const ArgumentPath& place, const octavo_activation* given) {
   require(place, given);
   ActivationQuant rule = options_from(place, given);
   rule.outlier_columns = columns_from(place.of("outlier_columns"), read_struct(place, given));
   return rule;
 }
 
-void give_activation(const Place& place, const std::optional<ActivationQuant>& rule,
+void give_activation(const ArgumentPath& place, const std::optional<ActivationQuant>& rule,
                      octavo_activation* result) {
   if (!rule) {
     refuse(Code::invalid_argument, "{} must have an activation rule; got none", place.text());
@@ -37,7 +37,7 @@ void give_activation(const Place& place, const std::optional<ActivationQuant>& r
   write_struct({place.operation, "result"}, activation_to(*rule), result);
 }
 
-OperandArgument::OperandArgument(const Place& place, const octavo_operand* given) {
+OperandArgument::OperandArgument(const ArgumentPath& place, const octavo_operand* given) {
   require(place, given);
   const octavo_operand o = read_struct(place, given);
   check_flags(place, o.flags, OCTAVO_TRANSPOSED);

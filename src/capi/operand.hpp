@@ -10,16 +10,16 @@
 namespace octavo::capi {
 
 /// How the flags, the types and the granularity of `given` quantise.
-ActivationQuant activation_from(const Place& place, const octavo_activation* given);
+ActivationQuant activation_from(const ArgumentPath& place, const octavo_activation* given);
 
 /// Fills the caller's struct with a rule that may be missing.
-void give_activation(const Place& place, const std::optional<ActivationQuant>& rule,
+void give_activation(const ArgumentPath& place, const std::optional<ActivationQuant>& rule,
                      octavo_activation* result);
 
 /// An operand of the caller for the length of a call.
 class OperandArgument {
  public:
-  OperandArgument(const Place& place, const octavo_operand* given);
+  OperandArgument(const ArgumentPath& place, const octavo_operand* given);
   OperandArgument(const OperandArgument&) = delete;
   OperandArgument& operator=(const OperandArgument&) = delete;
   operator const Operand&() const noexcept { return operand_; }  // NOLINT: implicit on purpose

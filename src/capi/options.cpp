@@ -65,7 +65,7 @@ octavo_activation activation_to(const ActivationQuant& o) noexcept {
   return c;
 }
 
-ScaledMmOptions options_from(const Place& place, const octavo_scaled_mm_options* given) {
+ScaledMmOptions options_from(const ArgumentPath& place, const octavo_scaled_mm_options* given) {
   const octavo_scaled_mm_options c = read_struct(place, given);
   check_flags(place, c.flags, OCTAVO_TRANS_A | OCTAVO_TRANS_B | OCTAVO_MATMUL_FLAGS);
   ScaledMmOptions o;
@@ -86,7 +86,7 @@ ScaledMmOptions options_from(const Place& place, const octavo_scaled_mm_options*
   return o;
 }
 
-LinearOptions options_from(const Place& place, const octavo_linear_options* given) {
+LinearOptions options_from(const ArgumentPath& place, const octavo_linear_options* given) {
   const octavo_linear_options c = read_struct(place, given);
   check_flags(place, c.flags, OCTAVO_MATMUL_FLAGS);
   LinearOptions o;
@@ -100,7 +100,7 @@ LinearOptions options_from(const Place& place, const octavo_linear_options* give
   return o;
 }
 
-GroupedListOptions options_from(const Place& place, const octavo_grouped_list_options* given) {
+GroupedListOptions options_from(const ArgumentPath& place, const octavo_grouped_list_options* given) {
   const octavo_grouped_list_options c = read_struct(place, given);
   check_flags(place, c.flags, OCTAVO_MATMUL_FLAGS);
   GroupedListOptions o;
@@ -110,7 +110,7 @@ GroupedListOptions options_from(const Place& place, const octavo_grouped_list_op
   return o;
 }
 
-GroupedOptions options_from(const Place& place, const octavo_grouped_mm_options* given) {
+GroupedOptions options_from(const ArgumentPath& place, const octavo_grouped_mm_options* given) {
   const octavo_grouped_mm_options c = read_struct(place, given);
   check_flags(place, c.flags, OCTAVO_OFFS_PREFIX | OCTAVO_MATMUL_FLAGS);
   GroupedOptions o;
@@ -130,7 +130,7 @@ GroupedOptions options_from(const Place& place, const octavo_grouped_mm_options*
   return o;
 }
 
-ScaledGroupedMmOptions options_from(const Place& place, const octavo_scaled_grouped_mm_options* given) {
+ScaledGroupedMmOptions options_from(const ArgumentPath& place, const octavo_scaled_grouped_mm_options* given) {
   const octavo_scaled_grouped_mm_options c = read_struct(place, given);
   check_flags(place, c.flags, OCTAVO_TRANS_B | OCTAVO_MATMUL_FLAGS);
   ScaledGroupedMmOptions o;
@@ -143,7 +143,7 @@ ScaledGroupedMmOptions options_from(const Place& place, const octavo_scaled_grou
   return o;
 }
 
-functional::Options options_from(const Place& place, const octavo_functional_options* given) {
+functional::Options options_from(const ArgumentPath& place, const octavo_functional_options* given) {
   const octavo_functional_options c = read_struct(place, given);
   check_flags(place, c.flags, OCTAVO_FAST_ACCUMULATION | OCTAVO_TORCH_COMPAT);
   functional::Options o;
@@ -157,7 +157,7 @@ functional::Options options_from(const Place& place, const octavo_functional_opt
   return o;
 }
 
-QuantizeOptions options_from(const Place& place, const octavo_quantize_options* given) {
+QuantizeOptions options_from(const ArgumentPath& place, const octavo_quantize_options* given) {
   const octavo_quantize_options c = read_struct(place, given);
   check_flags(place, c.flags, OCTAVO_AZP | OCTAVO_NON_FINITE_ERROR | OCTAVO_NON_FINITE_IGNORE | OCTAVO_OVERFLOW_IEEE | OCTAVO_WIDEN);
   QuantizeOptions o;
@@ -178,7 +178,7 @@ QuantizeOptions options_from(const Place& place, const octavo_quantize_options* 
   return o;
 }
 
-ActivationQuant options_from(const Place& place, const octavo_activation* given) {
+ActivationQuant options_from(const ArgumentPath& place, const octavo_activation* given) {
   const octavo_activation c = read_struct(place, given);
   check_flags(place, c.flags, OCTAVO_AZP | OCTAVO_NON_FINITE_ERROR | OCTAVO_NON_FINITE_IGNORE | OCTAVO_OVERFLOW_IEEE | OCTAVO_WIDEN | OCTAVO_VECTORWISE | OCTAVO_WHOLE_COLUMNS);
   ActivationQuant o;
@@ -203,7 +203,7 @@ ActivationQuant options_from(const Place& place, const octavo_activation* given)
   return o;
 }
 
-PackOptions options_from(const Place& place, const octavo_pack_options* given) {
+PackOptions options_from(const ArgumentPath& place, const octavo_pack_options* given) {
   const octavo_pack_options c = read_struct(place, given);
   PackOptions o;
   o.scale = scale_from(place.of("scale"), c.scale);
@@ -212,7 +212,7 @@ PackOptions options_from(const Place& place, const octavo_pack_options* given) {
   return o;
 }
 
-VectorwiseOptions options_from(const Place& place, const octavo_vectorwise_options* given) {
+VectorwiseOptions options_from(const ArgumentPath& place, const octavo_vectorwise_options* given) {
   const octavo_vectorwise_options c = read_struct(place, given);
   check_flags(place, c.flags, OCTAVO_WHOLE_COLUMNS | OCTAVO_BY_ELEMENT);
   VectorwiseOptions o;
@@ -223,7 +223,7 @@ VectorwiseOptions options_from(const Place& place, const octavo_vectorwise_optio
   return o;
 }
 
-MixedScaledMmOptions options_from(const Place& place, const octavo_mixed_scaled_mm_options* given) {
+MixedScaledMmOptions options_from(const ArgumentPath& place, const octavo_mixed_scaled_mm_options* given) {
   const octavo_mixed_scaled_mm_options c = read_struct(place, given);
   check_flags(place, c.flags, 0);
   MixedScaledMmOptions o;

@@ -22,17 +22,17 @@ MatmulOptions matmul_from(std::uint64_t flags, std::int32_t k_chunks) noexcept;
 octavo_activation activation_to(const ActivationQuant& o) noexcept;
 
 /// `place` is that of the options.
-ScaledMmOptions options_from(const Place& place, const octavo_scaled_mm_options* given);
-LinearOptions options_from(const Place& place, const octavo_linear_options* given);
-GroupedListOptions options_from(const Place& place, const octavo_grouped_list_options* given);
-GroupedOptions options_from(const Place& place, const octavo_grouped_mm_options* given);
-ScaledGroupedMmOptions options_from(const Place& place, const octavo_scaled_grouped_mm_options* given);
-functional::Options options_from(const Place& place, const octavo_functional_options* given);
-QuantizeOptions options_from(const Place& place, const octavo_quantize_options* given);
-ActivationQuant options_from(const Place& place, const octavo_activation* given);
-PackOptions options_from(const Place& place, const octavo_pack_options* given);
-VectorwiseOptions options_from(const Place& place, const octavo_vectorwise_options* given);
-MixedScaledMmOptions options_from(const Place& place, const octavo_mixed_scaled_mm_options* given);
+ScaledMmOptions options_from(const ArgumentPath& place, const octavo_scaled_mm_options* given);
+LinearOptions options_from(const ArgumentPath& place, const octavo_linear_options* given);
+GroupedListOptions options_from(const ArgumentPath& place, const octavo_grouped_list_options* given);
+GroupedOptions options_from(const ArgumentPath& place, const octavo_grouped_mm_options* given);
+ScaledGroupedMmOptions options_from(const ArgumentPath& place, const octavo_scaled_grouped_mm_options* given);
+functional::Options options_from(const ArgumentPath& place, const octavo_functional_options* given);
+QuantizeOptions options_from(const ArgumentPath& place, const octavo_quantize_options* given);
+ActivationQuant options_from(const ArgumentPath& place, const octavo_activation* given);
+PackOptions options_from(const ArgumentPath& place, const octavo_pack_options* given);
+VectorwiseOptions options_from(const ArgumentPath& place, const octavo_vectorwise_options* given);
+MixedScaledMmOptions options_from(const ArgumentPath& place, const octavo_mixed_scaled_mm_options* given);
 
 /// All flags and their names in sentences.
 std::span<const FlagName> flag_names() noexcept;

@@ -4,7 +4,7 @@
 
 namespace octavo::capi {
 
-void check_size(const Place& place, const void* given, std::size_t known) {
+void check_size(const ArgumentPath& place, const void* given, std::size_t known) {
   require(place, given);
   std::size_t size = 0;
   std::memcpy(&size, given, sizeof size);

@@ -12,11 +12,11 @@
 namespace octavo::capi {
 
 /// Refuses a struct whose struct_size is not `known`. Nothing else of it is read.
-void check_size(const Place& place, const void* given, std::size_t known);
+void check_size(const ArgumentPath& place, const void* given, std::size_t known);
 
 /// A struct of the caller; null: all defaults, which are zero.
 template <class Struct>
-Struct read_struct(const Place& place, const Struct* given) {
+Struct read_struct(const ArgumentPath& place, const Struct* given) {
   static_assert(std::is_trivially_copyable_v<Struct> && offsetof(Struct, struct_size) == 0);
   if (given == nullptr) return Struct{};
   check_size(place, given, sizeof(Struct));
@@ -25,7 +25,7 @@ Struct read_struct(const Place& place, const Struct* given) {
 
 /// Fills the caller's struct.
 template <class Struct>
-void write_struct(const Place& place, Struct full, Struct* result) {
+void write_struct(const ArgumentPath& place, Struct full, Struct* result) {
   static_assert(std::is_trivially_copyable_v<Struct> && offsetof(Struct, struct_size) == 0);
   check_size(place, result, sizeof full);
   full.struct_size = sizeof full;

@@ -26,8 +26,8 @@ Status fail(Code code, fmt::format_string<Args...> sentence, Args&&... args) noe
 
 [[noreturn]] inline void throw_status(Status status) { throw Error(std::move(status)); }
 
-/// Throws the Error of a sentence, for the edge to pass on. Of readers and writers of files alone:
-/// everything else below an edge returns a Status.
+/// Throws the Error of a sentence. Of layers, ranks, readers and writers of files and the C ABI:
+/// core, backends, ops and lines return a Status (scripts/check_includes.py).
 template <class... Args>
 [[noreturn]] void refuse(Code code, fmt::format_string<Args...> sentence, Args&&... args) {
   throw_status(fail(code, sentence, std::forward<Args>(args)...));

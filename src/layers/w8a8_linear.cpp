@@ -37,10 +37,10 @@ bool is_vector(const TensorView& v, std::int64_t length) noexcept {
 // ---- what shapes of scales mean ----------------------------------------------------------------
 
 // scale_a of codes [rows or padded, K], cut to `rows`.
-struct Rows {
+struct PaddedRows {
   std::int64_t rows, padded, k, group_size;
 };
-Result<Scale> activation_scale(const Site& site, const TensorView& v, const Rows& r) {
+Result<Scale> activation_scale(const Site& site, const TensorView& v, const PaddedRows& r) {
   OCTAVO_TRY(check_tensor(site, Arg::scale_a, v));
   if (r.group_size < 0) {
     return fail(Code::invalid_argument, "{}: group_size must be at least 0; got {}", site.operation,

@@ -96,10 +96,10 @@ Status check_granularity(const std::string& subject, const Granularity& granular
 /// How a float operand is quantised on its way; `subject` begins each sentence ("quantize: ").
 Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side side);
 
-/// A fused prologue, and where it puts codes and scales of an operand of m x k.
+/// An activation rule, and where it puts codes and scales of an operand of m x k.
 Status check_activation(const std::string& subject, const ActivationQuant& rule);
-Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::int64_t k,
-                      bool batch_invariant);
+Status check_activation_rule(const Site& site, const Operand& a, std::int64_t m, std::int64_t k,
+                             bool batch_invariant);
 
 /// A list of columns of `of`: int64 [count], and on the host ascending, each in [0, k). Sentences
 /// begin "operation: argument".

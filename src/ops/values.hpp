@@ -18,7 +18,7 @@ Result<std::vector<std::int64_t>> integers_of(const char* operation, const Tenso
                                               void* stream);
 Result<std::vector<float>> floats_of(const char* operation, const TensorView& view, void* stream);
 
-/// int64 [n] or float32 [n] with these elements. On the host they are looked at where they lie, for
+/// int64 [n] or float32 [n] with these elements. On the host they are looked at in place, for
 /// as long as they do.
 Result<Tensor> tensor_of(const char* operation, std::span<const std::int64_t> values,
                          const Place& place);

@@ -14,7 +14,7 @@
 #include "ops/product/lower.hpp"
 #include "ops/values.hpp"
 #include "parallel/chunks.hpp"
-#include "parallel/row_impl.hpp"
+#include "parallel/row_parts.hpp"
 
 namespace octavo {
 namespace {

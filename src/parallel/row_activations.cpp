@@ -22,7 +22,7 @@
 #include "ops/run.hpp"
 #include "ops/values.hpp"
 #include "parallel/gather.hpp"
-#include "parallel/row_impl.hpp"
+#include "parallel/row_parts.hpp"
 
 namespace octavo {
 namespace {
@@ -171,12 +171,12 @@ Status quantize_as_product(const ActivationQuant& rule, const Tensor& x, const S
   member.a.quantize = &rule;
   Arena counter(nullptr);
   Member counted = member;
-  OCTAVO_TRY(backend->passes.prologue(counted, options.matmul, counter, context));
+  OCTAVO_TRY(backend->passes.quantize_activations(counted, options.matmul, counter, context));
   const std::array<std::int64_t, 1> bytes{static_cast<std::int64_t>(counter.used()) + 64};
   OCTAVO_TRY_ASSIGN(const Tensor block,
                     Tensor::try_empty(kRowParallel, DType::uint8, bytes, context.place({})));
   Arena arena(block.data());
-  OCTAVO_TRY(backend->passes.prologue(member, options.matmul, arena, context));
+  OCTAVO_TRY(backend->passes.quantize_activations(member, options.matmul, arena, context));
   const auto tensor = [](const MatrixView& view) { return static_cast<TensorView>(view); };
   result.memory.insert(result.memory.end(), {block, x});
   result.codes = tensor(member.a.data).slice(1, kept.begin, kept.end);

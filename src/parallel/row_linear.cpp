@@ -14,7 +14,7 @@
 #include "parallel/alike.hpp"
 #include "parallel/chunks.hpp"
 #include "parallel/parts.hpp"
-#include "parallel/row_impl.hpp"
+#include "parallel/row_parts.hpp"
 
 namespace octavo {
 namespace {

@@ -9,7 +9,7 @@
 #include "ops/run.hpp"
 #include "ops/values.hpp"
 #include "parallel/chunks.hpp"
-#include "parallel/row_impl.hpp"
+#include "parallel/row_parts.hpp"
 
 namespace octavo {
 namespace {

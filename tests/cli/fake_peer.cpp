@@ -28,7 +28,7 @@ class Naive final : public Instance {
   double weight_bytes() const override { return static_cast<double>(p_.n * p_.k); }
   const char* note() const override {
     if (way_ == Way::without_bias) return "bias left out";
-    return p_.plain ? "loops over plain weights" : "loops";
+    return p_.plain ? "loops over unpacked weights" : "loops";
   }
   bool complete() const override { return way_ != Way::without_bias; }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The first rows of a product have the bits that they have without the others, and those of the
-// weight packed: a few rows read it where it lies, more pack it.
+// weight packed: a few rows read it in place, more pack it.
 #include "kit/operands/operands.hpp"
 #include "ops/helpers.hpp"
 #include "support/lines.hpp"

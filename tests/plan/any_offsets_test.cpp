@@ -44,7 +44,7 @@ TEST(PlansOfGroups, HoldForAnyOffsets) {
       "700x11x30",
       "grouped_mm fp32:fp32:fp32 split=columns layout=strided groups=64+64 30x128x100",
       "grouped_mm bf16:int8:fp32 split=columns scale=none:channel groups=1+100+27 300x128x70",
-      // Weights that few rows read where they lie: the fewer they are, the more panels at once.
+      // Weights that few rows read in place: the fewer they are, the more panels at once.
       "grouped_mm int8:int8:fp32 scale=token:channel azp layout=row groups=1+3+0+6 10x1500x300",
       "grouped_mm e4m3fn:e4m3fn:fp32 scale=group16:block16x16 layout=row groups=1+2+5 8x2500x320",
       "grouped_mm bf16:bf16:fp32 layout=row groups=2+2 4x4500x50",
@@ -58,7 +58,8 @@ TEST(PlansOfGroups, HoldForAnyOffsets) {
       "grouped_mm bf16:bf16:fp32 groups=2+3+4+30 39x70x2048",
       "grouped_mm bf16:bf16:fp32 groups=100+100+100+100 400x10x4096",
       "grouped_mm bf16:bf16:fp32 groups=20+3+40+37 100x260x512",
-      // Rows that are turned where there is AMX: those of a few members whole, of more not at all.
+      // Rows that are transposed where there is AMX: those of a few members whole, of more not at
+      // all.
       "grouped_mm int8:int8:fp32 scale=token:channel groups=17+200+40+300 557x300x700",
       "grouped_mm bf16:bf16:fp32 split=inner groups=64+200+36 40x70x300",
       "grouped_mm e4m3fn:e5m2:fp32 scale=token:channel groups=17+200+40+300 557x300x700",

@@ -150,7 +150,7 @@ TEST_F(Explain, SaysHowAWeightIsRead) {
   EXPECT_NE(weight_of("layout=row 4x100x100").find("where it lies"), std::string::npos);
   EXPECT_NE(weight_of("1000x100x100").find("packed by every call"), std::string::npos);
   EXPECT_NE(weight_of("layout=strided 1x100x100").find("packed by every call"), std::string::npos);
-  // Also where AMX reads so many rows' weight where it lies, but not one of a short K.
+  // Also where AMX reads so many rows' weight in place, but not one of a short K.
   EXPECT_NE(weight_of("64x100x64").find("packed by every call"), std::string::npos);
 }
 

@@ -17,21 +17,21 @@ enum ExitCode : int {
 };
 
 /// Runs a parsed command and returns its exit code; failures leave as octavo::Error.
-using Run = std::function<int()>;
+using CommandBody = std::function<int()>;
 
-// Each adds its options to `command`. What they are parsed into lives as long as the Run.
-Run add_quantize(CLI::App& command);
-Run add_inspect(CLI::App& command);
-Run add_verify(CLI::App& command);
-Run add_compare(CLI::App& command);
-Run add_report(CLI::App& command);
-Run add_convert(CLI::App& command);
-Run add_dequantize(CLI::App& command);
-Run add_explain(CLI::App& command);
-Run add_plan(CLI::App& command);
-Run add_info(CLI::App& command);
-Run add_bench(CLI::App& command);
-Run add_try(CLI::App& command);
-Run add_completion(CLI::App& command);
+// Each adds its options to `command`. What they are parsed into lives as long as the CommandBody.
+CommandBody add_quantize(CLI::App& command);
+CommandBody add_inspect(CLI::App& command);
+CommandBody add_verify(CLI::App& command);
+CommandBody add_compare(CLI::App& command);
+CommandBody add_report(CLI::App& command);
+CommandBody add_convert(CLI::App& command);
+CommandBody add_dequantize(CLI::App& command);
+CommandBody add_explain(CLI::App& command);
+CommandBody add_plan(CLI::App& command);
+CommandBody add_info(CLI::App& command);
+CommandBody add_bench(CLI::App& command);
+CommandBody add_try(CLI::App& command);
+CommandBody add_completion(CLI::App& command);
 
 }  // namespace octavo::cli

@@ -44,7 +44,7 @@ void fish(const CLI::App& app) {
 
 }  // namespace
 
-Run add_completion(CLI::App& command) {
+CommandBody add_completion(CLI::App& command) {
   const auto shell = std::make_shared<std::string>();
   command.add_option("SHELL", *shell, "bash, zsh or fish")
       ->required()

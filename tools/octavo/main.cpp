@@ -26,7 +26,7 @@ namespace {
 struct Command {
   const char* name;
   const char* summary;
-  Run (*add)(CLI::App& command);
+  CommandBody (*add)(CLI::App& command);
 };
 
 constexpr std::array<Command, 13> kCommands{{
@@ -136,7 +136,7 @@ int dispatch(int argc, char** argv) {
   app.footer(
       "Exit codes: 0 good, 1 a check failed, 2 usage, 3 bad input, 4 a resource is missing.");
 
-  std::vector<std::pair<CLI::App*, Run>> commands;
+  std::vector<std::pair<CLI::App*, CommandBody>> commands;
   for (const Command& row : kCommands) {
     CLI::App* command = app.add_subcommand(row.name, row.summary);
     commands.emplace_back(command, row.add(*command));

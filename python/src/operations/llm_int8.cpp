@@ -105,7 +105,7 @@ nb::object mixed_scaled_mm(nb::handle a, nb::handle codes, nb::handle w, nb::han
 }
 
 // What linear and its gradient over int8 rows share.
-struct Rows {
+struct Int8RowsCall {
   Call call;
   TensorView x;
   Quantized weight;
@@ -113,8 +113,8 @@ struct Rows {
   Tensor columns;  // that options look at
   LinearOptions options;
 
-  Rows(const char* operation, nb::handle activations, nb::handle codes, nb::handle absmax,
-       nb::handle bias, double threshold, bool whole_columns, nb::handle outlier_columns)
+  Int8RowsCall(const char* operation, nb::handle activations, nb::handle codes, nb::handle absmax,
+               nb::handle bias, double threshold, bool whole_columns, nb::handle outlier_columns)
       : call(operation), x(call.tensor(activations, "x")) {
     const TensorView c = call.tensor(codes, "codes");
     weight = int8_rows(c, call.tensor(absmax, "row_absmax"));
@@ -131,7 +131,7 @@ nb::object rows_linear(nb::handle x, nb::handle codes, nb::handle absmax, nb::ha
                        double threshold, bool whole_columns, nb::handle outlier_columns,
                        nb::handle outlier_weight, bool batch_invariant, nb::handle out,
                        nb::handle columns) {
-  Rows r("int8_linear", x, codes, absmax, bias, threshold, whole_columns, outlier_columns);
+  Int8RowsCall r("int8_linear", x, codes, absmax, bias, threshold, whole_columns, outlier_columns);
   const TensorView original = r.call.tensor(outlier_weight, "outlier_weight");
   if (original.defined()) r.options.outlier_weight = original.transposed();
   r.options.matmul.batch_invariant = batch_invariant;
@@ -148,7 +148,7 @@ nb::object rows_linear(nb::handle x, nb::handle codes, nb::handle absmax, nb::ha
 nb::list rows_linear_vjp(nb::handle grad, const std::vector<bool>& asked, nb::handle x,
                          nb::handle codes, nb::handle absmax, nb::handle bias, double threshold,
                          nb::handle outlier_columns, nb::handle weight_dtype) {
-  Rows r("int8_linear_vjp", x, codes, absmax, bias, threshold, false, outlier_columns);
+  Int8RowsCall r("int8_linear_vjp", x, codes, absmax, bias, threshold, false, outlier_columns);
   const TensorView g = r.call.tensor(grad, "grad");
   const MatmulWanted wanted = wanted_of(r.call.operation(), asked);
   const GradientOptions of_weight{.dtype = r.call.dtype(weight_dtype, "weight_dtype")};

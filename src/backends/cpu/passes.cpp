@@ -18,7 +18,7 @@ constinit const Passes kPasses{
     .quantize = &quantize,
     .code_errors = &code_errors,
     .vectorwise = &vectorwise,
-    .prologue = &host::prologue<kPasses>,
+    .quantize_activations = &host::quantize_activations<kPasses>,
     .rescale = &rescale,
     .reduce = &reduce,
     .mask = &host::mask,

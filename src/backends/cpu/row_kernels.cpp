@@ -9,7 +9,7 @@
 namespace octavo::cpu {
 namespace {
 
-struct Row {
+struct KernelsRow {
   const Kernels* kernel;
   bool (*runs_on)(const CpuFeatures& cpu) noexcept;  // all that its region names
 };
@@ -17,16 +17,16 @@ struct Row {
 // Best first.
 constexpr std::array kRows {
 #if defined(__x86_64__)
-  Row{&kAvx512Bf16Kernels,
-      [](const CpuFeatures& cpu) noexcept {
-        return cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl && cpu.avx512_bf16 &&
-               cpu.avx512_vbmi;
-      }},
-      Row{&kAvx512Kernels,
-          [](const CpuFeatures& cpu) noexcept { return cpu.avx512f && cpu.avx512bw; }},
-      Row{&kAvx2Kernels, [](const CpuFeatures& cpu) noexcept { return cpu.avx2; }},
+  KernelsRow{&kAvx512Bf16Kernels,
+             [](const CpuFeatures& cpu) noexcept {
+               return cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl &&
+                      cpu.avx512_bf16 && cpu.avx512_vbmi;
+             }},
+      KernelsRow{&kAvx512Kernels,
+                 [](const CpuFeatures& cpu) noexcept { return cpu.avx512f && cpu.avx512bw; }},
+      KernelsRow{&kAvx2Kernels, [](const CpuFeatures& cpu) noexcept { return cpu.avx2; }},
 #endif
-      Row{&kBaselineKernels, [](const CpuFeatures&) noexcept { return true; }},
+      KernelsRow{&kBaselineKernels, [](const CpuFeatures&) noexcept { return true; }},
 };
 
 struct Usable {
@@ -36,7 +36,7 @@ struct Usable {
 
 Usable find_usable() noexcept {
   Usable usable;
-  for (const Row& row : kRows) {
+  for (const KernelsRow& row : kRows) {
     if (row.runs_on(this_cpu())) usable.kernels[usable.count++] = row.kernel;
   }
   return usable;

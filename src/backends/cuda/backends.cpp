@@ -99,7 +99,7 @@ Status run_members(const MatmulProblem& given, const ExecContext& context, void*
   for (std::int64_t g = 0; g < group_count(problem); ++g) {
     Member part = member(problem, g);
     Arena arena(workspace);
-    OCTAVO_TRY(prologue(part, problem.options, arena, context));
+    OCTAVO_TRY(quantize_activations(part, problem.options, arena, context));
     Scratch unpacked(context.place(part.out.device));
     const std::int32_t* column_sums = nullptr;
     OCTAVO_TRY(unpack(part, unpacked, column_sums, context));
@@ -114,7 +114,7 @@ Status run_members(const MatmulProblem& given, const ExecContext& context, void*
 void reserve_member(const Member& given, const MatmulOptions& options, Plan& plan) noexcept {
   Member part = given;
   Arena arena(nullptr);
-  (void)prologue(part, options, arena, {}).ok();
+  (void)quantize_activations(part, options, arena, {}).ok();
   plan.workspace_bytes = std::max(plan.workspace_bytes, arena.used());
 }
 
@@ -209,7 +209,7 @@ constexpr Passes kPasses{
     .quantize = &quantize,
     .code_errors = &code_errors,
     .vectorwise = &vectorwise,
-    .prologue = &prologue,
+    .quantize_activations = &quantize_activations,
     .rescale = &rescale,
     .reduce = &reduce,
     .mask = &mask,

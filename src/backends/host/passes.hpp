@@ -26,17 +26,19 @@ Status split_sums(const SplitSumsProblem& problem, const ExecContext& context) n
 /// Whose memory passes work in: a device's is left to them.
 enum class Memory : std::uint8_t { host, device };
 
-/// `prologue` and `activate` of a backend with these quantisers. On a device the columns that are
-/// found stay there: an outlier's list is as long as there are columns, and -1 behind the last.
-Status prologue_by(const Passes& passes, Member& member, const MatmulOptions& options, Arena& arena,
-                   const ExecContext& context, Memory memory = Memory::host) noexcept;
+/// `quantize_activations` and `activate` of a backend with these quantisers. On a device the
+/// columns that are found stay there: an outlier's list is as long as there are columns, and -1
+/// behind the last.
+Status quantize_activations_by(const Passes& passes, Member& member, const MatmulOptions& options,
+                               Arena& arena, const ExecContext& context,
+                               Memory memory = Memory::host) noexcept;
 Status activate_by(const Passes& passes, const ActivateProblem& problem, Rows& result, Arena& arena,
                    const ExecContext& context, Memory memory = Memory::host) noexcept;
 
 template <const Passes& passes>
-Status prologue(Member& member, const MatmulOptions& options, Arena& arena,
-                const ExecContext& context) noexcept {
-  return prologue_by(passes, member, options, arena, context);
+Status quantize_activations(Member& member, const MatmulOptions& options, Arena& arena,
+                            const ExecContext& context) noexcept {
+  return quantize_activations_by(passes, member, options, arena, context);
 }
 template <const Passes& passes>
 Status activate(const ActivateProblem& problem, Rows& result, Arena& arena,

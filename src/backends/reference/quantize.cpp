@@ -5,7 +5,6 @@
 #include <cstring>
 #include <limits>
 
-#include "backends/host/code_error.hpp"
 #include "backends/reference/reference.hpp"
 #include "core/data/cells.hpp"
 #include "core/data/element.hpp"
@@ -14,6 +13,17 @@
 
 namespace octavo::reference {
 namespace {
+
+// What a code loses of w; `largest`: the magnitude from which it counts as saturated.
+void add_error(float w, float code, float scale, float largest, CodeErrors& sums) {
+  const double value = static_cast<double>(w);
+  const double error = value - static_cast<double>(code * scale);
+  sums.signal += value * value;
+  sums.noise += error * error;
+  if (std::abs(error) > sums.largest) sums.largest = std::abs(error);
+  if (std::abs(code) >= largest) ++sums.saturated;
+  if (!std::isfinite(w)) sums.finite = false;
+}
 
 struct Cell {
   std::int64_t r0, r1, c0, c1;
@@ -79,7 +89,7 @@ void quantize_cell(const QuantizeProblem& q, const Cell& cell, std::int64_t i,
       store_float(q.codes.dtype, q.codes.data, place, code_of(q.spec, x, scale, azp),
                   q.spec.overflow);
       if (q.errors == nullptr) continue;
-      host::add_code_error(x, load_float(q.codes, r, c), scale, qmax(q.spec.dtype), *q.errors);
+      add_error(x, load_float(q.codes, r, c), scale, qmax(q.spec.dtype), *q.errors);
     }
   }
 }
@@ -96,6 +106,19 @@ Status quantize(const QuantizeProblem& q, const ExecContext&) noexcept {
       const std::int64_t c0 = j == 0 ? 0 : cell_end(cols, q.grid.cols, j - 1);
       quantize_cell(q, {r0, cell_end(rows, q.grid.rows, i), c0, cell_end(cols, q.grid.cols, j)}, i,
                     j);
+    }
+  }
+  return {};
+}
+
+Status code_errors(const CodeErrorsProblem& p, const ExecContext&) noexcept {
+  const FloatEnvironment environment;
+  for (std::int64_t i = 0; i < p.values.shape[0]; ++i) {
+    for (std::int64_t j = 0; j < p.values.shape[1]; ++j) {
+      const std::int64_t column = p.grid.cols == kWholeExtent ? 0 : j / p.grid.cols;
+      const float scale =
+          load_float(p.scales, p.grid.rows == kWholeExtent ? 0 : i / p.grid.rows, column);
+      add_error(load_float(p.values, i, j), load_float(p.codes, i, j), scale, p.largest, *p.errors);
     }
   }
   return {};
@@ -148,7 +171,7 @@ Status vectorwise(const VectorwiseProblem& q, const ExecContext&) noexcept {
       store_float(DType::int8, q.codes.data, r * q.codes.strides[0] + c * q.codes.strides[1], code,
                   Overflow::saturate);
       if (q.errors == nullptr) continue;
-      host::add_code_error(v, load_float(q.codes, r, c), absmax / 127.0F, 127.0F, *q.errors);
+      add_error(v, load_float(q.codes, r, c), absmax / 127.0F, 127.0F, *q.errors);
     }
   }
   for (std::int64_t c = 0; q.column_flags != nullptr && c < cols; ++c) {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "backends/host/passes.hpp"
 #include "backends/host/zero.hpp"
 #include "core/error.hpp"
 #include "core/fp_env.hpp"
@@ -18,7 +17,7 @@ const char* unavailable() noexcept { return nullptr; }
 // Makes A's codes and unpacks B, or reserves room for both.
 Status resolve(Member& member, Arena& arena, const ExecContext& context,
                const MatmulOptions& options) noexcept {
-  OCTAVO_TRY(reference::kPasses.prologue(member, options, arena, context));
+  OCTAVO_TRY(reference::quantize_activations(member, options, arena, context));
   if (member.b.packed == nullptr) return {};
   const PackedWeightData& packed = *member.b.packed->content();
   MatrixView& codes = member.b.data;
@@ -39,7 +38,8 @@ std::size_t bytes_of(Member part, const MatmulOptions& options) noexcept {
 
 const char* plan(const MatmulProblem& problem, int, Plan& plan) noexcept {
   plan.how = "the specification's formula, one element at a time, one thread";
-  if (has_offsets(problem)) return nullptr;  // such members have no prologue and no packed weights
+  if (has_offsets(problem))
+    return nullptr;  // such members quantise no activations and have no packed weights
   Member cut;
   for (std::int64_t g = 0; g < distinct_members(problem); ++g) {
     const std::size_t bytes = bytes_of(member_in(problem, g, cut), problem.options);
@@ -64,27 +64,27 @@ Status run(const MatmulProblem& problem, const Plan&, const ExecContext& context
 }  // namespace
 
 constinit const Passes reference::kPasses{
-    .convert = &host::convert,
-    .fill = &host::fill,
-    .gather = &host::gather,
-    .map_codes = &host::map_codes,
-    .unswizzle = &host::unswizzle,
-    .check_finite = &host::check_finite,
+    .convert = &convert,
+    .fill = &fill,
+    .gather = &gather,
+    .map_codes = &map_codes,
+    .unswizzle = &unswizzle,
+    .check_finite = &check_finite,
     .quantize = &quantize,
-    .code_errors = &host::code_errors,
+    .code_errors = &code_errors,
     .vectorwise = &vectorwise,
-    .prologue = &host::prologue<kPasses>,
+    .quantize_activations = &quantize_activations,
     .rescale = &rescale,
     .reduce = &reduce,
-    .mask = &host::mask,
-    .learned_step = &host::learned_step,
-    .dequantize_sums = &host::dequantize_sums,
-    .split_zero_points = &host::split_zero_points,
-    .split_sums = &host::split_sums,
+    .mask = &mask,
+    .learned_step = &learned_step,
+    .dequantize_sums = &dequantize_sums,
+    .split_zero_points = &split_zero_points,
+    .split_sums = &split_sums,
     .silu_and_mul = &silu_and_mul,
     .silu_and_mul_vjp = &silu_and_mul_vjp,
     .combine = &combine,
-    .activate = &host::activate<kPasses>,
+    .activate = &activate,
     .finish = &finish,
 };
 

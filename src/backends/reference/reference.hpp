@@ -14,6 +14,20 @@ namespace reference {
 /// `b.packed` are resolved already.
 void matmul(const Member& member, const MatmulOptions& options) noexcept;
 
+Status convert(const ConvertProblem& problem, const ExecContext& context) noexcept;
+Status fill(const FillProblem& problem, const ExecContext& context) noexcept;
+Status gather(const GatherProblem& problem, const ExecContext& context) noexcept;
+Status map_codes(const MapProblem& problem, const ExecContext& context) noexcept;
+Status unswizzle(const UnswizzleProblem& problem, const ExecContext& context) noexcept;
+Status check_finite(const FiniteProblem& problem, const ExecContext& context) noexcept;
+Status code_errors(const CodeErrorsProblem& problem, const ExecContext& context) noexcept;
+Status mask(const MaskProblem& problem, const ExecContext& context) noexcept;
+Status learned_step(const LearnedStepProblem& problem, const ExecContext& context) noexcept;
+Status dequantize_sums(const DequantizeSumsProblem& problem, const ExecContext& context) noexcept;
+Status split_zero_points(const SplitZeroPointsProblem& problem,
+                         const ExecContext& context) noexcept;
+Status split_sums(const SplitSumsProblem& problem, const ExecContext& context) noexcept;
+
 Status quantize(const QuantizeProblem& problem, const ExecContext& context) noexcept;
 Status vectorwise(const VectorwiseProblem& problem, const ExecContext& context) noexcept;
 Status rescale(const RescaleProblem& problem, const ExecContext& context) noexcept;
@@ -22,6 +36,10 @@ Status silu_and_mul(const SiluProblem& problem, const ExecContext& context) noex
 Status silu_and_mul_vjp(const SiluVjpProblem& problem, const ExecContext& context) noexcept;
 Status combine(const CombineProblem& problem, const ExecContext& context) noexcept;
 
+Status quantize_activations(Member& member, const MatmulOptions& options, Arena& arena,
+                            const ExecContext& context) noexcept;
+Status activate(const ActivateProblem& problem, Rows& result, Arena& arena,
+                const ExecContext& context) noexcept;
 Status finish(const FinishProblem& problem, const ExecContext& context) noexcept;
 
 extern const Passes kPasses;

@@ -148,7 +148,7 @@ octavo_code octavo_weight_codes(const octavo_weight* weight, octavo_quantized** 
 
 octavo_code octavo_weight_activation(const octavo_weight* weight, octavo_activation* result) {
   return guarded("weight_activation", [&] {
-    const Place place{"weight_activation", "weight"};
+    const ArgumentPath place{"weight_activation", "weight"};
     give_activation(place, value_of(place, weight).activation, result);
   });
 }

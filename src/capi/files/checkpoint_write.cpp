@@ -22,7 +22,7 @@ std::vector<std::byte> bytes_of(const octavo::TensorView& view) {
   return bytes;
 }
 
-octavo::TensorToWrite from_data(const Place& place, const octavo_tensor_to_write& t) {
+octavo::TensorToWrite from_data(const ArgumentPath& place, const octavo_tensor_to_write& t) {
   const octavo::TensorView view = view_from(place.of("data"), t.data);
   return {t.name,
           std::string(octavo::info(view.dtype).safetensors),
@@ -31,7 +31,7 @@ octavo::TensorToWrite from_data(const Place& place, const octavo_tensor_to_write
 }
 
 // The writer holds `size` against dtype and shape.
-octavo::TensorToWrite from_fill(const Place& place, const octavo_tensor_to_write& t) {
+octavo::TensorToWrite from_fill(const ArgumentPath& place, const octavo_tensor_to_write& t) {
   const std::size_t rank = checked_count(place.of("shape"), t.shape, t.ndim);
   return {t.name,
           text_of(place.of("dtype"), t.dtype),
@@ -46,7 +46,7 @@ octavo::TensorToWrite from_fill(const Place& place, const octavo_tensor_to_write
           }};
 }
 
-octavo::TensorToWrite to_write(const Place& place, const octavo_tensor_to_write* given) {
+octavo::TensorToWrite to_write(const ArgumentPath& place, const octavo_tensor_to_write* given) {
   require(place, given);
   const octavo_tensor_to_write t = read_struct(place, given);
   require(place.of("name"), t.name);
@@ -64,14 +64,14 @@ octavo_code octavo_write_safetensors(const char* path, const octavo_tensor_to_wr
                                      const char* const* metadata_values, int64_t metadata_count) {
   return guarded(kWrite, [&] {
     const char* target = text_of({kWrite, "path"}, path);
-    const Place place{kWrite, "tensors"};
+    const ArgumentPath place{kWrite, "tensors"};
     const std::size_t n = checked_count(place, static_cast<const void*>(tensors), count);
     std::vector<octavo::TensorToWrite> list;
     for (std::size_t i = 0; i < n; ++i) {
       list.push_back(to_write(place.at(static_cast<std::int64_t>(i)), tensors[i]));
     }
-    const Place keys{kWrite, "metadata_keys"};
-    const Place values{kWrite, "metadata_values"};
+    const ArgumentPath keys{kWrite, "metadata_keys"};
+    const ArgumentPath values{kWrite, "metadata_values"};
     const std::size_t pairs =
         checked_count(keys, static_cast<const void*>(metadata_keys), metadata_count);
     checked_count(values, static_cast<const void*>(metadata_values), metadata_count);

@@ -21,19 +21,19 @@ constexpr std::array kSchemes{octavo::Scheme::int8_dynamic, octavo::Scheme::fp8_
 static_assert(OCTAVO_EXPERTS_SEPARATE == static_cast<int>(octavo::Experts::separate));
 static_assert(OCTAVO_LLM_INT8 == static_cast<int>(octavo::Scheme::llm_int8));
 
-octavo::Scheme scheme_from(const Place& place, std::int64_t scheme) {
+octavo::Scheme scheme_from(const ArgumentPath& place, std::int64_t scheme) {
   return enum_from(place, scheme, kSchemes.back());
 }
 
 std::map<std::string, std::vector<std::int64_t>> outlier_lists(
     const octavo_quantize_file_options& c) {
-  const Place place{kFile, "outlier_columns"};
+  const ArgumentPath place{kFile, "outlier_columns"};
   std::map<std::string, std::vector<std::int64_t>> lists;
   const std::size_t n =
       checked_count(place, static_cast<const void*>(c.outlier_columns), c.outlier_columns_count);
   for (std::size_t i = 0; i < n; ++i) {
     const octavo_outlier_columns& list = c.outlier_columns[i];
-    const Place at{kFile, "outlier_columns", static_cast<std::int64_t>(i)};
+    const ArgumentPath at{kFile, "outlier_columns", static_cast<std::int64_t>(i)};
     const std::size_t count = checked_count(at.of("columns"), list.columns, list.count);
     lists[text_of(at.of("layer"), list.layer)].assign(list.columns, list.columns + count);
   }
@@ -110,7 +110,7 @@ octavo_code octavo_quantize_file(const char* in, const char* out,
                                  octavo_report** result) {
   return guarded(kFile, [&] {
     Slot slot({kFile, "result"}, result, true);
-    const Place place{kFile, "options"};
+    const ArgumentPath place{kFile, "options"};
     const octavo_quantize_file_options c = read_struct(place, options);
     octavo::QuantizeFileOptions o;
     o.scheme = scheme_from(place.of("scheme"), c.scheme);

@@ -11,12 +11,12 @@ namespace F = octavo::functional;
 
 namespace {
 
-std::vector<F::RecipeScale> recipes_from(const Place& place, const octavo_recipe_scale* given,
-                                         int64_t count) {
+std::vector<F::RecipeScale> recipes_from(const ArgumentPath& place,
+                                         const octavo_recipe_scale* given, int64_t count) {
   std::vector<F::RecipeScale> scales;
   const std::size_t n = checked_count(place, given, count);
   for (std::size_t i = 0; i < n; ++i) {
-    const Place entry = place.at(static_cast<std::int64_t>(i));
+    const ArgumentPath entry = place.at(static_cast<std::int64_t>(i));
     scales.push_back(
         {view_from(entry.of("values"), given[i].values),
          enum_from(entry.of("recipe"), given[i].recipe, F::ScalingType::BlockWise128x128),
@@ -40,7 +40,7 @@ octavo_code run(const char* name, const RecipeCall& call, const octavo_context* 
 
 }  // namespace
 
-octavo::capi::RecipeArguments::RecipeArguments(const Place& place, const RecipeCall& call)
+octavo::capi::RecipeArguments::RecipeArguments(const ArgumentPath& place, const RecipeCall& call)
     : options(options_from(place, call.options)),
       mat_a(view_from({place.operation, "mat_a"}, call.mat_a)),
       mat_b(view_from({place.operation, "mat_b"}, call.mat_b)),

@@ -49,7 +49,7 @@ using Slots = GradientSlots<octavo_matmul_gradients, MatmulGradients, MatmulWant
 // What is asked for, and how.
 struct Request {
   Request(const char* operation, const octavo_matmul_vjp_options* given) {
-    const Place place{operation, "options"};
+    const ArgumentPath place{operation, "options"};
     const octavo_matmul_vjp_options c = read_struct(place, given);
     check_flags(place, c.flags, OCTAVO_FLOAT32_GRADIENTS | OCTAVO_DEQUANTIZED_GRADIENTS);
     wanted = wanted_from(place, kParts, c.wanted);
@@ -144,7 +144,7 @@ octavo_code octavo_grouped_mm_list_vjp(const octavo_view* const* grads,
                                        octavo_matmul_gradients* const* results) {
   constexpr const char* kName = "grouped_mm_vjp";
   return guarded(kName, [&] {
-    const Place place{kName, "results"};
+    const ArgumentPath place{kName, "results"};
     const std::size_t n = checked_count(place, static_cast<const void*>(results), count);
     const auto entry = [&](std::size_t i) { return place.at(static_cast<std::int64_t>(i)); };
     std::deque<Slots> slots;

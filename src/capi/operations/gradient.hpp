@@ -27,8 +27,8 @@ using GradientParts = std::array<GradientPart<Given, Gradients, Wanted>, n>;
 
 /// What the bits ask for; bits of other arguments are refused.
 template <class Given, class Gradients, class Wanted, std::size_t n>
-Wanted wanted_from(const Place& options, const GradientParts<Given, Gradients, Wanted, n>& parts,
-                   std::uint64_t bits) {
+Wanted wanted_from(const ArgumentPath& options,
+                   const GradientParts<Given, Gradients, Wanted, n>& parts, std::uint64_t bits) {
   std::array<FlagName, n> names{};
   std::uint64_t allowed = 0;
   Wanted wanted;
@@ -47,13 +47,13 @@ class GradientSlots {
  public:
   using Parts = GradientParts<Given, Gradients, Wanted, n>;
 
-  GradientSlots(const Place& place, const Parts& parts, Given* result)
+  GradientSlots(const ArgumentPath& place, const Parts& parts, Given* result)
       : parts_(parts), result_(result) {
     write_struct(place, Given{}, result);
   }
 
   /// Makes the handles before the work, so that work that was done is never lost.
-  void prepare(const Place& place, const Wanted& wanted) {
+  void prepare(const ArgumentPath& place, const Wanted& wanted) {
     for (std::size_t i = 0; i < n; ++i) {
       if (!(wanted.*parts_[i].wanted)) continue;
       slots_[i].emplace(place, &(result_->*parts_[i].to));

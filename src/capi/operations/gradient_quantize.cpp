@@ -47,7 +47,7 @@ octavo_code octavo_quantize_vjp(const octavo_view* grad, const octavo_view* x,
   constexpr const char* kName = "quantize_vjp";
   return guarded(kName, [&] {
     GradientSlots slots({kName, "result"}, kQuantize, result);
-    const Place place{kName, "options"};
+    const ArgumentPath place{kName, "options"};
     const octavo_quantize_vjp_options c = read_struct(place, options);
     const QuantizeWanted wanted = wanted_from(place, kQuantize, c.wanted);
     slots.prepare({kName, "result"}, wanted);
@@ -65,7 +65,7 @@ octavo_code octavo_dequantize_vjp(const octavo_view* grad, const octavo_quantize
   constexpr const char* kName = "dequantize_vjp";
   return guarded(kName, [&] {
     GradientSlots slots({kName, "result"}, kDequantize, result);
-    const Place place{kName, "options"};
+    const ArgumentPath place{kName, "options"};
     const octavo_dequantize_vjp_options c = read_struct(place, options);
     const DequantizeWanted wanted = wanted_from(place, kDequantize, c.wanted);
     slots.prepare({kName, "result"}, wanted);

@@ -17,7 +17,7 @@ namespace {
 
 constexpr const char* kGrouped = "grouped_mm";
 
-std::vector<TensorView> views_from(const Place& place, const octavo_view* const* given,
+std::vector<TensorView> views_from(const ArgumentPath& place, const octavo_view* const* given,
                                    std::size_t count) {
   std::vector<TensorView> views;
   for (std::size_t i = 0; given != nullptr && i < count; ++i) {
@@ -26,7 +26,8 @@ std::vector<TensorView> views_from(const Place& place, const octavo_view* const*
   return views;
 }
 
-std::vector<Scale> scales_from(const Place& place, const octavo_scale* given, std::size_t count) {
+std::vector<Scale> scales_from(const ArgumentPath& place, const octavo_scale* given,
+                               std::size_t count) {
   std::vector<Scale> scales;
   for (std::size_t i = 0; given != nullptr && i < count; ++i) {
     scales.push_back(scale_from(place.at(static_cast<std::int64_t>(i)), given[i]));
@@ -38,7 +39,7 @@ std::vector<Scale> scales_from(const Place& place, const octavo_scale* given, st
 
 namespace octavo::capi {
 
-ListArguments::Operands::Operands(const Place& place, const octavo_operand* const* given,
+ListArguments::Operands::Operands(const ArgumentPath& place, const octavo_operand* const* given,
                                   std::size_t count) {
   if (count > 0) require(place, static_cast<const void*>(given));
   for (std::size_t i = 0; i < count; ++i) {
@@ -46,7 +47,7 @@ ListArguments::Operands::Operands(const Place& place, const octavo_operand* cons
   }
 }
 
-ListArguments::ListArguments(const Place& place, const octavo_operand* const* inputs,
+ListArguments::ListArguments(const ArgumentPath& place, const octavo_operand* const* inputs,
                              const octavo_operand* const* weights, std::size_t count,
                              const octavo_grouped_list_options* given)
     : inputs_({place.operation, "inputs"}, inputs, count),
@@ -74,7 +75,8 @@ octavo_code octavo_grouped_mm_list(const octavo_operand* const* inputs,
         checked_count({kGrouped, "results"}, static_cast<const void*>(results), count);
     std::deque<Slot<octavo_tensor>> slots;
     for (std::size_t i = 0; i < n; ++i) results[i] = nullptr;
-    for (std::size_t i = 0; i < n; ++i) slots.emplace_back(Place{kGrouped, "results"}, &results[i]);
+    for (std::size_t i = 0; i < n; ++i)
+      slots.emplace_back(ArgumentPath{kGrouped, "results"}, &results[i]);
     const ListArguments list({kGrouped, "options"}, inputs, weights, n, options);
     const Context run_on(kGrouped, context);
     std::vector<Tensor> tensors =

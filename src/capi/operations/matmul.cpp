@@ -41,7 +41,7 @@ octavo_code octavo_linear(const octavo_view* x, const octavo_packed* weight,
                           octavo_tensor** result) {
   return guarded("linear", [&] {
     if (result != nullptr) *result = nullptr;
-    const Place place{"linear", "options"};
+    const ArgumentPath place{"linear", "options"};
     octavo::LinearOptions o = options_from(place, options);
     const octavo_linear_options c = read_struct(place, options);
     std::vector<std::int64_t> found;

@@ -41,7 +41,7 @@ octavo_code octavo_packed_describe(const octavo_packed* weight, octavo_packed_in
 
 octavo_code octavo_packed_activation(const octavo_packed* weight, octavo_activation* result) {
   return guarded("packed_activation", [&] {
-    const Place place{"packed_activation", "weight"};
+    const ArgumentPath place{"packed_activation", "weight"};
     give_activation(place, value_of(place, weight).activation(), result);
   });
 }

@@ -18,7 +18,7 @@ inline bool result_optional(const TensorView& out) noexcept { return out.defined
 class ListArguments {
  public:
   /// `place` is that of the options.
-  ListArguments(const Place& place, const octavo_operand* const* inputs,
+  ListArguments(const ArgumentPath& place, const octavo_operand* const* inputs,
                 const octavo_operand* const* weights, std::size_t count,
                 const octavo_grouped_list_options* given);
   ListArguments(const ListArguments&) = delete;
@@ -33,7 +33,7 @@ class ListArguments {
   struct Operands {
     std::deque<OperandArgument> arguments;
     std::vector<Operand> operands;
-    Operands(const Place& place, const octavo_operand* const* given, std::size_t count);
+    Operands(const ArgumentPath& place, const octavo_operand* const* given, std::size_t count);
   };
 
   Operands inputs_, weights_;
@@ -55,7 +55,7 @@ struct RecipeCall {
 /// The same as C++ has it.
 struct RecipeArguments {
   /// `place` is that of the options.
-  RecipeArguments(const Place& place, const RecipeCall& call);
+  RecipeArguments(const ArgumentPath& place, const RecipeCall& call);
 
   functional::Options options;
   TensorView mat_a, mat_b;

@@ -61,7 +61,7 @@ void add(std::vector<std::string>& names, std::string name) {
 
 /// The tensors by which a layer is recognised, each once.
 struct Found {
-  std::vector<std::string> codes;   ///< of any type: a plain weight is one, too
+  std::vector<std::string> codes;   ///< of any type: an unpacked weight is one, too
   std::vector<std::string> scales;  ///< those that prove something
 };
 

@@ -9,7 +9,7 @@
 
 namespace octavo::checkpoint {
 
-/// Codes that are left where they lie: a weight then has their extents and type, and no memory.
+/// Codes that are left in place: a weight then has their extents and type, and no memory.
 struct CodesInPlace {
   const TensorEntry* entry = nullptr;  ///< null: the reader needed them, and the weight has them
   MatrixPlace at;

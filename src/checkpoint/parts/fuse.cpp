@@ -36,23 +36,26 @@ bool same_columns(const Tensor& a, const Tensor& b) {
 }
 
 void check_alike(const Weight& first, const Weight& other, std::size_t index) {
-  struct Row {
+  struct Condition {
     const char* what;
     bool same;
   };
-  for (const Row& row :
-       {Row{"be 2-D", other.codes.data.rank() == 2},
-        Row{"have the first one's K", cols_of(first) == cols_of(other)},
-        Row{"have the first one's type", first.codes.data.dtype() == other.codes.data.dtype()},
-        Row{"have the first one's scheme", first.scheme == other.scheme},
-        Row{"have scales over as many columns as the first one",
-            first.codes.grid.cols == other.codes.grid.cols &&
-                first.codes.col0 == other.codes.col0 &&
-                first.codes.scale.defined() == other.codes.scale.defined()},
-        Row{"have the first one's activation rule", alike(first.activation, other.activation)},
-        Row{"have row maxima (absmax) where the first one has",
-            first.absmax.defined() == other.absmax.defined()},
-        Row{"have the first one's order of columns", same_columns(first.columns, other.columns)}}) {
+  for (const Condition& row :
+       {Condition{"be 2-D", other.codes.data.rank() == 2},
+        Condition{"have the first one's K", cols_of(first) == cols_of(other)},
+        Condition{"have the first one's type",
+                  first.codes.data.dtype() == other.codes.data.dtype()},
+        Condition{"have the first one's scheme", first.scheme == other.scheme},
+        Condition{"have scales over as many columns as the first one",
+                  first.codes.grid.cols == other.codes.grid.cols &&
+                      first.codes.col0 == other.codes.col0 &&
+                      first.codes.scale.defined() == other.codes.scale.defined()},
+        Condition{"have the first one's activation rule",
+                  alike(first.activation, other.activation)},
+        Condition{"have row maxima (absmax) where the first one has",
+                  first.absmax.defined() == other.absmax.defined()},
+        Condition{"have the first one's order of columns",
+                  same_columns(first.columns, other.columns)}}) {
     if (row.same) continue;
     refuse(Code::invalid_argument, "fuse: weights[{}] must {}; got {} {} of {}", index, row.what,
            name(other.codes.data.dtype()), shape_string(other.codes.data), other.scheme);
@@ -141,10 +144,10 @@ Tensor united_columns(std::span<const Weight> weights) {
 }
 
 // The range of a static rule: what its smallest and largest code mean.
-struct Range {
+struct StaticRange {
   float low = 0.0F, high = 0.0F;
 };
-Range range_of(const ActivationQuant& rule, float qmin) {
+StaticRange range_of(const ActivationQuant& rule, float qmin) {
   const auto value = [&](float code) {
     return (code - static_cast<float>(rule.static_azp)) * rule.static_scale;
   };
@@ -159,10 +162,10 @@ std::optional<ActivationQuant> merged_rule(std::span<const Weight> weights) {
   if (merged->static_scale == 0.0F) return merged;
   const FloatEnvironment environment;
   const float qmin = merged->spec.dtype == DType::uint8 ? 0.0F : -128.0F;
-  Range all = range_of(*merged, qmin);
+  StaticRange all = range_of(*merged, qmin);
   bool same = true;
   for (const Weight& w : weights) {
-    const Range range = range_of(*w.activation, qmin);
+    const StaticRange range = range_of(*w.activation, qmin);
     all = {std::min(all.low, range.low), std::max(all.high, range.high)};
     same = same && w.activation->static_scale == weights[0].activation->static_scale &&
            w.activation->static_azp == weights[0].activation->static_azp;

@@ -355,16 +355,16 @@ void check(const RankPlanOptions& o) {
   if (o.rows < 1) {
     refuse(Code::invalid_argument, "{}: rows must be at least 1; got {}", kPlan, o.rows);
   }
-  struct Row {
+  struct PlanRow {
     const char* name;
     double value;
   };
-  for (const Row& row : {Row{"network_gbits", o.network_gbits},
-                         {"machine.read_gbps", o.machine.read_gbps},
-                         {"machine.int8_gops", o.machine.int8_gops},
-                         {"machine.float8_gops", o.machine.float8_gops},
-                         {"machine.float16_gops", o.machine.float16_gops},
-                         {"machine.float32_gops", o.machine.float32_gops}}) {
+  for (const PlanRow& row : {PlanRow{"network_gbits", o.network_gbits},
+                             {"machine.read_gbps", o.machine.read_gbps},
+                             {"machine.int8_gops", o.machine.int8_gops},
+                             {"machine.float8_gops", o.machine.float8_gops},
+                             {"machine.float16_gops", o.machine.float16_gops},
+                             {"machine.float32_gops", o.machine.float32_gops}}) {
     if (row.value > 0) continue;
     refuse(Code::invalid_argument, "{}: {} must be above 0; got {}", kPlan, row.name, row.value);
   }

@@ -87,33 +87,33 @@ class Parts {
     const auto alike = [](const Tensor& a, const Tensor& b) {
       return a.defined() == b.defined() && a.dtype() == b.dtype();
     };
-    struct Row {
+    struct Condition {
       const char* what;
       bool same;
     };
     const bool matrices = first.codes.data.rank() == 2 && codes.data.rank() == 2;
-    for (const Row& row :
-         {Row{"be 2-D", matrices},
-          Row{by_columns_ ? "have the first one's K" : "have the first one's N",
-              matrices && codes.data.size(1 - dim_) == first.codes.data.size(1 - dim_)},
-          Row{"have the first one's type", codes.data.dtype() == first.codes.data.dtype()},
-          Row{"have the first one's scheme", part.scheme == first.scheme},
-          Row{"have scales and zero points as the first one",
-              codes.grid == first.codes.grid && alike(codes.scale, first.codes.scale) &&
-                  alike(codes.azp, first.codes.azp)},
-          Row{"begin in its scales where the first one does along the other dimension",
-              other_origin(i) == other_origin(0)},
-          Row{"have the first one's activation rule", same_activation(first, part)},
-          Row{"have row maxima (absmax) as the first one",
-              by_columns_ ? alike(part.absmax, first.absmax)
-                          : same_bits(part.absmax, first.absmax)},
-          Row{"have an order of columns as the first one",
-              by_columns_ ? same_bits(part.columns, first.columns)
-                          : alike(part.columns, first.columns)},
-          Row{"have the first one's outlier columns",
-              !by_columns_ || !part.activation ||
-                  same_bits(part.activation->outlier_columns,
-                            first.activation->outlier_columns)}}) {
+    for (const Condition& row :
+         {Condition{"be 2-D", matrices},
+          Condition{by_columns_ ? "have the first one's K" : "have the first one's N",
+                    matrices && codes.data.size(1 - dim_) == first.codes.data.size(1 - dim_)},
+          Condition{"have the first one's type", codes.data.dtype() == first.codes.data.dtype()},
+          Condition{"have the first one's scheme", part.scheme == first.scheme},
+          Condition{"have scales and zero points as the first one",
+                    codes.grid == first.codes.grid && alike(codes.scale, first.codes.scale) &&
+                        alike(codes.azp, first.codes.azp)},
+          Condition{"begin in its scales where the first one does along the other dimension",
+                    other_origin(i) == other_origin(0)},
+          Condition{"have the first one's activation rule", same_activation(first, part)},
+          Condition{"have row maxima (absmax) as the first one",
+                    by_columns_ ? alike(part.absmax, first.absmax)
+                                : same_bits(part.absmax, first.absmax)},
+          Condition{"have an order of columns as the first one",
+                    by_columns_ ? same_bits(part.columns, first.columns)
+                                : alike(part.columns, first.columns)},
+          Condition{"have the first one's outlier columns",
+                    !by_columns_ || !part.activation ||
+                        same_bits(part.activation->outlier_columns,
+                                  first.activation->outlier_columns)}}) {
       if (row.same) continue;
       refuse(Code::invalid_argument, "unshard: parts[{}] must {}; got {} {} of {}", i, row.what,
              name(codes.data.dtype()), shape_string(codes.data), part.scheme);

@@ -43,7 +43,7 @@ float input_scale(const LayerPlan& layer, const Known& known) {
   return scale > 0.0F ? scale : 1.0F;
 }
 
-void warn_of_unrouted(Plan& plan, const std::vector<std::string_view>& layers) {
+void warn_of_unrouted(WritePlan& plan, const std::vector<std::string_view>& layers) {
   if (layers.empty()) return;
   constexpr std::size_t kNamed = 6;  // two experts
   const std::span named(layers.data(), std::min(kNamed, layers.size()));
@@ -55,7 +55,7 @@ void warn_of_unrouted(Plan& plan, const std::vector<std::string_view>& layers) {
 }
 
 /// Hessians and static scales.
-void take_layers(Plan& plan, const std::shared_ptr<const Calibration>& calibration,
+void take_layers(WritePlan& plan, const std::shared_ptr<const Calibration>& calibration,
                  const QuantizeFileOptions& options, double damp) {
   std::vector<std::string_view> unrouted;
   for (FilePlan& file : plan.files) {
@@ -120,7 +120,7 @@ std::shared_ptr<const Calibration> calibration_of(const Recipe& recipe,
   return given ? std::make_shared<const Calibration>(options.calibration) : nullptr;
 }
 
-void calibrate(Plan& plan, const Checkpoint& in,
+void calibrate(WritePlan& plan, const Checkpoint& in,
                const std::shared_ptr<const Calibration>& calibration,
                const QuantizeFileOptions& options) {
   const double damp = options.damp.value_or(kDamp);
@@ -133,7 +133,7 @@ void calibrate(Plan& plan, const Checkpoint& in,
 }
 
 std::map<std::string, std::vector<std::int64_t>> calibrated_columns(
-    const Plan& plan, const Calibration& calibration, const std::optional<float>& threshold) {
+    const WritePlan& plan, const Calibration& calibration, const std::optional<float>& threshold) {
   std::map<std::string, std::vector<std::int64_t>> lists;
   for (const FilePlan& file : plan.files) {
     for (const LayerPlan& layer : file.layers) {

@@ -24,13 +24,13 @@ std::shared_ptr<const Calibration> calibration_of(const Recipe& recipe,
 
 /// Completes a plan whose layers are there. Throws Error (invalid_argument: a calibration that does
 /// not fit the model).
-void calibrate(Plan& plan, const Checkpoint& in,
+void calibrate(WritePlan& plan, const Checkpoint& in,
                const std::shared_ptr<const Calibration>& calibration,
                const QuantizeFileOptions& options);
 
 /// LLM.int8()'s columns by layer: those whose calibrated inputs, smoothed where the plan smooths
 /// them, reach the threshold; that of the calibration where none above 0 is given.
 std::map<std::string, std::vector<std::int64_t>> calibrated_columns(
-    const Plan& plan, const Calibration& calibration, const std::optional<float>& threshold);
+    const WritePlan& plan, const Calibration& calibration, const std::optional<float>& threshold);
 
 }  // namespace octavo::checkpoint

@@ -52,7 +52,7 @@ class ConvertPlanner {
         choice_(in, ignore_, readers_of(format), true),
         config_(format) {}
 
-  Plan plan() {
+  WritePlan plan() {
     const WrittenForm form = written_form();
     if (!in_.folder().empty()) check_class_loads(form, in_.impl().model());
     add_foreign();
@@ -255,12 +255,12 @@ class ConvertPlanner {
   LeftInFloat in_float_;
   std::map<std::string, std::vector<std::string>> losses_;  ///< layers by what they lose
   std::vector<std::string> kept_;                           ///< layers that are in float
-  Plan plan_{.operation = kConvertFile};
+  WritePlan plan_{.operation = kConvertFile};
 };
 
 }  // namespace
 
-Plan checkpoint::plan_conversion(const Checkpoint& in, Format format) {
+WritePlan checkpoint::plan_conversion(const Checkpoint& in, Format format) {
   return ConvertPlanner(in, format, true).plan();
 }
 

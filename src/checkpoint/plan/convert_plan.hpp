@@ -9,6 +9,6 @@ namespace octavo::checkpoint {
 
 /// Throws Error (invalid_argument, unsupported): no quantised layer, or one that the format has no
 /// place for.
-Plan plan_conversion(const Checkpoint& in, Format format);
+WritePlan plan_conversion(const Checkpoint& in, Format format);
 
 }  // namespace octavo::checkpoint

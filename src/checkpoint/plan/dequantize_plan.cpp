@@ -12,11 +12,11 @@
 
 namespace octavo::checkpoint {
 
-Plan plan_dequantization(const Checkpoint& in, DType dtype) {
+WritePlan plan_dequantization(const Checkpoint& in, DType dtype) {
   LayerTensors tensors(in);
   const std::vector<ForeignLayer> foreign = take_foreign(kDequantize, in, tensors);
   const auto is_value = [&](const TensorEntry& entry) { return is_plain_fp8(in.impl(), entry); };
-  Plan plan = plan_of_others(kDequantize, in, tensors, {}, is_value);
+  WritePlan plan = plan_of_others(kDequantize, in, tensors, {}, is_value);
   for (const TensorEntry& entry : in.entries()) {  // a bias, a norm of a model cast to fp8
     if (is_value(entry) && !tensors.is_part(entry)) {
       add_float_tensor(plan.files[entry.file], in, entry, dtype);

@@ -12,6 +12,6 @@ namespace octavo::checkpoint {
 inline constexpr const char* kDequantize = "dequantize_file";
 
 /// Throws Error (invalid_argument): no quantised layer.
-Plan plan_dequantization(const Checkpoint& in, DType dtype);
+WritePlan plan_dequantization(const Checkpoint& in, DType dtype);
 
 }  // namespace octavo::checkpoint

@@ -47,7 +47,7 @@ class QuantizePlanner {
                                               : Readers::decompress,
                 options.guess) {}
 
-  Plan plan() {
+  WritePlan plan() {
     refuse_quantized();
     check_model_folder(kQuantize, in_, stored_);
     const WrittenForm form{kQuantize, "scheme", scheme_name(options_.scheme), recipe_.bitsandbytes,
@@ -393,7 +393,7 @@ class QuantizePlanner {
   std::set<const TensorEntry*> whole_;  ///< quantised stacks that become one float tensor
   NamePatterns ignore_;
   LayerChoice choice_;
-  Plan plan_{.operation = kQuantize};
+  WritePlan plan_{.operation = kQuantize};
   std::vector<std::string> kept_;                  ///< layers that stay in float
   std::vector<const TensorEntry*> left_;           ///< what may be layers and is copied
   std::map<std::string, std::int64_t> quantized_;  ///< layers, and their K
@@ -401,7 +401,7 @@ class QuantizePlanner {
 
 }  // namespace
 
-Plan plan_quantization(const Checkpoint& in, const QuantizeFileOptions& options) {
+WritePlan plan_quantization(const Checkpoint& in, const QuantizeFileOptions& options) {
   return QuantizePlanner(in, options).plan();
 }
 

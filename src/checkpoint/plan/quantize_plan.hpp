@@ -9,6 +9,6 @@ namespace octavo::checkpoint {
 
 /// Throws Error (invalid_argument): a checkpoint that is quantised already or has no layer to
 /// quantise, ignored names that match nothing, outlier columns of layers that are not quantised.
-Plan plan_quantization(const Checkpoint& in, const QuantizeFileOptions& options);
+WritePlan plan_quantization(const Checkpoint& in, const QuantizeFileOptions& options);
 
 }  // namespace octavo::checkpoint

@@ -21,7 +21,7 @@
 namespace octavo::checkpoint {
 namespace {
 
-const LayerPlan* largest(const Plan& plan, int threads) noexcept {
+const LayerPlan* largest(const WritePlan& plan, int threads) noexcept {
   const LayerPlan* most = nullptr;
   for (const FilePlan& file : plan.files) {
     for (const LayerPlan& layer : file.layers) {
@@ -95,12 +95,12 @@ GptqLayer quantize_gptq(const Checkpoint::Impl& in, const LayerPlan& layer,
   return made;
 }
 
-std::int64_t gptq_memory(const Plan& plan, int threads) noexcept {
+std::int64_t gptq_memory(const WritePlan& plan, int threads) noexcept {
   const LayerPlan* layer = largest(plan, threads);
   return layer == nullptr ? 0 : gptq_memory(layer->at.n, layer->at.k, threads);
 }
 
-double gptq_seconds(const Plan& plan) {
+double gptq_seconds(const WritePlan& plan) {
   double operations = 0;
   std::set<std::pair<const FilePlan*, std::string_view>> factored;
   for (const FilePlan& file : plan.files) {
@@ -131,7 +131,7 @@ double gptq_seconds(const Plan& plan) {
   return operations * seconds / factoring(kSmall);
 }
 
-void check_gptq(const Plan& plan, int threads) {
+void check_gptq(const WritePlan& plan, int threads) {
   const LayerPlan* layer = largest(plan, threads);
   if (layer == nullptr) return;
   lapack();

@@ -34,13 +34,13 @@ GptqLayer quantize_gptq(const Checkpoint::Impl& in, const LayerPlan& layer,
                         const InputHessian& hessian, int threads);
 
 /// The most that GPTQ of a plan's layers holds in memory; 0: no layer has a Hessian.
-std::int64_t gptq_memory(const Plan& plan, int threads) noexcept;
+std::int64_t gptq_memory(const WritePlan& plan, int threads) noexcept;
 
 /// About how long GPTQ of a plan's layers takes, by the rate at which a small Hessian is factored
 /// here; 0: no layer has one. Throws Error (unsupported: no LAPACK).
-double gptq_seconds(const Plan& plan);
+double gptq_seconds(const WritePlan& plan);
 
 /// Throws Error (unsupported: no LAPACK; out_of_memory: less of it is free than that).
-void check_gptq(const Plan& plan, int threads);
+void check_gptq(const WritePlan& plan, int threads);
 
 }  // namespace octavo::checkpoint

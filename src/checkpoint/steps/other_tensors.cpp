@@ -10,14 +10,14 @@
 
 namespace octavo::checkpoint {
 
-Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors,
-                    const std::set<std::string>& cut,
-                    const std::function<bool(const TensorEntry&)>& elsewhere) {
+WritePlan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors,
+                         const std::set<std::string>& cut,
+                         const std::function<bool(const TensorEntry&)>& elsewhere) {
   if (tensors.layers().empty()) {
     refuse(Code::invalid_argument, "{}: {} must hold quantised layers; got none among {} tensors",
            operation, in_quotes(in.path()), in.entries().size());
   }
-  Plan plan{.operation = operation};
+  WritePlan plan{.operation = operation};
   for (const std::string& rule : unapplied_rules(in)) {
     plan.warnings.push_back(fmt::format("{}: {}", operation, rule));
   }

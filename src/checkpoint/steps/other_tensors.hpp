@@ -17,9 +17,9 @@ namespace octavo::checkpoint {
 /// a layer for each expert, which takes its part of the stack's biases. Throws Error
 /// (invalid_argument) where there is no quantised layer. Tensors that `elsewhere` takes are left
 /// out.
-Plan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors,
-                    const std::set<std::string>& cut,
-                    const std::function<bool(const TensorEntry&)>& elsewhere = {});
+WritePlan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors,
+                         const std::set<std::string>& cut,
+                         const std::function<bool(const TensorEntry&)>& elsewhere = {});
 
 /// Adds a bias for each layer of a stack whose biases [E, N] are one tensor.
 void cut_biases(FilePlan& file, const Checkpoint& in, const TensorEntry& entry,

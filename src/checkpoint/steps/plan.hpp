@@ -80,7 +80,7 @@ struct FilePlan {
   }
 };
 
-struct Plan {
+struct WritePlan {
   const char* operation;          ///< begins sentences
   std::vector<FilePlan> files{};  ///< one for each input file
   /// "quantization_config" of what is written; nothing: it is not quantised.

@@ -45,7 +45,7 @@ std::vector<float> factors_of(const Checkpoint::Impl& in, const std::vector<Laye
 
 class Smoother {
  public:
-  Smoother(Plan& plan, const Checkpoint& in, const Calibration& calibration,
+  Smoother(WritePlan& plan, const Checkpoint& in, const Calibration& calibration,
            const std::optional<double>& alpha)
       : plan_(plan), in_(in), calibration_(calibration), alpha_(alpha) {
     for (FilePlan& file : plan.files) {
@@ -165,7 +165,7 @@ class Smoother {
     file.made.push_back(std::move(made));
   }
 
-  Plan& plan_;
+  WritePlan& plan_;
   const Checkpoint& in_;
   const Calibration& calibration_;
   const std::optional<double>& alpha_;
@@ -181,7 +181,7 @@ std::span<const float> SmoothFactors::values() const {
   return values_;
 }
 
-void smooth_plan(Plan& plan, const Checkpoint& in, const Calibration& calibration,
+void smooth_plan(WritePlan& plan, const Checkpoint& in, const Calibration& calibration,
                  const std::optional<double>& alpha) {
   Smoother(plan, in, calibration, alpha).smooth();
 }

@@ -33,7 +33,7 @@ class SmoothFactors {
 /// the norms' weight and bias of what they are divided by them, in their own type. `alpha`: factors
 /// anew; else the file's. A norm of which a layer stays in float stays as it is, with a warning.
 /// Throws Error (invalid_argument): no norm that could take factors, one that the model has not.
-void smooth_plan(Plan& plan, const Checkpoint& in, const Calibration& calibration,
+void smooth_plan(WritePlan& plan, const Checkpoint& in, const Calibration& calibration,
                  const std::optional<double>& alpha);
 
 }  // namespace octavo::checkpoint

@@ -7,15 +7,15 @@
 #include "checkpoint/declared/declaration.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/safetensors/file.hpp"
-#include "checkpoint/write/run.hpp"
+#include "checkpoint/write/plan_writer.hpp"
 #include "checkpoint/write/write_folder.hpp"
 
 namespace octavo::checkpoint {
 namespace {
 
-QuantizeReport write_one(const Checkpoint& in, const std::string& out, Plan plan,
+QuantizeReport write_one(const Checkpoint& in, const std::string& out, WritePlan plan,
                          const RunOptions& options) {
-  Run run(in, std::move(plan), options);
+  PlanWriter run(in, std::move(plan), options);
   std::map<std::string, std::string> metadata = in.metadata();
   metadata.erase(kConfigKey);
   const auto& config = run.plan().config;
@@ -32,7 +32,7 @@ QuantizeReport write_one(const Checkpoint& in, const std::string& out, Plan plan
 
 }  // namespace
 
-QuantizeReport carry_out(const Checkpoint& in, const std::string& out, Plan plan,
+QuantizeReport carry_out(const Checkpoint& in, const std::string& out, WritePlan plan,
                          const RunOptions& options) {
   return in.folder().empty() ? write_one(in, out, std::move(plan), options)
                              : write_folder(in, out, std::move(plan), options);

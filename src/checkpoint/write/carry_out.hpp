@@ -10,7 +10,7 @@
 namespace octavo::checkpoint {
 
 /// Writes what a plan says to `out`: a file where `in` is one, else a folder. Throws Error.
-QuantizeReport carry_out(const Checkpoint& in, const std::string& out, Plan plan,
+QuantizeReport carry_out(const Checkpoint& in, const std::string& out, WritePlan plan,
                          const RunOptions& options);
 
 }  // namespace octavo::checkpoint

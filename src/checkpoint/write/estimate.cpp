@@ -9,7 +9,7 @@
 #include "checkpoint/plan/quantize_plan.hpp"
 #include "checkpoint/steps/gptq_layer.hpp"
 #include "checkpoint/steps/rows.hpp"
-#include "checkpoint/write/run.hpp"
+#include "checkpoint/write/plan_writer.hpp"
 #include "core/error.hpp"
 
 namespace octavo {
@@ -17,7 +17,7 @@ namespace {
 
 using namespace checkpoint;
 
-const LayerPlan* largest(const Plan& plan) {
+const LayerPlan* largest(const WritePlan& plan) {
   const LayerPlan* most = nullptr;
   for (const FilePlan& file : plan.files) {
     for (const LayerPlan& layer : file.layers) {
@@ -51,7 +51,7 @@ double seconds_of_byte(const Checkpoint::Impl& in, const LayerPlan& layer) {
 }
 
 QuantizeEstimate estimate(const Checkpoint& in, const QuantizeFileOptions& options) {
-  const Plan plan = plan_quantization(in, options);
+  const WritePlan plan = plan_quantization(in, options);
   const int threads = most_threads(options.threads);
   QuantizeEstimate result{.bytes_before = in.file_bytes(), .warnings = plan.warnings};
   for (const FilePlan& file : plan.files) {

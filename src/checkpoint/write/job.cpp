@@ -19,7 +19,7 @@ constexpr JsonTree::Limits kJobLimits{.bytes = std::size_t{1} << 30,
                                       .values = 80'000'000,
                                       .key_bytes = std::size_t{64} << 10};
 
-std::string identity(const Checkpoint& in, const Plan& plan) {
+std::string identity(const Checkpoint& in, const WritePlan& plan) {
   std::string all = plan.operation;
   all += plan.config.value_or("");
   all += plan.identity;
@@ -65,7 +65,7 @@ LayerReport layer_report_of(const JsonValue& value) {
 
 }  // namespace
 
-Job::Job(const OutputFolder& out, const Checkpoint& in, const Plan& plan)
+Job::Job(const OutputFolder& out, const Checkpoint& in, const WritePlan& plan)
     : operation_(plan.operation), out_(out), identity_(identity(in, plan)) {
   std::vector<std::string> there = out.names();
   std::erase_if(there, [](const std::string& name) {  // what a writer left that was killed

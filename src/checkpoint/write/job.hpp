@@ -20,7 +20,7 @@ class Job {
  public:
   /// The job of making `out` of `in` by a plan. Throws Error (invalid_argument) where the folder
   /// holds something that is not of this job.
-  Job(const OutputFolder& out, const Checkpoint& in, const Plan& plan);
+  Job(const OutputFolder& out, const Checkpoint& in, const WritePlan& plan);
 
   void begin() const;
   /// The layers of a file that an earlier run of the same job has written whole.

@@ -5,7 +5,7 @@
 #include "checkpoint/plan/quantize_plan.hpp"
 #include "checkpoint/steps/gptq_layer.hpp"
 #include "checkpoint/write/carry_out.hpp"
-#include "checkpoint/write/run.hpp"
+#include "checkpoint/write/plan_writer.hpp"
 #include "core/error.hpp"
 
 namespace octavo {
@@ -14,7 +14,7 @@ QuantizeReport quantize_file(const std::string& in, const std::string& out,
                              const QuantizeFileOptions& options) {
   return at_edge("quantize_file", [&] {
     const Checkpoint opened = checkpoint::open_whole("quantize_file", in, options.layout);
-    checkpoint::Plan plan = checkpoint::plan_quantization(opened, options);
+    checkpoint::WritePlan plan = checkpoint::plan_quantization(opened, options);
     checkpoint::check_gptq(plan, checkpoint::most_threads(options.threads));
     return checkpoint::carry_out(
         opened, out, std::move(plan),

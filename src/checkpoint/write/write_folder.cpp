@@ -11,7 +11,7 @@
 #include "checkpoint/text/sentence.hpp"
 #include "checkpoint/write/folder_files.hpp"
 #include "checkpoint/write/job.hpp"
-#include "checkpoint/write/run.hpp"
+#include "checkpoint/write/plan_writer.hpp"
 
 namespace octavo::checkpoint {
 namespace {
@@ -20,7 +20,8 @@ namespace fs = std::filesystem;
 
 class FolderWriter {
  public:
-  FolderWriter(const Checkpoint& in, const std::string& out, Plan plan, const RunOptions& options)
+  FolderWriter(const Checkpoint& in, const std::string& out, WritePlan plan,
+               const RunOptions& options)
       : in_(in),
         out_(plan.operation, in.folder(), out),
         run_(in, std::move(plan), options),
@@ -118,13 +119,13 @@ class FolderWriter {
 
   const Checkpoint& in_;
   OutputFolder out_;
-  Run run_;
+  PlanWriter run_;
   Job job_;
 };
 
 }  // namespace
 
-QuantizeReport write_folder(const Checkpoint& in, const std::string& out, Plan plan,
+QuantizeReport write_folder(const Checkpoint& in, const std::string& out, WritePlan plan,
                             const RunOptions& options) {
   return FolderWriter(in, out, std::move(plan), options).run();
 }

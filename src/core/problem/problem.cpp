@@ -11,7 +11,7 @@
 namespace octavo {
 namespace {
 
-struct Range {
+struct OffsetRange {
   std::int64_t begin, end;
 };
 
@@ -20,7 +20,7 @@ std::int64_t offset_at(const TensorView& offs, std::int64_t i) noexcept {
 }
 
 // Group g's part of the dimension that the offsets cut, inside [0, extent] whatever they say.
-Range cut(const MatmulProblem& p, std::int64_t g) noexcept {
+OffsetRange cut(const MatmulProblem& p, std::int64_t g) noexcept {
   const std::int64_t extent = cut_extent(p);
   const TensorView& offs = p.groups.offs;
   const std::int64_t first = p.groups.prefix ? offset_at(offs, g)
@@ -51,7 +51,7 @@ void cut_scales(OperandView& operand, std::int64_t row, std::int64_t col) noexce
 }
 
 // Group g of a tensor form, of this range of what is cut.
-Member part_of(const MatmulProblem& p, std::int64_t g, Range range) noexcept {
+Member part_of(const MatmulProblem& p, std::int64_t g, OffsetRange range) noexcept {
   const auto [begin, end] = range;
   const GroupSteps& steps = p.groups.steps;
   Member part = p.single;
@@ -144,7 +144,7 @@ Member member(const MatmulProblem& p, std::int64_t g) noexcept {
   const Split split = p.groups.split;
   if (split == Split::none) return p.single;
   if (split == Split::list) return p.groups.list[static_cast<std::size_t>(g)];
-  return part_of(p, g, split == Split::batch ? Range{0, 0} : cut(p, g));
+  return part_of(p, g, split == Split::batch ? OffsetRange{0, 0} : cut(p, g));
 }
 
 std::int64_t start_alignment(const MatmulProblem& p) noexcept {

@@ -182,7 +182,7 @@ using Lower = Result<Lowered> (*)(const Site& site, const TensorView& mat_a,
                                   const Scale& scale_b, const Options& options,
                                   const ExecContext& context);
 
-struct Product {
+struct RecipeProduct {
   const TensorView &mat_a, &mat_b;
   std::span<const RecipeScale> scale_a, scale_b;
   const Options& options;
@@ -191,7 +191,7 @@ struct Product {
   Lower lower;
 };
 
-bool swizzled(const Product& p) noexcept {
+bool swizzled(const RecipeProduct& p) noexcept {
   const auto any = [](std::span<const RecipeScale> scales) {
     return !scales.empty() && scales[0].swizzle == SwizzleType::SWIZZLE_32_4_4;
   };
@@ -200,7 +200,7 @@ bool swizzled(const Product& p) noexcept {
 
 // The cuts of a grouped product, once it is known to be one. Offsets come to the host where scales
 // have to be read by them.
-Result<Cuts> cuts_of(const Site& site, const Product& p, Options& options,
+Result<Cuts> cuts_of(const Site& site, const RecipeProduct& p, Options& options,
                      std::vector<Tensor>& owned) {
   if (!swizzled(p)) return Cuts{};
   const TensorView& given = options.offs;
@@ -219,7 +219,8 @@ Result<Cuts> cuts_of(const Site& site, const Product& p, Options& options,
       {static_cast<const std::int64_t*>(offs.data), static_cast<std::size_t>(offs.shape[0])}};
 }
 
-Result<Lowered> lower_recipes(const Site& site, const Product& p, std::vector<Tensor>& owned) {
+Result<Lowered> lower_recipes(const Site& site, const RecipeProduct& p,
+                              std::vector<Tensor>& owned) {
   const auto [m, k] = last_two(p.mat_a);
   const auto [k_b, n] = last_two(p.mat_b);
   Options options = p.options;
@@ -239,7 +240,7 @@ Result<Lowered> lower_recipes(const Site& site, const Product& p, std::vector<Te
   return lowered;
 }
 
-Tensor run(const char* operation, const Product& p) {
+Tensor run(const char* operation, const RecipeProduct& p) {
   return at_edge(operation, [&]() -> Result<Tensor> {
     const Site site{operation, &kFunctionalNames};
     std::vector<Tensor> owned;
@@ -297,8 +298,9 @@ Result<std::vector<RecipeScale>> stand_in_scales(const Site& site, Arg arg, bool
   return shadow;
 }
 
-MatmulGradients run_vjp_of(const char* operation, const TensorView& grad, const Product& given,
-                           const MatmulWanted& wanted, const GradientOptions& o) {
+MatmulGradients run_vjp_of(const char* operation, const TensorView& grad,
+                           const RecipeProduct& given, const MatmulWanted& wanted,
+                           const GradientOptions& o) {
   return at_edge(operation, [&]() -> Result<MatmulGradients> {
     const Site site{operation, &kFunctionalNames};
     OCTAVO_TRY(check_gradient_options(operation, o));
@@ -310,8 +312,8 @@ MatmulGradients run_vjp_of(const char* operation, const TensorView& grad, const 
       OCTAVO_TRY_ASSIGN(offs, host_offsets(site, options.offs, given.context));
       options.offs = offs.view();
     }
-    const Product forward{given.mat_a, given.mat_b,   given.scale_a, given.scale_b,
-                          options,     given.context, given.grouped, given.lower};
+    const RecipeProduct forward{given.mat_a, given.mat_b,   given.scale_a, given.scale_b,
+                                options,     given.context, given.grouped, given.lower};
     VjpEntry entry;
     entry.grad.view = grad;
     OCTAVO_TRY_ASSIGN(entry.forward, lower_recipes(site, forward, entry.owned));
@@ -333,8 +335,8 @@ MatmulGradients run_vjp_of(const char* operation, const TensorView& grad, const 
     OCTAVO_TRY(put_stand_ins(
         site, memory, others, false,
         {none_a, none_b, none[0], none[1], shadow_options.bias, none[2], none[3], none[4]}, s));
-    const Product shadow{given.mat_a,    given.mat_b,   scale_a,       scale_b,
-                         shadow_options, given.context, given.grouped, given.lower};
+    const RecipeProduct shadow{given.mat_a,    given.mat_b,   scale_a,       scale_b,
+                               shadow_options, given.context, given.grouped, given.lower};
     OCTAVO_TRY_ASSIGN(const Lowered lowered, lower_recipes(site, shadow, entry.owned));
     std::vector<VjpMember> members;
     OCTAVO_TRY(add_members(site, memory, wanted, o, given.mat_a, given.mat_b, {}, lowered.problem,

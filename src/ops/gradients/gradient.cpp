@@ -14,16 +14,16 @@ namespace {
 Status quantize(const VjpCall& call, VjpMember& m, std::vector<Tensor>& owned) {
   OCTAVO_TRY_ASSIGN(const Backend* backend,
                     backend_for(call.operation, call.place.device, call.backend));
-  const auto prologue = backend->passes.prologue;
+  const auto quantize_a = backend->passes.quantize_activations;
   Member part = m.forward;
   Arena counting(nullptr);
-  OCTAVO_TRY(prologue(part, {}, counting, call.context));
+  OCTAVO_TRY(quantize_a(part, {}, counting, call.context));
   const std::array<std::int64_t, 1> bytes{static_cast<std::int64_t>(counting.used())};
   OCTAVO_TRY_ASSIGN(const Tensor memory,
                     Tensor::try_empty(call.operation, DType::uint8, bytes, call.place));
   part = m.forward;
   Arena arena(memory.data());
-  OCTAVO_TRY(prologue(part, {}, arena, call.context));
+  OCTAVO_TRY(quantize_a(part, {}, arena, call.context));
   m.a = part.a;
   owned.push_back(memory);
   return {};

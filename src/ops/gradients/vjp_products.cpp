@@ -118,7 +118,7 @@ struct Running {
   Tensor grad, x, result;  // undefined: as given
 };
 
-// A matrix of neighbours along its rows, or, turned, along its columns.
+// A matrix of contiguous along its rows, or, turned, along its columns.
 Result<Tensor> make_plane(const VjpCall& call, bool turned, DType dtype, std::int64_t rows,
                           std::int64_t columns) {
   if (!turned) return plane(call, dtype, rows, columns);

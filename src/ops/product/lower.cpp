@@ -58,7 +58,7 @@ Result<Lowered> lower_product(const Site& site, const Operand& a, const Operand&
 
   const bool quantized = left.quantize != nullptr;
   if (quantized) {
-    OCTAVO_TRY(check_prologue(site, left, e.m, e.k, o.matmul.batch_invariant));
+    OCTAVO_TRY(check_activation_rule(site, left, e.m, e.k, o.matmul.batch_invariant));
     if (o.azp.defined() || o.scale_a.kind() > Scale::Kind::null) {
       return fail(Code::invalid_argument,
                   "{} must be undefined when {} is quantised on the fly (codes bring their own); "

@@ -24,7 +24,7 @@ Status fill(PackedWeightData& content, const TensorView& weight, const ExecConte
 /// Whether a weight can be brought from one device to the other.
 Status check_moves(const char* operation, const Device& from, const Device& to);
 
-/// What pack gives, its scales where they lie and no codes: to be explained and planned, not run.
+/// What pack gives, its scales in place and no codes: to be explained and planned, not run.
 /// The weight's memory is not read. Throws Error.
 PackedWeight outline(const Operand& weight, const PackOptions& options);
 

@@ -144,8 +144,8 @@ Status check_activation(const std::string& subject, const ActivationQuant& rule)
               to_string(g));
 }
 
-Status check_prologue(const Site& site, const Operand& a, std::int64_t m, std::int64_t k,
-                      bool batch_invariant) {
+Status check_activation_rule(const Site& site, const Operand& a, std::int64_t m, std::int64_t k,
+                             bool batch_invariant) {
   const ActivationQuant& rule = *a.quantize;
   OCTAVO_TRY(check_float(site, Arg::a, a.data));
   OCTAVO_TRY(check_activation(site(Arg::a) + ".quantize.", rule));

@@ -63,16 +63,16 @@ Result<Tensor> scales_of(const char* operation, const TensorView& absmax,
 }
 
 // A product of codes [..., K] with w [N, K], lowered; the output keeps A's leading dimensions.
-struct Product {
+struct CodesProduct {
   Site site;
   FlatRows rows;
   Lowered lowered;
   FlatOut out;
   std::array<Tensor, 2> scales;  // what the problem refers to
 };
-Result<Product> product(const Site& site, const TensorView& codes, const TensorView& w,
-                        const ScaledMmOptions& options, const TensorView& out,
-                        const ExecContext& context) {
+Result<CodesProduct> product(const Site& site, const TensorView& codes, const TensorView& w,
+                             const ScaledMmOptions& options, const TensorView& out,
+                             const ExecContext& context) {
   const char* operation = site.operation;
   const std::string name_of_codes = site.bare(Arg::a);
   OCTAVO_TRY(check_codes(operation, name_of_codes.c_str(), codes, 0));
@@ -81,7 +81,7 @@ Result<Product> product(const Site& site, const TensorView& codes, const TensorV
     return fail(Code::invalid_argument, "{}: w.shape must be [N, K = {}] ({} ends in K); got {}",
                 operation, last_extent(codes), name_of_codes, shape_string(w));
   }
-  Product p;
+  CodesProduct p;
   p.site = site;
   OCTAVO_TRY_ASSIGN(p.rows, flatten_rows(operation, codes, context));
   OCTAVO_TRY_ASSIGN(p.lowered, lower_product(site, p.rows.view, w.transposed(), options));
@@ -90,7 +90,7 @@ Result<Product> product(const Site& site, const TensorView& codes, const TensorV
   return p;
 }
 
-Result<Tensor> finish(Product& p, const TensorView& out, const ExecContext& context) {
+Result<Tensor> finish(CodesProduct& p, const TensorView& out, const ExecContext& context) {
   if (out.defined()) OCTAVO_TRY(check_no_overlap(p.site, p.lowered.problem));
   OCTAVO_TRY(run_problem(p.lowered.problem, context, nullptr));
   OCTAVO_TRY(p.out.finish(p.site.operation, context));
@@ -98,9 +98,9 @@ Result<Tensor> finish(Product& p, const TensorView& out, const ExecContext& cont
 }
 
 // codes * row_absmax / 127 @ w^T * col_absmax / 127 + bias, lowered; the product keeps its scales.
-Result<Product> scaled_product(const Site& site, const TensorView& codes, const TensorView& w,
-                               const TensorView& row_absmax, const TensorView& col_absmax,
-                               const MixedScaledMmOptions& o, const ExecContext& context) {
+Result<CodesProduct> scaled_product(const Site& site, const TensorView& codes, const TensorView& w,
+                                    const TensorView& row_absmax, const TensorView& col_absmax,
+                                    const MixedScaledMmOptions& o, const ExecContext& context) {
   const std::string name_of_codes = site.bare(Arg::a);
   OCTAVO_TRY(check_codes(site.operation, name_of_codes.c_str(), codes, 0));
   OCTAVO_TRY(check_codes(site.operation, "w", w, 2));
@@ -115,7 +115,7 @@ Result<Product> scaled_product(const Site& site, const TensorView& codes, const 
   options.scale_b = {sb, per_channel()};
   options.bias = o.bias;
   options.out_dtype = o.out_dtype;
-  OCTAVO_TRY_ASSIGN(Product p, product(site, codes, w, options, o.out, context));
+  OCTAVO_TRY_ASSIGN(CodesProduct p, product(site, codes, w, options, o.out, context));
   p.scales = {sa, sb};
   return p;
 }
@@ -145,7 +145,7 @@ Tensor int8_linear_matmul(const TensorView& a, const TensorView& w, const Tensor
   return at_edge(kName, [&]() -> Result<Tensor> {
     ScaledMmOptions options;
     options.out_dtype = DType::int32;
-    OCTAVO_TRY_ASSIGN(Product p, product({kName, &kCodesNames}, a, w, options, out, context));
+    OCTAVO_TRY_ASSIGN(CodesProduct p, product({kName, &kCodesNames}, a, w, options, out, context));
     return finish(p, out, context);
   });
 }
@@ -189,8 +189,9 @@ Tensor int8_scaled_mm(const TensorView& a, const TensorView& w, const TensorView
                       const ExecContext& context) {
   constexpr const char* kName = "int8_scaled_mm";
   return at_edge(kName, [&]() -> Result<Tensor> {
-    OCTAVO_TRY_ASSIGN(Product p, scaled_product({kName, &kCodesNames}, a, w, row_absmax, col_absmax,
-                                                {.bias = bias, .out_dtype = out_dtype}, context));
+    OCTAVO_TRY_ASSIGN(CodesProduct p,
+                      scaled_product({kName, &kCodesNames}, a, w, row_absmax, col_absmax,
+                                     {.bias = bias, .out_dtype = out_dtype}, context));
     return finish(p, {}, context);
   });
 }
@@ -202,8 +203,8 @@ Tensor int8_mixed_scaled_mm(const TensorView& a, const TensorView& codes, const 
   return at_edge(kName, [&]() -> Result<Tensor> {
     MixedScaledMmOptions own = o;
     if (own.out_dtype == DType::undefined) own.out_dtype = a.dtype;
-    OCTAVO_TRY_ASSIGN(Product p, scaled_product({kName, &kMixedNames}, codes, w, row_absmax,
-                                                col_absmax, own, context));
+    OCTAVO_TRY_ASSIGN(CodesProduct p, scaled_product({kName, &kMixedNames}, codes, w, row_absmax,
+                                                     col_absmax, own, context));
     FlatRows original;
     if (o.outlier_cols.defined() && o.outlier_cols.numel() > 0) {
       OCTAVO_TRY(check_activations(kName, a));

@@ -107,16 +107,16 @@ Status check_outputs(const TensorView& x, const QuantizeOptions& o, const Quanti
   const std::array<std::int64_t, 2> shape{x.shape[0], x.shape[1]};
   const std::array<std::int64_t, 2> scales{cells(x.shape[0], grid.rows),
                                            cells(x.shape[1], grid.cols)};
-  struct Row {
+  struct GivenTensor {
     const char* name;
     const TensorView& tensor;
     DType dtype;
     const std::array<std::int64_t, 2>& shape;
   };
-  for (const Row& row :
-       {Row{"data", q.data.view(), o.dtype, shape},
-        Row{"scale", q.scale.view(), o.scale_dtype, scales},
-        Row{"azp", q.azp.view(), o.azp ? DType::int32 : DType::undefined, scales}}) {
+  for (const GivenTensor& row :
+       {GivenTensor{"data", q.data.view(), o.dtype, shape},
+        GivenTensor{"scale", q.scale.view(), o.scale_dtype, scales},
+        GivenTensor{"azp", q.azp.view(), o.azp ? DType::int32 : DType::undefined, scales}}) {
     const TensorView& t = row.tensor;
     if (t.defined()) OCTAVO_TRY(check_tensor({kQuantize, &kQuantizeNames}, Arg::out, t));
     if (t.dtype == row.dtype && (!t.defined() || std::ranges::equal(t.dims(), row.shape))) continue;

@@ -153,7 +153,7 @@ TEST_F(LayoutFolder, SaysWhatIsQuantizedAndWhatIsKept) {
   EXPECT_EQ("F32", out.entries().at(0).dtype);
   EXPECT_TRUE(out.contains("head.weight"));
 
-  // The Conv1D is turned, which the layout alone says of it.
+  // The Conv1D is transposed, which the layout alone says of it.
   quantize_file(path("in"), path("llm"), {.scheme = Scheme::llm_int8, .layout = path("mine.json")});
   EXPECT_EQ(
       "[96, 32]",

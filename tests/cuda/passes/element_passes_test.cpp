@@ -23,6 +23,27 @@ Tensor indices(const std::vector<std::int64_t>& list) {
   return t;
 }
 
+// All codes of 8 bits among them.
+TEST(ElementPasses, ConvertEveryTypeToEveryOther) {
+  for (const DTypeInfo& from : kDTypes) {
+    if (!is_floating(from.dtype) && !is_integer8(from.dtype)) continue;
+    const Tensor codes = Tensor::empty(from.dtype, {7, 40});
+    for (std::int64_t i = 0; i < codes.numel() * element_bytes(from.dtype); ++i)
+      codes.data_as<std::uint8_t>()[i] = static_cast<std::uint8_t>(i * 37);
+    for (const DTypeInfo& to : kDTypes) {
+      if (!is_floating(to.dtype) && !is_integer8(to.dtype)) continue;
+      SCOPED_TRACE(std::string(from.name) + " to " + std::string(to.name));
+      expect_same_pass(
+          &Passes::convert,
+          [&](TensorsOf& tensors) {
+            return ConvertProblem{tensors(codes.transposed()),
+                                  tensors.out(Tensor::empty(to.dtype, {40, 7}))};
+          },
+          &expect_same_bits);
+    }
+  }
+}
+
 TEST(ElementPasses, CopyWhatHasOneType) {
   for (const DType dtype : {int32, int64, float64, int16, bool_, float8_e8m0fnu}) {
     expect_same_pass(&Passes::convert, [&](TensorsOf& tensors) {

@@ -7,12 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "backends/backend.hpp"
-#include "octavo/octavo.hpp"
-#include "ops/helpers.hpp"
-#include "support/pass_operands.hpp"
-#include "support/same_numbers.hpp"
-#include "support/tested_passes.hpp"
+#include "cuda/passes/two_places.hpp"
 
 namespace octavo::test::finish_pass_test {
 namespace {
@@ -48,15 +43,13 @@ class FinishNumbers : public testing::TestWithParam<Case> {
     if (c.sums == DType::float32) plant_odd_numbers(t);
     return c.sums_down ? t.transposed() : t;
   }
-  // The problem's tensors, where `place` puts them.
-  template <class Put>
-  FinishProblem problem(const Put& put) const {
+  FinishProblem problem(TensorsOf& put) const {
     FinishProblem p;
     p.options.overflow = c.overflow;
     p.options.torch_compat = c.torch_compat;
     Member& member = p.product;
     p.sums = put(sums());
-    member.out = put(empty(c.out, c.m, c.n, c.out_down));
+    member.out = put.out(empty(c.out, c.m, c.n, c.out_down));
     member.a.data = MatrixView(Elements(), c.m, c.k);
     member.b.data = MatrixView(Elements(), c.k, c.n);
     const auto scale = [&](std::int64_t rows, std::int64_t columns, std::int64_t down,
@@ -110,19 +103,7 @@ class FinishNumbers : public testing::TestWithParam<Case> {
 };
 
 TEST_P(FinishNumbers, HasTheReferencesNumbers) {
-  std::vector<Tensor> kept;
-  const auto here = [&](const Tensor& t) -> TensorView { return kept.emplace_back(t).view(); };
-  const auto there = [&](const Tensor& t) -> TensorView {
-    kept.push_back(t);
-    return kept.emplace_back(to_device(t)).view();
-  };
-  const FinishProblem want = problem(here);
-  ASSERT_TRUE(find_backend("reference")->passes.finish(want, {}).ok());
-  const FinishProblem got = problem(there);
-  const Status status = tested().passes->finish(got, {});
-  ASSERT_TRUE(status.ok()) << status.message();
-  expect_same_numbers(to_host(static_cast<TensorView>(got.product.out)),
-                      static_cast<TensorView>(want.product.out));
+  expect_same_pass(&Passes::finish, [&](TensorsOf& tensors) { return problem(tensors); });
 }
 
 std::vector<Case> cases() {

@@ -7,12 +7,9 @@
 #include <random>
 #include <string>
 
-#include "backends/backend.hpp"
 #include "backends/cuda/kernels/passes/quantize_rules.hpp"
 #include "core/data/cells.hpp"
-#include "octavo/octavo.hpp"
-#include "ops/helpers.hpp"
-#include "support/tested_passes.hpp"
+#include "cuda/passes/two_places.hpp"
 
 namespace octavo::test::quantize_passes_test {
 namespace {
@@ -47,27 +44,14 @@ Tensor elements(const Case& c) {
   return copy(x, c.from);
 }
 
-// Where device code reads: the same values with other strides.
-Strided laid_out(const Case& c, const Tensor& x) {
+// The same values with other strides.
+Tensor laid_out(const Case& c, const Tensor& x) {
   const std::int64_t rows = c.rows, columns = c.columns;
-  switch (c.layout) {
-    case Case::Layout::rows:
-      return strided(x, {columns, 1});
-    case Case::Layout::columns:
-      return strided(x, {1, rows});
-    case Case::Layout::offset:
-      return strided(x, {columns + 3, 1});
-    case Case::Layout::backwards:
-      return strided(x, {-columns, -1});
-    case Case::Layout::repeated:
-      return strided(x, {2 * columns, 2});
-  }
-  return {};
+  const Shape strides[] = {
+      {columns, 1}, {1, rows}, {columns + 3, 1}, {-columns, -1}, {2 * columns, 2}};
+  const Strided s = strided(x, strides[static_cast<int>(c.layout)]);
+  return Tensor::adopt(s.memory, s.view);
 }
-
-struct Outputs {
-  Tensor codes, scales, azp, shown;
-};
 
 // Poisoned, so that what is not written is seen.
 Tensor empty(DType dtype, std::int64_t rows, std::int64_t columns, bool turned = false) {
@@ -77,60 +61,23 @@ Tensor empty(DType dtype, std::int64_t rows, std::int64_t columns, bool turned =
   return t;
 }
 
-Outputs outputs(const Case& c) {
+QuantizeProblem problem(const Case& c, TensorsOf& tensors) {
   const std::int64_t down = cells(c.rows, c.grid.rows), across = cells(c.columns, c.grid.cols);
-  Outputs o;
-  if (c.codes) o.codes = empty(c.spec.dtype, c.rows, c.columns, c.codes_turned);
-  if (c.static_scales) {
-    o.scales = uniforms(c.static_dtype, {down, across}, c.seed, 0.001, 4.0);
-    if (c.spec.azp) o.azp = integers(int32, {down, across}, c.seed, -300, 300);
-    if (c.shown) o.shown = empty(float32, down, across);
-  } else {
-    o.scales = empty(c.spec.scale_dtype, down, across);
-    if (c.spec.azp) o.azp = empty(int32, down, across);
-  }
-  return o;
-}
-
-template <class Put>
-Outputs put(const Outputs& o, const Put& there) {
-  Outputs out;
-  if (o.codes.defined()) out.codes = there(o.codes);
-  out.scales = there(o.scales);
-  if (o.azp.defined()) out.azp = there(o.azp);
-  if (o.shown.defined()) out.shown = there(o.shown);
-  return out;
-}
-
-QuantizeProblem problem(const Case& c, const TensorView& x, const Outputs& o) {
   QuantizeProblem q;
-  q.x = x;
+  q.x = tensors(laid_out(c, elements(c)));
   q.spec = c.spec;
   q.grid = c.grid;
   q.static_scales = c.static_scales;
-  const auto set = [](MatrixView& view, const Tensor& t) {
-    if (t.defined()) view = t;
-  };
-  set(q.codes, o.codes);
-  set(q.scales, o.scales);
-  set(q.azp, o.azp);
-  set(q.shown_scales, o.shown);
+  if (c.codes) q.codes = tensors.out(empty(c.spec.dtype, c.rows, c.columns, c.codes_turned));
+  if (c.static_scales) {
+    q.scales = tensors.out(uniforms(c.static_dtype, {down, across}, c.seed, 0.001, 4.0));
+    if (c.spec.azp) q.azp = tensors.out(integers(int32, {down, across}, c.seed, -300, 300));
+    if (c.shown) q.shown_scales = tensors.out(empty(float32, down, across));
+  } else {
+    q.scales = tensors.out(empty(c.spec.scale_dtype, down, across));
+    if (c.spec.azp) q.azp = tensors.out(empty(int32, down, across));
+  }
   return q;
-}
-
-void expect_reference(const Case& c) {
-  const Strided x = laid_out(c, elements(c));
-  const Outputs want = outputs(c);
-  const Outputs got = put(want, [](const Tensor& t) { return to_device(t); });
-  const Tensor there = to_device(x.view);
-  const Outputs host = put(want, [](const Tensor& t) { return copy(t, t.dtype()); });
-  ASSERT_TRUE(find_backend("reference")->passes.quantize(problem(c, x.view, host), {}).ok());
-  const Status status = tested().passes->quantize(problem(c, there, got), {});
-  ASSERT_TRUE(status.ok()) << status.message();
-  if (c.codes) expect_same_bits(to_host(got.codes), host.codes);
-  expect_same_bits(to_host(got.scales), host.scales);
-  if (want.azp.defined()) expect_same_bits(to_host(got.azp), host.azp);
-  if (want.shown.defined()) expect_same_bits(to_host(got.shown), host.shown);
 }
 
 std::string text(const Case& c) {
@@ -148,7 +95,9 @@ std::string text(const Case& c) {
 
 void expect_all(const Case& c) {
   SCOPED_TRACE(text(c));
-  expect_reference(c);
+  expect_same_pass(
+      &Passes::quantize, [&](TensorsOf& tensors) { return problem(c, tensors); },
+      &expect_same_bits);
 }
 
 constexpr DType kFrom[] = {bfloat16, float16, float32};

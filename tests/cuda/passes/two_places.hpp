@@ -35,10 +35,13 @@ class TensorsOf {
   std::vector<TensorView> outs_;
 };
 
-/// Both passes on what make(place) gives for either place: the same numbers in all of its outputs.
+/// Both passes on what make(place) gives for either place: the same in all of its outputs, by
+/// numbers or by bits.
 template <class Problem, class Make>
 void expect_same_pass(Status (*Passes::*pass)(const Problem&, const ExecContext&) noexcept,
-                      const Make& make) {
+                      const Make& make,
+                      void (*expect_same)(const TensorView&,
+                                          const TensorView&) = &expect_same_numbers) {
   TensorsOf here(false), there(true);
   const Problem want = make(here);
   const Problem got = make(there);
@@ -46,7 +49,7 @@ void expect_same_pass(Status (*Passes::*pass)(const Problem&, const ExecContext&
   const Status status = (tested().passes->*pass)(got, {});
   ASSERT_TRUE(status.ok()) << status.message();
   for (std::size_t i = 0; i < here.outs().size(); ++i)
-    expect_same_numbers(to_host(there.outs()[i]), here.outs()[i]);
+    expect_same(to_host(there.outs()[i]), here.outs()[i]);
 }
 
 }  // namespace octavo::test

@@ -56,7 +56,7 @@ TEST_F(Amx, RegistersAreGivenUpAfterEveryProduct) {
   }
 }
 
-// A few rows read the weight where it lies, with registers of another shape; more rows pack it.
+// A few rows read the weight in place, with registers of another shape; more rows pack it.
 TEST_F(Amx, RegistersAreGivenUpAfterProductsOfFloats) {
   const ScaledMmOptions options{.out_dtype = DType::float32};
   const ExecContext serial{.executor = &serial_executor()};

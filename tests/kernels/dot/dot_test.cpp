@@ -157,7 +157,8 @@ TEST(DotKernelTable, HasWhatItsHeaderPromises) {
           EXPECT_EQ(kernel != nullptr, is_built(*kernels, rows, vectors, lines))
               << kernels->how << ", " << rows << " rows, " << vectors << " vectors, " << lines;
           if (kernel == nullptr) continue;
-          if (vectors == 2 && lines == 1 && kernels->register_rows == 1) {  // it fetches half a step
+          if (vectors == 2 && lines == 1 &&
+              kernels->register_rows == 1) {  // it fetches half a step
             const auto half = static_cast<int>(2 * kernels->form.vector_bytes / 64);
             EXPECT_EQ(kernel, kernels->tile(rows, vectors, half)) << kernels->how;
             if (half > lines) continue;

@@ -72,17 +72,17 @@ struct Scales {
 struct GroupSums {
   const DotKernels& kernels;
   std::int64_t step_bytes;  // of a row of A
-  DotTile plain;            // row 0, the tile's first vector; without total
+  DotTile unpacked;         // row 0, the tile's first vector; without total
 
   // Of row r and the grain of vectors from v on; `c` holds what is added to.
   void operator()(std::int64_t r, std::int64_t v, const Depths& d, std::int64_t g, void* c) const {
-    DotTile tile = plain;
-    tile.a = static_cast<const char*>(plain.a) + r * plain.lda + g * d.group;
+    DotTile tile = unpacked;
+    tile.a = static_cast<const char*>(unpacked.a) + r * unpacked.lda + g * d.group;
     tile.depth = std::min(d.group, d.depth - g * d.group);
-    tile.b = static_cast<const char*>(plain.b) + g * d.group / step_bytes * plain.ldb +
+    tile.b = static_cast<const char*>(unpacked.b) + g * d.group / step_bytes * unpacked.ldb +
              v * kernels.form.vector_bytes;
     tile.c = c;
-    tile.add = plain.add && g == 0;
+    tile.add = unpacked.add && g == 0;
     kernels.tile(1, kernels.form.grain, 0)(tile);
   }
 };
@@ -128,9 +128,9 @@ void expect_totals(const Call& call, const DotTile& operands, const Depths& d,
   }
   const std::vector<Sum> sums(c.data(), c.data() + c.size());
   std::vector<float> want(total.data(), total.data() + total.size());
-  DotTile plain = operands;
-  plain.add = call.add;
-  const GroupSums group_sums{call.kernels, call.step_bytes, plain};
+  DotTile unpacked = operands;
+  unpacked.add = call.add;
+  const GroupSums group_sums{call.kernels, call.step_bytes, unpacked};
   const std::int64_t grain = call.kernels.form.grain;
   const Block<Sum> part(grain * kVectorCols);
   for (std::int64_t r = 0; r < call.rows; ++r) {
@@ -153,7 +153,7 @@ void expect_totals(const Call& call, const DotTile& operands, const Depths& d,
       }
     }
   }
-  DotTile tile = plain;
+  DotTile tile = unpacked;
   tile.depth = d.depth;
   tile.c = c.data();
   tile.ahead = static_cast<const char*>(operands.b);

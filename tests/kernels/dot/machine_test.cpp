@@ -164,8 +164,8 @@ TEST(DotMachines, ShareRowsThatACacheDoesNotKeep) {
         "scaled_mm uint8:int8:fp32 scale=token:channel azp 300x321x3600",
         // Three blocks, the last of them lower, two chunks.
         "scaled_mm uint8:int8:fp32 scale=token:channel azp 386x321x4200",
-        // More than are read beside a plain weight: several parts, chunks and strips, the last of
-        // them short; a member each side of that number.
+        // More than are read beside an unpacked weight: several parts, chunks and strips, the last
+        // of them short; a member each side of that number.
         "scaled_mm bf16:bf16:fp32 bias 290x330x2100",
         "scaled_mm e4m3fn:e4m3fn:fp32 layout=row 270x270x2100",
         "scaled_mm uint8:int8:fp32 scale=token:channel azp 330x270x4200",
@@ -354,7 +354,7 @@ TEST(DotMachines, FindTheNanOfFnuzWeights) {
   }
 }
 
-// Explanations name the kernels that run: a few rows decode codes of a weight where it lies if they
+// Explanations name the kernels that run: a few rows decode codes of a weight in place if they
 // do where it is packed, whatever packs it for more rows.
 TEST(DotMachines, SayHowFewRowsReadCodesWhereTheyLie) {
   if (dot_packer() == nullptr) GTEST_SKIP() << "no machine of this CPU has kernels";
@@ -376,11 +376,12 @@ TEST(DotMachines, SayHowFewRowsReadCodesWhereTheyLie) {
             const std::string line =
                 fmt::format("scaled_mm {}:{}:fp32 scale=tensor:channel layout={} {}x64x128", a,
                             name(b), layout, rows);
-            const Plan packed = plan_of(m, line, dot_packer()), plain = plan_of(m, line, nullptr);
-            if (!says(plain.weight, "where it lies")) continue;
+            const Plan packed = plan_of(m, line, dot_packer()),
+                       unpacked = plan_of(m, line, nullptr);
+            if (!says(unpacked.weight, "where it lies")) continue;
             if (!says(packed.how, "fp8")) continue;
-            EXPECT_TRUE(says(plain.how, "fp8"))
-                << m.name << ", " << line << ": " << plain.how << " | " << packed.how;
+            EXPECT_TRUE(says(unpacked.how, "fp8"))
+                << m.name << ", " << line << ": " << unpacked.how << " | " << packed.how;
             ++decoded;
           }
         }

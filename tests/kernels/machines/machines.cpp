@@ -38,7 +38,7 @@ constexpr std::array kSimulated {
   Simulated{"AVX-512 BF16, VBMI, VNNI", "plain C++, AMX's registers",
             [](cpu::DotMachine& machine) {
               machine.few_rows = machine.integers;
-              machine.few_rows_of_plain = 16;
+              machine.few_rows_of_unpacked = 16;
               machine.integers = &kSimulatedAmx.integers;
               machine.float8 = &kSimulatedAmx.float8;
               machine.pairs = &kSimulatedAmx.pairs;

@@ -17,8 +17,8 @@
 namespace octavo::test {
 
 extern const cpu::DotMachine kPlainMachine;
-extern const cpu::WideningKernels kPlainWidening;
-extern const cpu::WideningKernels kPlainInt8Pairs;
+extern const cpu::WideningKernels kUnpackedWidening;
+extern const cpu::WideningKernels kUnpackedInt8Pairs;
 
 namespace {
 
@@ -239,7 +239,7 @@ extern const cpu::DotMachine kPairsMachine{.name = "plain C++, pairs of bfloat16
                                            .pairs = &kFours,
                                            .floats = kPlainMachine.floats,
                                            .few_pairs = &kPairs,
-                                           .beside_floats = &kPlainWidening,
-                                           .beside_pairs = &kPlainInt8Pairs};
+                                           .beside_floats = &kUnpackedWidening,
+                                           .beside_pairs = &kUnpackedInt8Pairs};
 
 }  // namespace octavo::test

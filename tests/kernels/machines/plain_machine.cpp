@@ -24,7 +24,7 @@ constexpr std::array<std::int64_t, kPanelVectors> kMaxRows{4, 4, 3, 2};
 #include "backends/cpu/kernels/vec/lanes-inl.hpp"
 #include "backends/cpu/kernels/panels/pack_plain-inl.hpp"
 #include "backends/cpu/kernels/vec/vec_plain-inl.hpp"
-#include "turned_plain-inl.hpp"
+#include "transposed_plain-inl.hpp"
 
 namespace bytes {
 constexpr std::int64_t kWidth = kPanelVectors;
@@ -58,15 +58,15 @@ struct ByteLines {
     return Vec::load_ints(step);
   }
   template <int>
-  static const Vec::Ints& step(const Dot&, const Vec::Ints& joined) {
-    return joined;
+  static const Vec::Ints& step(const Dot&, const Vec::Ints& interleaved) {
+    return interleaved;
   }
 };
 
-cpu::PlainKernel find_plain(const cpu::PlainWanted& wanted) noexcept {
-  return wanted.order == cpu::PlainOrder::along_k
-             ? find_plain_columns<WordSource>(wanted)
-             : find_plain_rows<AnyRows<ByteLines, 6>>(wanted.rows);
+cpu::UnpackedKernel find_unpacked(const cpu::UnpackedWanted& wanted) noexcept {
+  return wanted.order == cpu::UnpackedOrder::along_k
+             ? find_unpacked_columns<WordSource>(wanted)
+             : find_unpacked_rows<AnyRows<ByteLines, 6>>(wanted.rows);
 }
 }  // namespace bytes
 
@@ -81,7 +81,7 @@ constexpr std::int64_t kWidth = 1;  // as where registers hold few sums
 // Four numbers of 8 bits: four steps.
 struct Int8Source {
   static constexpr int kSteps = 4;
-  using Turned = TurnedSteps<Int8Source>;
+  using Transposed = TransposedSteps<Int8Source>;
   static void put(const Dot&, std::int32_t word, std::int32_t* out) {
     for (int i = 0; i < kSteps; ++i, out += kSquareStep) {
       *out =
@@ -103,19 +103,19 @@ struct FloatLines {
   }
 };
 
-cpu::PlainKernel find_plain(const cpu::PlainWanted& wanted) noexcept {
-  const bool along_k = wanted.order == cpu::PlainOrder::along_k;
-  if (wanted.weight == DType::int8 && along_k) return find_plain_columns<Int8Source>(wanted);
+cpu::UnpackedKernel find_unpacked(const cpu::UnpackedWanted& wanted) noexcept {
+  const bool along_k = wanted.order == cpu::UnpackedOrder::along_k;
+  if (wanted.weight == DType::int8 && along_k) return find_unpacked_columns<Int8Source>(wanted);
   if (wanted.weight != DType::float32) return nullptr;
-  return along_k ? find_plain_columns<WordSource>(wanted)
-                 : find_plain_rows<AnyRows<FloatLines, 4>>(wanted.rows);
+  return along_k ? find_unpacked_columns<WordSource>(wanted)
+                 : find_unpacked_rows<AnyRows<FloatLines, 4>>(wanted.rows);
 }
 }  // namespace floats
 
 constexpr cpu::IntegerKernels kBytes{
     {"2x64 tile, plain C++, signed bytes, exact int32 sums",
      "few rows, plain C++, signed bytes, exact int32 sums", cpu::kInt8Form, kMaxRows,
-     &bytes::find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, &bytes::find_plain},
+     &bytes::find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, &bytes::find_unpacked},
     cpu::ARows::signed_bytes,
     &unpack_piece,
 };
@@ -130,7 +130,7 @@ constexpr cpu::DotKernels kFloats{
     &pack_rows,
     &decode_int8,
     &decode_float8,
-    &floats::find_plain,
+    &floats::find_unpacked,
     floats::kWidth,
     &from_pairs,
 };

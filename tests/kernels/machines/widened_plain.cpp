@@ -144,7 +144,7 @@ struct Dot : QuadsDot<2, arm::Halves> {
 
 }  // namespace
 
-extern const cpu::WideningKernels kPlainWidening{
+extern const cpu::WideningKernels kUnpackedWidening{
     {cpu::tiles_alone("2x16 tile, plain C++, int8 widened, float32 sums in ascending k",
                       cpu::kInt8Form, kMaxRows, &int8_floats::find_dot_tile, kWidth),
      kMostRows},
@@ -156,7 +156,7 @@ extern const cpu::WideningKernels kPlainWidening{
      kMostRows},
 };
 
-extern const cpu::WideningKernels kPlainInt8Pairs{
+extern const cpu::WideningKernels kUnpackedInt8Pairs{
     .int8 = {cpu::tiles_alone("2x16 tile, plain C++, int8 widened, float32 sums of pairs",
                               cpu::kInt8Form, kMaxRows, &int8_pairs::find_dot_tile, kWidth),
              kMostRows},

@@ -339,13 +339,13 @@ TEST(Cells, OfZeroPointsGetThoseOfTheScalarRules) {
     with[static_cast<std::size_t>(kInfinity * (count + kGap) + count - 1)] =
         -std::numeric_limits<float>::infinity();
     for (const DType from : {DType::float32, DType::bfloat16, DType::float16}) {
-      const Source plain(from, kRows, count, x);
+      const Source unpacked(from, kRows, count, x);
       const Source shown(from, kRows, count, with);
       for (const cpu::Kernels* kernels : cpu::usable_kernels()) {
         for (const DType to : {DType::int8, DType::uint8}) {
           SCOPED_TRACE(std::string(kernels->on_floats) + ", " + std::string(name(from)) + " to " +
                        std::string(name(to)) + ", rows of " + std::to_string(count));
-          EXPECT_EQ(expect_shifted(*kernels, to, plain, count), 0);
+          EXPECT_EQ(expect_shifted(*kernels, to, unpacked, count), 0);
           EXPECT_EQ(expect_shifted(*kernels, to, shown, count), 2);
           if (testing::Test::HasFailure()) return;
         }

@@ -133,7 +133,7 @@ void expect_measured(const Measured& kind) {
   const std::vector<float> factors(static_cast<std::size_t>(kind.count) + 1,
                                    kind.magnitude / (kind.vectorwise ? 1.0F : 254.0F));
   const float factor = kind.vectorwise ? 254.0F / kind.magnitude : factors[0];
-  std::vector<std::uint8_t> codes(static_cast<std::size_t>(kind.count)), plain(codes.size());
+  std::vector<std::uint8_t> codes(static_cast<std::size_t>(kind.count)), unpacked(codes.size());
   cpu::RowCodes row{.from = kind.from,
                     .source = made.row.values,
                     .count = kind.count,
@@ -154,13 +154,13 @@ void expect_measured(const Measured& kind) {
                              name(kind.from), name(kind.to), kind.count, kind.run, kind.magnitude,
                              kind.tame));
     row.errors = nullptr;
-    row.codes = plain.data();
+    row.codes = unpacked.data();
     kernels->quantize(row);
     CodeErrors got;
     row.errors = &got;
     row.codes = codes.data();
     kernels->quantize(row);
-    EXPECT_EQ(plain, codes);
+    EXPECT_EQ(unpacked, codes);
     const CodeErrors want = in_float64(lying);
     EXPECT_NEAR(want.signal, got.signal, kBound * want.signal);
     EXPECT_NEAR(want.noise, got.noise, kBound * want.noise + kBound * want.signal * 0x1p-20);

@@ -12,7 +12,7 @@ namespace {
 struct Case {
   std::int64_t m, n;
   DType out;
-  bool everything, turned;
+  bool everything, transposed;
 };
 
 class FinishPass : public testing::TestWithParam<Case> {
@@ -42,8 +42,8 @@ class FinishPass : public testing::TestWithParam<Case> {
   }
   // [M, N], row by row or column by column.
   Tensor empty(DType dtype) const {
-    return c.turned ? Tensor::empty(dtype, {c.n, c.m}).transposed()
-                    : Tensor::empty(dtype, {c.m, c.n});
+    return c.transposed ? Tensor::empty(dtype, {c.n, c.m}).transposed()
+                        : Tensor::empty(dtype, {c.m, c.n});
   }
 };
 

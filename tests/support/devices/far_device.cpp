@@ -294,18 +294,18 @@ Status waited(const Problem& problem, const ExecContext& context) noexcept {
 }
 
 // What takes its memory from an arena says at once where it will be.
-Status prologue(Member& member, const MatmulOptions& options, Arena& arena,
-                const ExecContext& context) noexcept {
+Status quantize_activations(Member& member, const MatmulOptions& options, Arena& arena,
+                            const ExecContext& context) noexcept {
   const ExecContext serial{.executor = &serial_executor()};
   const auto given = late(member);
   void* const block = arena.next();
   Arena outline(block, Arena::Use::outline);
-  Status status = host().passes.prologue(member, options, outline, serial);
+  Status status = host().passes.quantize_activations(member, options, outline, serial);
   (void)arena.take<char>(static_cast<std::int64_t>(outline.used()));
   if (!status.ok() || arena.counting()) return status;
   return Streams::get().push(context.stream, [=] {
     Arena near(far().near(block));
-    return host().passes.prologue(given->problem, options, near, serial);
+    return host().passes.quantize_activations(given->problem, options, near, serial);
   });
 }
 
@@ -360,7 +360,7 @@ constexpr Backend kBackend{
             .quantize = &queue<&Passes::quantize>,
             .code_errors = &waited<&Passes::code_errors>,
             .vectorwise = &queue<&Passes::vectorwise>,
-            .prologue = &prologue,
+            .quantize_activations = &quantize_activations,
             .rescale = &queue<&Passes::rescale>,
             .reduce = &queue<&Passes::reduce>,
             .mask = &queue<&Passes::mask>,

@@ -249,7 +249,7 @@ class Comparison {
 
 }  // namespace
 
-Run add_compare(CLI::App& command) {
+CommandBody add_compare(CLI::App& command) {
   const auto arguments = std::make_shared<CompareArguments>();
   command.add_option("A", arguments->a, "A file or folder, the one that counts as right")
       ->required();

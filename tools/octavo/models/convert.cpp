@@ -64,7 +64,7 @@ int dequantize_to(const DequantizeArguments& arguments) {
 
 }  // namespace
 
-Run add_convert(CLI::App& command) {
+CommandBody add_convert(CLI::App& command) {
   const auto arguments = std::make_shared<ConvertArguments>();
   add_transfer_options(command, *arguments);
   command
@@ -81,7 +81,7 @@ Run add_convert(CLI::App& command) {
   return [arguments] { return convert(*arguments); };
 }
 
-Run add_dequantize(CLI::App& command) {
+CommandBody add_dequantize(CLI::App& command) {
   const auto arguments = std::make_shared<DequantizeArguments>();
   add_transfer_options(command, *arguments);
   command

@@ -153,7 +153,7 @@ void inspect(const InspectArguments& arguments, const Checkpoint& file) {
 
 }  // namespace
 
-Run add_inspect(CLI::App& command) {
+CommandBody add_inspect(CLI::App& command) {
   const auto arguments = std::make_shared<InspectArguments>();
   command.add_option("PATH", arguments->file, "A safetensors file, its index, or a model's folder")
       ->required();

@@ -163,7 +163,7 @@ int run(const PlanArguments& arguments) {
 
 }  // namespace
 
-Run add_plan(CLI::App& command) {
+CommandBody add_plan(CLI::App& command) {
   const auto arguments = std::make_shared<PlanArguments>();
   command.add_option("DIR", arguments->model, "A model's folder, a safetensors file or its index")
       ->required();

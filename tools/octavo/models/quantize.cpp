@@ -246,7 +246,7 @@ int run(const QuantizeArguments& arguments) {
 
 }  // namespace
 
-Run add_quantize(CLI::App& command) {
+CommandBody add_quantize(CLI::App& command) {
   const auto arguments = std::make_shared<QuantizeArguments>();
   add_transfer_options(command, *arguments);
   command

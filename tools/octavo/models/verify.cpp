@@ -134,7 +134,7 @@ class Verifier {
 
 }  // namespace
 
-Run add_verify(CLI::App& command) {
+CommandBody add_verify(CLI::App& command) {
   const auto arguments = std::make_shared<VerifyArguments>();
   command.add_option("PATH", arguments->path, "A safetensors file, its index, or a model's folder")
       ->required();

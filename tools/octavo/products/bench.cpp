@@ -17,7 +17,7 @@
 #include "octavo/backend.hpp"
 #include "octavo/context.hpp"
 #include "output.hpp"
-#include "products/read_line.hpp"
+#include "read_line.hpp"
 #include "words.hpp"
 
 namespace octavo::cli {
@@ -184,7 +184,7 @@ int run(const BenchArguments& arguments) {
 
 }  // namespace
 
-Run add_bench(CLI::App& command) {
+CommandBody add_bench(CLI::App& command) {
   const auto arguments = std::make_shared<BenchArguments>();
   command.add_option("LINE", arguments->lines, "Problems, each one argument in quotes")->required();
   command.add_option("--backend", arguments->backend, "Force a backend by name");

@@ -9,7 +9,7 @@
 #include "commands.hpp"
 #include "octavo/problem_line.hpp"
 #include "output.hpp"
-#include "products/read_line.hpp"
+#include "read_line.hpp"
 
 namespace octavo::cli {
 namespace {
@@ -51,7 +51,7 @@ int run(const ExplainArguments& arguments) {
 
 }  // namespace
 
-Run add_explain(CLI::App& command) {
+CommandBody add_explain(CLI::App& command) {
   const auto arguments = std::make_shared<ExplainArguments>();
   command.add_option("LINE", arguments->line, "The problem, as one argument in quotes")->required();
   command.add_option("--backend", arguments->backend,

@@ -100,7 +100,7 @@ void print_info() {
 
 }  // namespace
 
-Run add_info(CLI::App& command) {
+CommandBody add_info(CLI::App& command) {
   struct Arguments {
     bool json = false, peaks = false;
   };

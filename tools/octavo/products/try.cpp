@@ -191,7 +191,7 @@ int run(const TryArguments& arguments) {
 
 }  // namespace
 
-Run add_try(CLI::App& command) {
+CommandBody add_try(CLI::App& command) {
   const auto arguments = std::make_shared<TryArguments>();
   command.add_option("--seconds", arguments->seconds, "About how long it may take (default 40)")
       ->check(between(0.0, 3600.0));

@@ -309,7 +309,7 @@ class Reporter {
 
 }  // namespace
 
-Run add_report(CLI::App& command) {
+CommandBody add_report(CLI::App& command) {
   const auto arguments = std::make_shared<ReportArguments>();
   command.add_option("PATH", arguments->path, "A safetensors file, its index, or a model's folder")
       ->required();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of A that kernels cannot read where they lie: of another type, strided, apart, or turned.
+// Rows of A that kernels cannot read in place: of another type, strided, apart, or turned.
 #include <algorithm>
 #include <array>
 
@@ -14,9 +14,11 @@
 namespace octavo::cpu {
 
 std::int64_t converted_bytes(const DotMember& d, std::int64_t rows) noexcept {
-  if (d.turned != nullptr) {
-    const std::int64_t bytes = saturating_sum(d.k * element_bytes(d.path.rows), kTurnedDepth - 1);
-    return saturating_product(bytes / kTurnedDepth * (kTurnedDepth / kStepBytes), d.step_bytes);
+  if (d.transposed != nullptr) {
+    const std::int64_t bytes =
+        saturating_sum(d.k * element_bytes(d.path.rows), kTransposedDepth - 1);
+    return saturating_product(bytes / kTransposedDepth * (kTransposedDepth / kStepBytes),
+                              d.step_bytes);
   }
   return d.converted ? (rows * d.row_bytes + 63) / 64 * 64 : 0;
 }
@@ -68,21 +70,22 @@ void convert_row(const DotMember& d, const MatrixView& from, void* out) noexcept
   }
 }
 
-// Rows that are turned together; those that are of another type or strided a piece at a time.
-void turn_together(const DotMember& d, const MatrixView& a, char* rows) noexcept {
-  constexpr std::int64_t kPieceBytes = 16 * kTurnedDepth;
+// Rows that are transposed together; those that are of another type or strided a piece at a time.
+void transpose_together(const DotMember& d, const MatrixView& a, char* rows) noexcept {
+  constexpr std::int64_t kPieceBytes = 16 * kTransposedDepth;
   const std::int64_t size = element_bytes(d.path.rows);
   if (a.dtype == d.path.rows && (a.strides[1] == 1 || d.k <= 1)) {
-    return d.turned->turn(a.data, a.strides[0] * size, a.shape[0], d.k * size, rows, d.step_bytes);
+    return d.transposed->turn(a.data, a.strides[0] * size, a.shape[0], d.k * size, rows,
+                              d.step_bytes);
   }
-  alignas(64) std::array<char, kTurnedRows * kPieceBytes> piece;
+  alignas(64) std::array<char, kTransposedRows * kPieceBytes> piece;
   for (std::int64_t k = 0; k < d.k; k += kPieceBytes / size) {
     const MatrixView some = a.slice(1, k, std::min(k + kPieceBytes / size, d.k));
     for (std::int64_t r = 0; r < a.shape[0]; ++r) {
       convert_row(d, some.slice(0, r, r + 1), piece.data() + r * kPieceBytes);
     }
-    d.turned->turn(piece.data(), kPieceBytes, a.shape[0], some.shape[1] * size,
-                   rows + k * size / kStepBytes * d.step_bytes, d.step_bytes);
+    d.transposed->turn(piece.data(), kPieceBytes, a.shape[0], some.shape[1] * size,
+                       rows + k * size / kStepBytes * d.step_bytes, d.step_bytes);
   }
 }
 
@@ -91,14 +94,15 @@ void turn_together(const DotMember& d, const MatrixView& a, char* rows) noexcept
 void convert_rows(const DotMember& d, std::int64_t begin, std::int64_t end) noexcept {
   auto* rows = static_cast<char*>(const_cast<void*>(d.rows));  // NOLINT: in our workspace
   const MatrixView& a = d.p->a.data;
-  if (d.turned == nullptr) {
+  if (d.transposed == nullptr) {
     for (std::int64_t r = begin; r < end; ++r) {
       convert_row(d, a.slice(0, r, r + 1), rows + r * d.row_bytes);
     }
     return;
   }
-  for (std::int64_t r = turned_rows(begin); r < end; r += kTurnedRows) {
-    turn_together(d, a.slice(0, r, std::min(r + kTurnedRows, d.m)), rows + r * d.row_bytes);
+  for (std::int64_t r = transposed_rows(begin); r < end; r += kTransposedRows) {
+    transpose_together(d, a.slice(0, r, std::min(r + kTransposedRows, d.m)),
+                       rows + r * d.row_bytes);
   }
 }
 

@@ -29,7 +29,8 @@ namespace {
 
 constexpr std::int64_t kCachedRowBytes = std::int64_t{16} << 20;  // of A
 constexpr std::int64_t kLeastCachedRows = 512;
-static_assert(kMostPlainRows <= kLeastCachedRows);  // so that members are turned in one piece
+static_assert(kMostUnpackedRows <=
+              kLeastCachedRows);  // so that members are transposed in one piece
 // Work below which waking other threads costs more than it saves, about 6 us: in products of bytes,
 // with a byte of B for six of them.
 constexpr double kSerialWork = 3 << 20;
@@ -106,16 +107,16 @@ struct Stretch {
 static_assert(std::is_trivially_copyable_v<DotMember> && std::is_trivially_copyable_v<Stretch>);
 
 // A share of a region begins at a row of a panel of a stretch.
-struct Place {
+struct ShareStart {
   std::int64_t stretch, panel, row;
 };
 
 // The members of a problem, one region after the other.
-class Run {
+class DotRun {
  public:
   // `path`: of all members, undefined where each may have its own.
-  Run(const Backend& backend, const MatmulProblem& problem, const DotMachine& machine,
-      const DotPath& path, const ExecContext& context) noexcept
+  DotRun(const Backend& backend, const MatmulProblem& problem, const DotMachine& machine,
+         const DotPath& path, const ExecContext& context) noexcept
       : backend_(backend),
         problem_(problem),
         machine_(machine),
@@ -133,7 +134,7 @@ class Run {
   void add(DotMember& d, std::int64_t begin, std::int64_t end) noexcept;
   void run_region() noexcept;
   void convert_rows() noexcept;
-  Place begin_of(std::int64_t worker) const noexcept;
+  ShareStart begin_of(std::int64_t worker) const noexcept;
   void run_share(std::int64_t worker) const noexcept;
 
   const Backend& backend_;
@@ -161,20 +162,20 @@ class Run {
 bool packs_sooner(const Member& p, const DotPath& path) noexcept {
   const std::int64_t k = p.a.data.shape[1];
   const std::int64_t lines = (k * element_bytes(path.rows) + 63) / 64;
-  return 4 * lines <= p.a.data.shape[0] / kTurnedRows;
+  return 4 * lines <= p.a.data.shape[0] / kTransposedRows;
 }
 
 // The path of a member. Where offsets cut members, neither rows nor K are known when memory is
-// reserved for them: they are turned whatever they are.
+// reserved for them: they are transposed whatever they are.
 const char* path_of(const Member& p, const MatmulProblem& problem, const DotMachine& machine,
                     DotPath& path) noexcept {
   const char* why = find_path(p, problem.options, machine, path);
-  if (why == nullptr && !has_offsets(problem) && packs_sooner(p, path)) path.turned = nullptr;
+  if (why == nullptr && !has_offsets(problem) && packs_sooner(p, path)) path.transposed = nullptr;
   return why;
 }
 
 // What is at hand for this call alone is copied to `own`.
-Status Run::describe_one(const Member& given, Arena& arena, Member& own, DotMember& d) noexcept {
+Status DotRun::describe_one(const Member& given, Arena& arena, Member& own, DotMember& d) noexcept {
   new (&d) DotMember{.p = &given, .path = path_};
   d.m = given.a.data.shape[0];
   d.n = weight_columns(given.b);
@@ -182,19 +183,19 @@ Status Run::describe_one(const Member& given, Arena& arena, Member& own, DotMemb
   if (path_.on_the_fly == nullptr) (void)path_of(given, problem_, machine_, d.path);
   if (is_tensor_form(problem_) || given.a.quantize != nullptr) {
     d.p = new (&own) Member(given);
-    OCTAVO_TRY(backend_.passes.prologue(own, problem_.options, arena, context_));
+    OCTAVO_TRY(backend_.passes.quantize_activations(own, problem_.options, arena, context_));
   }
   describe(problem_.options, context_, arena, d);
   return {};
 }
 
-void Run::reserve_scratch(const DotMember& d) noexcept {
+void DotRun::reserve_scratch(const DotMember& d) noexcept {
   Arena counter(nullptr);
   (void)take_scratch(d, counter);
   scratch_bytes_ = std::max(scratch_bytes_, static_cast<std::int64_t>(counter.used()));
 }
 
-Status Run::describe_all(Arena& arena) noexcept {
+Status DotRun::describe_all(Arena& arena) noexcept {
   double work = 0.0;
   std::int64_t converted = 0;
   Cutter cutter;
@@ -223,7 +224,7 @@ Status Run::describe_all(Arena& arena) noexcept {
 // What the members of a tensor form take, wherever they are cut: nothing grows faster than what is
 // cut but by what a member of one row, column or element of K takes, three times for a beginning,
 // an end and alignment.
-Status Run::reserve_for_any(Arena& arena) noexcept {
+Status DotRun::reserve_for_any(Arena& arena) noexcept {
   const bool cuts_rows = problem_.groups.split == Split::rows;
   const bool cuts_inner = problem_.groups.split == Split::inner;
   const std::int64_t all = cut_extent(problem_);
@@ -236,12 +237,12 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
   const auto bytes_of_least = static_cast<std::int64_t>(of_least.used());
   (void)arena.take<char>(static_cast<std::int64_t>(of_whole.used()));
   (void)arena.take<char>(saturating_product(3 * count_, bytes_of_least));
-  // Of rows for which a plain weight may be read where it lies, that what is read side by side
+  // Of rows for which an unpacked weight may be read in place, that what is read side by side
   // takes most for one of these numbers is all that is known, and whether any of them are
   // converted.
-  bool few_converted = false, few_turned = false;
+  bool few_converted = false, few_transposed = false;
   for (const std::int64_t most :
-       {all, kMostPlainRows, kFewRows, std::int64_t{16}, std::int64_t{8}, std::int64_t{4},
+       {all, kMostUnpackedRows, kFewRows, std::int64_t{16}, std::int64_t{8}, std::int64_t{4},
         std::int64_t{3}, std::int64_t{2}, std::int64_t{1}}) {
     const std::int64_t extent = std::min(all, most);
     DotMember d;
@@ -251,7 +252,7 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
     reserve_scratch(d);
     if (lengthen_shared(d)) reserve_scratch(d);
     few_converted = few_converted || d.converted;
-    few_turned = few_turned || d.turned != nullptr;
+    few_transposed = few_transposed || d.transposed != nullptr;
   }
   if (work_of(whole) + static_cast<double>(count_) * work_of(least) >= kSerialWork) {
     workers_ = std::max(1, executor_of(context_).concurrency());
@@ -259,7 +260,7 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
   if (!whole.converted && !few_converted) return {};
   const std::int64_t row = std::max<std::int64_t>(whole.k * element_bytes(whole.path.rows), 1);
   const std::int64_t all_rows = cuts_rows ? whole.m : saturating_product(whole.m, count_);
-  const std::int64_t few_rows = saturating_product(kMostPlainRows, count_);
+  const std::int64_t few_rows = saturating_product(kMostUnpackedRows, count_);
   const std::int64_t rows = whole.converted ? all_rows : std::min(all_rows, few_rows);
   const std::int64_t bytes = saturating_product(cuts_inner ? whole.m : rows, row);
   const std::int64_t most_bytes =
@@ -267,7 +268,7 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
   const std::int64_t most_rows = cuts_inner ? rows : std::min(rows, most_bytes / row);
   converted_bytes_ = saturating_sum(saturating_sum(most_bytes, 64 * count_),
                                     saturating_product(most_rows, kRowPadding));
-  if (!few_turned) return {};
+  if (!few_transposed) return {};
   // (row + 63) (rows + 32) of each member: steps to a multiple of 64 bytes, and rows to one of 16
   // and an odd number of lines.
   const std::int64_t beside = saturating_product(32, saturating_sum(row, 63));
@@ -277,7 +278,7 @@ Status Run::reserve_for_any(Arena& arena) noexcept {
   return {};
 }
 
-Status Run::measure_or_run(Arena& arena) noexcept {
+Status DotRun::measure_or_run(Arena& arena) noexcept {
   members_ = arena.take<DotMember>(count_);
   stretches_ = arena.take<Stretch>(count_);
   if (is_tensor_form(problem_) || quantizes(problem_)) own_ = arena.take<Member>(count_);
@@ -300,7 +301,7 @@ Status Run::measure_or_run(Arena& arena) noexcept {
   return {};
 }
 
-void Run::add(DotMember& d, std::int64_t begin, std::int64_t end) noexcept {
+void DotRun::add(DotMember& d, std::int64_t begin, std::int64_t end) noexcept {
   const std::int64_t rows = end - begin;
   const Panels panels = panels_of(d);
   // What a vector costs for all rows, and for each of them.
@@ -320,7 +321,7 @@ void Run::add(DotMember& d, std::int64_t begin, std::int64_t end) noexcept {
   elements_ += rows * d.k;
 }
 
-void Run::run_region() noexcept {
+void DotRun::run_region() noexcept {
   if (stretch_count_ == 0) return;
   convert_rows();
   parallel_for(context_, workers_, [&](std::int64_t worker) { run_share(worker); });
@@ -328,7 +329,7 @@ void Run::run_region() noexcept {
   free_ = converted_;
 }
 
-void Run::convert_rows() noexcept {
+void DotRun::convert_rows() noexcept {
   if (region_rows_ == 0) return;
   const std::int64_t tasks = elements_ < kSerialConversion ? 1 : workers_;
   parallel_for(context_, tasks, [&](std::int64_t task) {
@@ -347,7 +348,7 @@ void Run::convert_rows() noexcept {
 }
 
 // A panel is cut between tiles, and only where whole panels would not balance.
-Place Run::begin_of(std::int64_t worker) const noexcept {
+ShareStart DotRun::begin_of(std::int64_t worker) const noexcept {
   if (worker == workers_) return {stretch_count_, 0, 0};
   const auto part = static_cast<double>(worker) / static_cast<double>(workers_);
   const auto position = static_cast<std::int64_t>(static_cast<double>(cost_) * part);
@@ -361,27 +362,27 @@ Place Run::begin_of(std::int64_t worker) const noexcept {
   const std::int64_t rows = s.rows();
   const std::int64_t inside = (position - s.before) / s.unit;  // vectors x rows
   const std::int64_t panel = std::min(inside / (kPanelVectors * rows), panels.count() - 1);
-  // Kernels that read a weight where it lies take all rows at once.
-  const bool few = region_panels_ < 4 * workers_ && s.member->plain == nullptr;
-  const std::int64_t grain = s.member->turned != nullptr ? kTurnedRows
-                             : rows > 24                 ? 6
-                             : few                       ? 4
-                                                         : rows;
+  // Kernels that read a weight in place take all rows at once.
+  const bool few = region_panels_ < 4 * workers_ && s.member->unpacked == nullptr;
+  const std::int64_t grain = s.member->transposed != nullptr ? kTransposedRows
+                             : rows > 24                     ? 6
+                             : few                           ? 4
+                                                             : rows;
   const std::int64_t exact = (inside - panel * kPanelVectors * rows) / panels.vectors(panel);
   const std::int64_t cut = (exact + grain / 2) / grain * grain;
   const std::int64_t row = exact >= rows ? rows : std::min(rows, cut);
   if (row < rows) return {index, panel, row};
-  return panel + 1 < panels.count() ? Place{index, panel + 1, 0} : Place{index + 1, 0, 0};
+  return panel + 1 < panels.count() ? ShareStart{index, panel + 1, 0} : ShareStart{index + 1, 0, 0};
 }
 
-void Run::run_share(std::int64_t index) const noexcept {
-  const Place begin = begin_of(index);
-  const Place end = begin_of(index + 1);
+void DotRun::run_share(std::int64_t index) const noexcept {
+  const ShareStart begin = begin_of(index);
+  const ShareStart end = begin_of(index + 1);
   for (std::int64_t i = begin.stretch; i <= end.stretch && i < stretch_count_; ++i) {
     const Stretch& s = stretches_[i];
     const std::int64_t panels = panels_of(*s.member).count();
-    const Place from = i == begin.stretch ? begin : Place{i, 0, 0};
-    const Place to = i == end.stretch ? end : Place{i, panels, 0};
+    const ShareStart from = i == begin.stretch ? begin : ShareStart{i, 0, 0};
+    const ShareStart to = i == end.stretch ? end : ShareStart{i, panels, 0};
     if (from.panel == to.panel && from.row >= to.row) continue;
     Arena own(scratch_ + index * scratch_bytes_);
     const DotScratch w = take_scratch(*s.member, own);
@@ -395,14 +396,14 @@ void Run::run_share(std::int64_t index) const noexcept {
       if (r0 == 0 && panel < to.panel) count = std::min(s.member->strip, to.panel - panel);
       const std::int64_t after = panel + count;
       const std::int64_t next = after < to.panel || (after == to.panel && to.row > 0) ? after : -1;
-      if (s.member->plain != nullptr) {
+      if (s.member->unpacked != nullptr) {
         // Of the stretch behind this one, if the share goes on there.
         const bool goes_on =
             i + 1 < end.stretch || (i + 1 == end.stretch && end.panel + end.row > 0);
         const bool more = next < 0 && goes_on;
         const Stretch& of = stretches_[more ? i + 1 : i];
-        worker.run_plain(panel, count, a0, a1,
-                         DotWorker::stream_of(*of.member, more ? 0 : next, of.rows()));
+        worker.run_unpacked(panel, count, a0, a1,
+                            DotWorker::stream_of(*of.member, more ? 0 : next, of.rows()));
       } else if (s.member->strip > 1) {
         worker.run_strip(panel, count, a0, a1);
       } else {
@@ -426,12 +427,12 @@ void say_how(const Member& p, const MatmulOptions& options, const DotPath& path,
     const bool own = layout == &kInt8Layout || layout == float_layout(weight_dtype(p.b));
     plan.weight = own ? "packed; every call widens it, a part of a panel at a time"
                       : "packed otherwise; every call turns it into the panels of these kernels";
-  } else if (plain_kernel(p, options, path) != nullptr) {
-    plan.how = path.plain->how_plain;
-    plan.weight = "read where it lies, once; pack() makes one stream of it";
-  } else if (turned_plain(p, options, path) != nullptr) {
-    plan.how = path.turned->how;
-    plan.weight = "read where it lies; pack() makes one stream of it";
+  } else if (unpacked_kernel(p, options, path) != nullptr) {
+    plan.how = path.unpacked->how_unpacked;
+    plan.weight = "read in place, once; pack() makes one stream of it";
+  } else if (transposed_unpacked(p, options, path) != nullptr) {
+    plan.how = path.transposed->how;
+    plan.weight = "read in place; pack() makes one stream of it";
   } else {
     plan.weight = "packed by every call; pack() does it once";
   }
@@ -458,7 +459,7 @@ const char* plan_dot(const Backend& backend, const MatmulProblem& problem,
   PinnedExecutor executor(serial_executor(), threads);
   const ExecContext context{.executor = &executor};
   Arena arena(nullptr);
-  (void)Run(backend, problem, machine, path, context).measure_or_run(arena).ok();
+  (void)DotRun(backend, problem, machine, path, context).measure_or_run(arena).ok();
   plan.workspace_bytes = arena.used();
   return nullptr;
 }
@@ -468,7 +469,7 @@ Status run_dot(const Backend& backend, const MatmulProblem& problem, const DotMa
                std::size_t& used) noexcept {
   const auto path = plan.kept<DotPath>();
   Arena arena(workspace);
-  OCTAVO_TRY(Run(backend, problem, machine, path, context).measure_or_run(arena));
+  OCTAVO_TRY(DotRun(backend, problem, machine, path, context).measure_or_run(arena));
   used = arena.used();
   fill_zero(tail(problem));
   return {};

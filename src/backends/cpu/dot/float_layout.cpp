@@ -15,11 +15,11 @@ namespace octavo::cpu {
 namespace {
 
 // Bytes of one element, whose step is [elements along K] for each column but in fp8.
-struct Place {
+struct ElementForm {
   const PanelForm& form;
   std::int64_t element;  // bytes
 
-  Place(DType dtype) noexcept : form(*float_form(dtype)), element(element_bytes(dtype)) {}
+  ElementForm(DType dtype) noexcept : form(*float_form(dtype)), element(element_bytes(dtype)) {}
 
   // Of the elements of a step in column j of a panel, from the step's first byte.
   std::int64_t column(std::int64_t j) const noexcept {
@@ -47,7 +47,7 @@ const DotKernels* kernels_of(DType dtype) noexcept {
 template <class Visit>
 void for_each_element(const Panels& panels, DType dtype, const MatrixView& weight,
                       std::int64_t panel, std::int64_t first, const Visit& visit) noexcept {
-  const Place place(dtype);
+  const ElementForm place(dtype);
   const std::int64_t k = weight.shape[0];
   const std::int64_t column0 = panel * kPanelWidth;
   const std::int64_t columns = std::min(kPanelWidth, weight.shape[1] - column0);
@@ -143,7 +143,7 @@ void unpack_panel(const Panels& panels, DType dtype, const MatrixView& weight, s
 std::int64_t unpack_squares(const Panels& panels, const PackedWeightData& packed,
                             const MatrixView& weight, std::int64_t panel) noexcept {
   const DotMachine& machine = dot_machine();
-  const Place place(packed.dtype);
+  const ElementForm place(packed.dtype);
   const std::int64_t columns = std::min(kPanelWidth, packed.n - panel * kPanelWidth);
   const std::int64_t width = kVectorCols * place.form.grain;
   if (weight.strides[0] != 1 || columns % width != 0 || kernels_of(packed.dtype) == nullptr) {
@@ -178,7 +178,7 @@ Status unpack(const PackedWeightData& packed, const MatrixView& weight,
 
 void widen(const PackedWeightData& packed, std::int64_t k0, std::int64_t k1, std::int64_t n0,
            float* out) noexcept {
-  const Place place(packed.dtype);
+  const ElementForm place(packed.dtype);
   const Panels panels(packed.codes.data(), place.form, packed.k, packed.n);
   const std::int64_t step = place.form.step;
   // A vector's elements of some steps in [steps][16][step], then in floats, then in their order.

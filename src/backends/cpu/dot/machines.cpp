@@ -44,7 +44,7 @@ extern const SveKernels kSve256Dot;
 
 namespace {
 
-struct Row {
+struct MachineRow {
   DotRegisters registers;
   DotMachine machine;
   bool (*runs_on)(const CpuFeatures& cpu) noexcept;  // all that its kernels' regions name
@@ -59,7 +59,7 @@ constexpr DotMachine amx_machine(const char* name, const DotKernels* e4m3) noexc
           .pairs = &kAmxDot.pairs,
           .floats = &kAvx512FmaDot,
           .few_rows = &kAvx512VnniDot,
-          .few_rows_of_plain = 16,
+          .few_rows_of_unpacked = 16,
           .beside_floats = &kAvx512WideningDot,
           .beside_pairs = &kAmxDot.beside_pairs,
           .e4m3 = e4m3};
@@ -74,80 +74,83 @@ bool has_amx(const CpuFeatures& cpu) noexcept {
 // Best first. A CPU that lacks what a row needs is one of the rows below it.
 constexpr std::array kDotMachines {
 #if defined(__x86_64__)
-  Row{DotRegisters::zmm, amx_machine("AMX FP8, INT8, BF16, AVX-512 BF16, VBMI", &kAmxDot.e4m3),
-      [](const CpuFeatures& cpu) noexcept { return cpu.amx_fp8 && has_amx(cpu); }},
-      Row{DotRegisters::zmm, amx_machine("AMX INT8, BF16, AVX-512 BF16, VBMI", nullptr), &has_amx},
-      Row{DotRegisters::zmm,
-          {.name = "AVX-512 BF16, VBMI, VNNI",
-           .integers = &kAvx512VnniDot,
-           .float8 = &kAvx512Float8Dot,
-           .pairs = &kAvx512Bf16Dot,
-           .floats = &kAvx512FmaDot,
-           .beside_floats = &kAvx512WideningDot,
-           .beside_pairs = &kAvx512Int8PairsDot},
-          [](const CpuFeatures& cpu) noexcept {
-            return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx512_bf16 &&
-                   cpu.avx512_vbmi;
-          }},
-      Row{DotRegisters::zmm,
-          {.name = "AVX-512 BF16, VNNI",
-           .integers = &kAvx512VnniDot,
-           .pairs = &kAvx512Bf16Dot,
-           .floats = &kAvx512FmaDot,
-           .beside_floats = &kAvx512WideningDot},
-          [](const CpuFeatures& cpu) noexcept {
-            return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx512_bf16;
-          }},
-      Row{DotRegisters::zmm,
-          {.name = "AVX-512 VNNI",
-           .integers = &kAvx512VnniDot,
-           .float8 = &kAvx2Float8Dot,
-           .floats = &kAvx512FmaDot,
-           .beside_floats = &kAvx512WideningDot},
-          [](const CpuFeatures& cpu) noexcept {
-            return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx2 && cpu.fma;
-          }},
-      Row{DotRegisters::zmm,
-          {.name = "AVX-512 F, BW",
-           .integers = &kAvx512WordsDot,
-           .float8 = &kAvx2Float8Dot,
-           .floats = &kAvx512FmaDot,
-           .few_rows = &kAvx512BwDot,
-           .beside_floats = &kAvx512WideningDot},
-          [](const CpuFeatures& cpu) noexcept {
-            return cpu.avx512f && cpu.avx512bw && cpu.avx2 && cpu.fma;
-          }},
+  MachineRow{DotRegisters::zmm,
+             amx_machine("AMX FP8, INT8, BF16, AVX-512 BF16, VBMI", &kAmxDot.e4m3),
+             [](const CpuFeatures& cpu) noexcept { return cpu.amx_fp8 && has_amx(cpu); }},
+      MachineRow{DotRegisters::zmm, amx_machine("AMX INT8, BF16, AVX-512 BF16, VBMI", nullptr),
+                 &has_amx},
+      MachineRow{DotRegisters::zmm,
+                 {.name = "AVX-512 BF16, VBMI, VNNI",
+                  .integers = &kAvx512VnniDot,
+                  .float8 = &kAvx512Float8Dot,
+                  .pairs = &kAvx512Bf16Dot,
+                  .floats = &kAvx512FmaDot,
+                  .beside_floats = &kAvx512WideningDot,
+                  .beside_pairs = &kAvx512Int8PairsDot},
+                 [](const CpuFeatures& cpu) noexcept {
+                   return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx512_bf16 &&
+                          cpu.avx512_vbmi;
+                 }},
+      MachineRow{DotRegisters::zmm,
+                 {.name = "AVX-512 BF16, VNNI",
+                  .integers = &kAvx512VnniDot,
+                  .pairs = &kAvx512Bf16Dot,
+                  .floats = &kAvx512FmaDot,
+                  .beside_floats = &kAvx512WideningDot},
+                 [](const CpuFeatures& cpu) noexcept {
+                   return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx512_bf16;
+                 }},
+      MachineRow{DotRegisters::zmm,
+                 {.name = "AVX-512 VNNI",
+                  .integers = &kAvx512VnniDot,
+                  .float8 = &kAvx2Float8Dot,
+                  .floats = &kAvx512FmaDot,
+                  .beside_floats = &kAvx512WideningDot},
+                 [](const CpuFeatures& cpu) noexcept {
+                   return cpu.avx512f && cpu.avx512bw && cpu.avx512_vnni && cpu.avx2 && cpu.fma;
+                 }},
+      MachineRow{DotRegisters::zmm,
+                 {.name = "AVX-512 F, BW",
+                  .integers = &kAvx512WordsDot,
+                  .float8 = &kAvx2Float8Dot,
+                  .floats = &kAvx512FmaDot,
+                  .few_rows = &kAvx512BwDot,
+                  .beside_floats = &kAvx512WideningDot},
+                 [](const CpuFeatures& cpu) noexcept {
+                   return cpu.avx512f && cpu.avx512bw && cpu.avx2 && cpu.fma;
+                 }},
 #if defined(OCTAVO_AVX_VNNI_INT8)
-      Row{DotRegisters::ymm,
-          {.name = "AVX-VNNI-INT8, AVX2, FMA",
-           .integers = &kAvxVnniInt8Dot,
-           .float8 = &kAvx2Float8Dot,
-           .floats = &kAvx2FmaDot,
-           .beside_floats = &kAvx2WideningDot},
-          [](const CpuFeatures& cpu) noexcept {
-            return cpu.avx_vnni_int8 && cpu.avx2 && cpu.fma && cpu.f16c;
-          }},
+      MachineRow{DotRegisters::ymm,
+                 {.name = "AVX-VNNI-INT8, AVX2, FMA",
+                  .integers = &kAvxVnniInt8Dot,
+                  .float8 = &kAvx2Float8Dot,
+                  .floats = &kAvx2FmaDot,
+                  .beside_floats = &kAvx2WideningDot},
+                 [](const CpuFeatures& cpu) noexcept {
+                   return cpu.avx_vnni_int8 && cpu.avx2 && cpu.fma && cpu.f16c;
+                 }},
 #endif
-      Row{DotRegisters::ymm,
-          {.name = "AVX-VNNI, AVX2, FMA",
-           .integers = &kAvxVnniDot,
-           .float8 = &kAvx2Float8Dot,
-           .floats = &kAvx2FmaDot,
-           .beside_floats = &kAvx2WideningDot},
-          [](const CpuFeatures& cpu) noexcept {
-            return cpu.avx_vnni && cpu.avx2 && cpu.fma && cpu.f16c;
-          }},
-      Row{DotRegisters::ymm,
-          {.name = "AVX2, FMA",
-           .integers = &kAvx2WordsDot,
-           .float8 = &kAvx2Float8Dot,
-           .floats = &kAvx2FmaDot,
-           .few_rows = &kAvx2BytesDot,
-           .beside_floats = &kAvx2WideningDot},
-          [](const CpuFeatures& cpu) noexcept { return cpu.avx2 && cpu.fma && cpu.f16c; }},
+      MachineRow{DotRegisters::ymm,
+                 {.name = "AVX-VNNI, AVX2, FMA",
+                  .integers = &kAvxVnniDot,
+                  .float8 = &kAvx2Float8Dot,
+                  .floats = &kAvx2FmaDot,
+                  .beside_floats = &kAvx2WideningDot},
+                 [](const CpuFeatures& cpu) noexcept {
+                   return cpu.avx_vnni && cpu.avx2 && cpu.fma && cpu.f16c;
+                 }},
+      MachineRow{DotRegisters::ymm,
+                 {.name = "AVX2, FMA",
+                  .integers = &kAvx2WordsDot,
+                  .float8 = &kAvx2Float8Dot,
+                  .floats = &kAvx2FmaDot,
+                  .few_rows = &kAvx2BytesDot,
+                  .beside_floats = &kAvx2WideningDot},
+                 [](const CpuFeatures& cpu) noexcept { return cpu.avx2 && cpu.fma && cpu.f16c; }},
 #elif defined(__aarch64__)
 #if OCTAVO_SVE
-  Row{DotRegisters::sve,
+  MachineRow{
+      DotRegisters::sve,
       {.name = "SVE of 512 bits, BF16, i8mm",
        .integers = &kSve512Dot.smmla,
        .pairs = &kSve512Dot.bfmmla,
@@ -155,63 +158,64 @@ constexpr std::array kDotMachines {
        .few_rows = &kSve512Dot.sdot,
        .few_pairs = &kSve512Dot.bfdot},
       [](const CpuFeatures& cpu) noexcept { return cpu.sve_512 && cpu.sve_i8mm && cpu.sve_bf16; }},
-      Row{DotRegisters::sve,
+      MachineRow{
+          DotRegisters::sve,
           {.name = "SVE of 512 bits", .integers = &kSve512Dot.sdot, .floats = &kSve512Dot.fmla},
           [](const CpuFeatures& cpu) noexcept { return cpu.sve_512; }},
-      Row{DotRegisters::sve,
-          {.name = "SVE of 256 bits, BF16, i8mm",
-           .integers = &kSve256Dot.smmla,
-           .pairs = &kSve256Dot.bfmmla,
-           .floats = &kSve256Dot.fmla,
-           .few_rows = &kSve256Dot.sdot,
-           .few_pairs = &kSve256Dot.bfdot,
-           .beside_floats = &kNeonWideningDot,
-           .beside_pairs = &kNeonInt8PairsDot},
-          [](const CpuFeatures& cpu) noexcept {
-            return cpu.sve_256 && cpu.sve_i8mm && cpu.sve_bf16;
-          }},
-      Row{DotRegisters::sve,
-          {.name = "SVE of 256 bits",
-           .integers = &kSve256Dot.sdot,
-           .floats = &kSve256Dot.fmla,
-           .beside_floats = &kNeonWideningDot},
-          [](const CpuFeatures& cpu) noexcept { return cpu.sve_256; }},
+      MachineRow{DotRegisters::sve,
+                 {.name = "SVE of 256 bits, BF16, i8mm",
+                  .integers = &kSve256Dot.smmla,
+                  .pairs = &kSve256Dot.bfmmla,
+                  .floats = &kSve256Dot.fmla,
+                  .few_rows = &kSve256Dot.sdot,
+                  .few_pairs = &kSve256Dot.bfdot,
+                  .beside_floats = &kNeonWideningDot,
+                  .beside_pairs = &kNeonInt8PairsDot},
+                 [](const CpuFeatures& cpu) noexcept {
+                   return cpu.sve_256 && cpu.sve_i8mm && cpu.sve_bf16;
+                 }},
+      MachineRow{DotRegisters::sve,
+                 {.name = "SVE of 256 bits",
+                  .integers = &kSve256Dot.sdot,
+                  .floats = &kSve256Dot.fmla,
+                  .beside_floats = &kNeonWideningDot},
+                 [](const CpuFeatures& cpu) noexcept { return cpu.sve_256; }},
 #endif
-      Row{DotRegisters::neon,
-          {.name = "NEON BF16, i8mm, dotprod",
-           .integers = &kNeonI8mmDot,
-           .pairs = &kNeonBf16Mmla,
-           .floats = &kNeonFmaDot,
-           .few_rows = &kNeonDotprodDot,
-           .few_pairs = &kNeonBf16Dot,
-           .beside_floats = &kNeonWideningDot,
-           .beside_pairs = &kNeonInt8PairsDot},
-          [](const CpuFeatures& cpu) noexcept {
-            return cpu.neon && cpu.neon_dotprod && cpu.neon_i8mm && cpu.neon_bf16;
-          }},
-      Row{DotRegisters::neon,
-          {.name = "NEON i8mm, dotprod",
-           .integers = &kNeonI8mmDot,
-           .floats = &kNeonFmaDot,
-           .few_rows = &kNeonDotprodDot,
-           .beside_floats = &kNeonWideningDot},
-          [](const CpuFeatures& cpu) noexcept {
-            return cpu.neon && cpu.neon_dotprod && cpu.neon_i8mm;
-          }},
-      Row{DotRegisters::neon,
-          {.name = "NEON dotprod",
-           .integers = &kNeonDotprodDot,
-           .floats = &kNeonFmaDot,
-           .beside_floats = &kNeonWideningDot},
-          [](const CpuFeatures& cpu) noexcept { return cpu.neon && cpu.neon_dotprod; }},
-      Row{DotRegisters::neon,
-          {.name = "NEON",
-           .integers = &kNeonInt8Dot,
-           .floats = &kNeonFmaDot,
-           .beside_floats = &kNeonWideningDot},
-          [](const CpuFeatures& cpu) noexcept { return cpu.neon; }},
+      MachineRow{DotRegisters::neon,
+                 {.name = "NEON BF16, i8mm, dotprod",
+                  .integers = &kNeonI8mmDot,
+                  .pairs = &kNeonBf16Mmla,
+                  .floats = &kNeonFmaDot,
+                  .few_rows = &kNeonDotprodDot,
+                  .few_pairs = &kNeonBf16Dot,
+                  .beside_floats = &kNeonWideningDot,
+                  .beside_pairs = &kNeonInt8PairsDot},
+                 [](const CpuFeatures& cpu) noexcept {
+                   return cpu.neon && cpu.neon_dotprod && cpu.neon_i8mm && cpu.neon_bf16;
+                 }},
+      MachineRow{DotRegisters::neon,
+                 {.name = "NEON i8mm, dotprod",
+                  .integers = &kNeonI8mmDot,
+                  .floats = &kNeonFmaDot,
+                  .few_rows = &kNeonDotprodDot,
+                  .beside_floats = &kNeonWideningDot},
+                 [](const CpuFeatures& cpu) noexcept {
+                   return cpu.neon && cpu.neon_dotprod && cpu.neon_i8mm;
+                 }},
+      MachineRow{DotRegisters::neon,
+                 {.name = "NEON dotprod",
+                  .integers = &kNeonDotprodDot,
+                  .floats = &kNeonFmaDot,
+                  .beside_floats = &kNeonWideningDot},
+                 [](const CpuFeatures& cpu) noexcept { return cpu.neon && cpu.neon_dotprod; }},
+      MachineRow{DotRegisters::neon,
+                 {.name = "NEON",
+                  .integers = &kNeonInt8Dot,
+                  .floats = &kNeonFmaDot,
+                  .beside_floats = &kNeonWideningDot},
+                 [](const CpuFeatures& cpu) noexcept { return cpu.neon; }},
 #endif
-      Row{DotRegisters::none, {"none"}, [](const CpuFeatures&) noexcept { return true; }},
+      MachineRow{DotRegisters::none, {"none"}, [](const CpuFeatures&) noexcept { return true; }},
 };
 
 struct Usable {
@@ -223,7 +227,7 @@ struct Usable {
 const Usable& usable() noexcept {
   static const Usable found = [] {
     Usable all;
-    for (const Row& row : kDotMachines) {
+    for (const MachineRow& row : kDotMachines) {
       if (!row.runs_on(this_cpu())) continue;
       all.machines[all.count] = row.machine;
       all.registers[all.count++] = row.registers;
@@ -270,7 +274,7 @@ const DotMachine& dot_machine(DotRegisters registers) noexcept {
 
 const DotMachine& best_dot_machine(DotRegisters registers) noexcept {
   const CpuFeatures cpu = complete_cpu();
-  const auto in_them = [&](const Row& row) {
+  const auto in_them = [&](const MachineRow& row) {
     return row.registers == registers && row.runs_on(cpu);
   };
   const auto* row = std::ranges::find_if(kDotMachines, in_them);

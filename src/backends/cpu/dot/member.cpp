@@ -55,8 +55,8 @@ constexpr std::int64_t kSharedRows = kSharingBlock * (std::int64_t{4} << 10);
 constexpr std::int64_t kSharingSums = kSharingBlock * 16 * kPanelWidth;
 constexpr std::int64_t kSharingPanels = 4;
 // Sums of panels that turned rows meet one after the other: of rows that stay there, and of more.
-constexpr std::int64_t kTurnedSums = std::int64_t{32} << 10;
-constexpr std::int64_t kManyTurnedSums = std::int64_t{128} << 10;
+constexpr std::int64_t kTransposedSums = std::int64_t{32} << 10;
+constexpr std::int64_t kManyTransposedSums = std::int64_t{128} << 10;
 // Sums of panels that are read side by side: those of up to so many rows stay in the first-level
 // cache, for each byte of the weight's elements. More would leave pieces of a row too short for
 // memory.
@@ -201,13 +201,13 @@ std::int64_t step_bytes(const DotMember& d) noexcept {
 
 // More rows than are read beside weights that lie where they are, by kernels that fetch them.
 bool has_many_rows(const DotMember& d) noexcept {
-  return d.path.kernels().fetches_rows && d.m > kMostPlainRows;
+  return d.path.kernels().fetches_rows && d.m > kMostUnpackedRows;
 }
 
 // Is a weight packed on the fly for several panels at once? The rows of one [K, N] come faster so;
 // many rows of A come less often.
 bool packs_strips(const DotMember& d) noexcept {
-  return d.plain == nullptr && d.path.pack != nullptr && d.segments.most == 0 &&
+  return d.unpacked == nullptr && d.path.pack != nullptr && d.segments.most == 0 &&
          (lies_in_rows(d.p->b) || has_many_rows(d));
 }
 
@@ -223,7 +223,7 @@ bool shares_rows(const DotMember& d, std::int64_t rows) noexcept {
   const bool several_chunks = d.steps > kChunkBytes / step_bytes(d);
   const std::int64_t counted = std::clamp<std::int64_t>(rows, 1, kCachedRows);  // of any number
   const bool decoded = d.p->b.packed != nullptr || rows <= kSharingAlone;
-  return d.path.kernels().fetches_rows && d.plain == nullptr && d.segments.most == 0 &&
+  return d.path.kernels().fetches_rows && d.unpacked == nullptr && d.segments.most == 0 &&
          !packs_strips(d) && d.n >= kSharingPanels * kPanelWidth &&
          (d.path.direct != nullptr || (several_chunks && decoded && d.path.integers == nullptr)) &&
          d.k > kCachedRows / (counted * element_bytes(d.path.rows));
@@ -265,15 +265,16 @@ std::int64_t whole_chunk(const DotMember& d) noexcept {
 }
 
 // Sums of panels that turned rows meet one after the other.
-std::int64_t turned_sums(const DotMember& d) noexcept {
-  return d.k > kCachedRows / (d.m * element_bytes(d.path.rows)) ? kManyTurnedSums : kTurnedSums;
+std::int64_t transposed_sums(const DotMember& d) noexcept {
+  return d.k > kCachedRows / (d.m * element_bytes(d.path.rows)) ? kManyTransposedSums
+                                                                : kTransposedSums;
 }
 
 // Panels whose sums, and scales of so many segments, stay in the caches.
 std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
   const std::int64_t panels = panel_count(d);
-  if (d.turned != nullptr) {
-    return std::clamp<std::int64_t>(turned_sums(d) / (d.block_rows * kPanelWidth), 1, panels);
+  if (d.transposed != nullptr) {
+    return std::clamp<std::int64_t>(transposed_sums(d) / (d.block_rows * kPanelWidth), 1, panels);
   }
   if (packs_strips(d)) {
     const PackedStrip& strip = packed_strip(d);
@@ -283,7 +284,7 @@ std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
   if (d.shares_rows) {
     return std::clamp<std::int64_t>(kSharingSums / (d.block_rows * kPanelWidth), 1, panels);
   }
-  if (d.plain == nullptr || d.p->b.data.strides[0] == 1) return 1;
+  if (d.unpacked == nullptr || d.p->b.data.strides[0] == 1) return 1;
   // Where the first level takes rows of K, several of a strip are to fit it (rows_together), also
   // of the widest one, whose sums are those of one row of A.
   const std::int64_t fewest = fetches_first_level() ? kRowsAtOnce / 2 : 1;
@@ -295,7 +296,7 @@ std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
 
 // Bytes of a turned step of so many rows: an odd number of lines, so that steps of a register do
 // not meet in one set of the first-level cache.
-std::int64_t turned_step(std::int64_t rows) noexcept {
+std::int64_t transposed_step(std::int64_t rows) noexcept {
   return (rows * kStepBytes + 63) / 64 * 64 | 64;
 }
 
@@ -308,23 +309,23 @@ std::int64_t copied_row(std::int64_t bytes) noexcept {
 
 }  // namespace
 
-const TurnedPlain* turned_plain(const Member& p, const MatmulOptions& options,
-                                const DotPath& path) noexcept {
-  const TurnedPlain* turned = path.turned;
-  if (p.b.packed != nullptr || turned == nullptr || p.b.data.strides[0] != 1) return nullptr;
+const TransposedUnpacked* transposed_unpacked(const Member& p, const MatmulOptions& options,
+                                              const DotPath& path) noexcept {
+  const TransposedUnpacked* transposed = path.transposed;
+  if (p.b.packed != nullptr || transposed == nullptr || p.b.data.strides[0] != 1) return nullptr;
   const auto* quantize = p.a.quantize;
   const bool shifts = p.a.azp.defined() || (quantize != nullptr && quantize->spec.azp);
   const bool varies = varies_along_k(p.b, Side::b) || varies_along_k(p.a, Side::a) ||
                       sum_chunks(p, options).several();
-  const bool few = p.a.data.shape[0] <= turned->most_rows;
-  return few && !shifts && !varies ? turned : nullptr;
+  const bool few = p.a.data.shape[0] <= transposed->most_rows;
+  return few && !shifts && !varies ? transposed : nullptr;
 }
 
-PlainKernel plain_kernel(const Member& p, const MatmulOptions& options,
-                         const DotPath& path) noexcept {
+UnpackedKernel unpacked_kernel(const Member& p, const MatmulOptions& options,
+                               const DotPath& path) noexcept {
   const MatrixView& b = p.b.data;
   if (p.b.packed != nullptr) return nullptr;
-  if (path.plain == nullptr || path.plain->plain == nullptr) return nullptr;
+  if (path.unpacked == nullptr || path.unpacked->unpacked == nullptr) return nullptr;
   if (b.strides[0] != 1 && b.strides[1] != 1) return nullptr;
   // Lengths alone decide, not where groups begin: a workspace is reserved for any member.
   std::int64_t group = 0;
@@ -336,21 +337,22 @@ PlainKernel plain_kernel(const Member& p, const MatmulOptions& options,
   }
   const KChunks chunks = sum_chunks(p, options);
   if (chunks.several()) group = std::gcd(group, shard_unit(chunks.inner, chunks.cell));
-  return path.plain->plain({.weight = b.dtype,
-                            .order = b.strides[0] == 1 ? PlainOrder::along_k : PlainOrder::along_n,
-                            .rows = p.a.data.shape[0],
-                            .group = group * element_bytes(path.rows),
-                            .first_level = fetches_first_level()});
+  return path.unpacked->unpacked(
+      {.weight = b.dtype,
+       .order = b.strides[0] == 1 ? UnpackedOrder::along_k : UnpackedOrder::along_n,
+       .rows = p.a.data.shape[0],
+       .group = group * element_bytes(path.rows),
+       .first_level = fetches_first_level()});
 }
 
 void lengthen(DotMember& d) noexcept {
   const std::int64_t panels = panel_count(d);
-  if (d.turned != nullptr) {
+  if (d.transposed != nullptr) {
     const std::int64_t sums = d.block_rows * kPanelWidth;
-    d.strip = std::min((turned_sums(d) + sums - 1) / sums, panels);
+    d.strip = std::min((transposed_sums(d) + sums - 1) / sums, panels);
     return;
   }
-  if (d.plain != nullptr) {
+  if (d.unpacked != nullptr) {
     d.strip = strip_panels(d, 1);
     return;
   }
@@ -392,11 +394,11 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   d.outliers = gather_outliers(p, options, arena, context);
   load_segments(p, d.k, sums, arena, d);
   if (d.path.integers != nullptr) load_shifts(p, arena, d);
-  d.plain = plain_kernel(p, options, d.path);
-  d.turned = d.plain == nullptr ? turned_plain(p, options, d.path) : nullptr;
-  if (d.turned != nullptr) {
-    d.plain = d.turned->run;
-    d.block_rows = turned_rows(d.m);
+  d.unpacked = unpacked_kernel(p, options, d.path);
+  d.transposed = d.unpacked == nullptr ? transposed_unpacked(p, options, d.path) : nullptr;
+  if (d.transposed != nullptr) {
+    d.unpacked = d.transposed->run;
+    d.block_rows = transposed_rows(d.m);
   }
   d.shares_rows = shares_rows(d, d.m);
   if (d.shares_rows) d.block_rows = sharing_rows(d);
@@ -412,7 +414,7 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   const std::int64_t chunks = std::max<std::int64_t>((d.steps + fitting - 1) / fitting, 1);
   d.chunk = ((d.steps + whole - 1) / whole + chunks - 1) / chunks * whole;
   d.single_chunk = chunks == 1;
-  if (d.plain != nullptr) {
+  if (d.unpacked != nullptr) {
     d.chunk = d.steps;
     d.single_chunk = true;
   }
@@ -423,15 +425,15 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
     const std::int64_t parts = kPartBytes / std::max<std::int64_t>(row * tile, 1);
     d.part_rows = std::max<std::int64_t>(parts, 1) * tile;
   }
-  if (d.turned != nullptr) {
+  if (d.transposed != nullptr) {
     d.converted = true;
     d.row_bytes = kStepBytes;
-    d.step_bytes = turned_step(d.m);
+    d.step_bytes = transposed_step(d.m);
     return;
   }
   const MatrixView& a = p.a.data;
   const std::int64_t size = element_bytes(d.path.rows);
-  const bool cached = d.plain != nullptr ||
+  const bool cached = d.unpacked != nullptr ||
                       (d.path.kernels().fetches_rows && d.n >= kCopiedRowsPanels * kPanelWidth);
   const bool meet = cached && d.m > 1 && a.strides[0] * size % kMeetingRows == 0;
   d.converted = a.dtype != d.path.rows || (a.strides[1] != 1 && d.k > 1) || meet;

@@ -40,18 +40,18 @@ struct DotMember {
   std::int64_t block_rows = 0;  ///< rows whose sums wait for the next chunk, at most
   std::int64_t part_rows = 0;   ///< of those, rows that meet a whole strip before the next ones
   bool single_chunk = false;
-  PlainKernel plain = nullptr;  ///< reads B where it lies; null: it is packed, here or before
-  std::int64_t strip = 1;       ///< panels that it reads, or that are packed, side by side
-  bool shares_rows = false;     ///< or that meet a chunk of A's rows before the next chunk
+  UnpackedKernel unpacked = nullptr;  ///< reads B where it lies; null: it is packed, here or before
+  std::int64_t strip = 1;             ///< panels that it reads, or that are packed, side by side
+  bool shares_rows = false;           ///< or that meet a chunk of A's rows before the next chunk
 
   EpilogueRows row_scales{};
   OutlierTerms outliers{};
   Segments segments{};
-  const void* rows = nullptr;  ///< of `path.rows`, neighbours along K; row 0
+  const void* rows = nullptr;  ///< of `path.rows`, contiguous along K; row 0
   std::int64_t row_bytes = 0;  ///< from one to the next
   bool converted = false;      ///< `rows` has to be made, region by region
-  /// They are turned (TurnedPlain); else null.
-  const TurnedPlain* turned = nullptr;
+  /// They are transposed (TransposedUnpacked); else null.
+  const TransposedUnpacked* transposed = nullptr;
   std::int64_t step_bytes = 0;  ///< if so, from one step of them to the next
 
   // Integers.
@@ -64,13 +64,13 @@ struct DotMember {
   bool empty() const noexcept { return m == 0 || n == 0; }
 };
 
-/// What reads a member's weight where it lies, if there is such a thing.
-PlainKernel plain_kernel(const Member& member, const MatmulOptions& options,
-                         const DotPath& path) noexcept;
+/// What reads a member's weight in place, if there is such a thing.
+UnpackedKernel unpacked_kernel(const Member& member, const MatmulOptions& options,
+                               const DotPath& path) noexcept;
 
-/// What does so with rows turned, where plain_kernel() is null; null: it is packed.
-const TurnedPlain* turned_plain(const Member& member, const MatmulOptions& options,
-                                const DotPath& path) noexcept;
+/// What does so with rows transposed, where unpacked_kernel() is null; null: it is packed.
+const TransposedUnpacked* transposed_unpacked(const Member& member, const MatmulOptions& options,
+                                              const DotPath& path) noexcept;
 
 /// Describes the member `*d.p`, which has rows and columns and whose activations are quantised, on
 /// its path, and loads what belongs to its rows into the arena; over a counting arena it only
@@ -88,13 +88,13 @@ void lengthen(DotMember& member) noexcept;
 bool lengthen_shared(DotMember& member) noexcept;
 
 /// Rows of sums that a kernel of turned rows writes.
-constexpr std::int64_t turned_rows(std::int64_t rows) noexcept {
-  return (rows + kTurnedRows - 1) / kTurnedRows * kTurnedRows;
+constexpr std::int64_t transposed_rows(std::int64_t rows) noexcept {
+  return (rows + kTransposedRows - 1) / kTransposedRows * kTransposedRows;
 }
 /// Bytes of rows [begin, end) as the kernels read them, 0 where A has them already.
 std::int64_t converted_bytes(const DotMember& member, std::int64_t rows) noexcept;
-/// Converts rows [begin, end) to where `rows` says; of turned ones, those that are turned together
-/// with a first one of these.
+/// Converts rows [begin, end) to where `rows` says; of turned ones, those that are transposed
+/// together with a first one of these.
 void convert_rows(const DotMember& member, std::int64_t begin, std::int64_t end) noexcept;
 
 /// scale_b of every segment for 64 columns from `column` on, [count][64]; all 1 where it is

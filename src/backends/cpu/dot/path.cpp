@@ -67,15 +67,15 @@ const char* check_scales(const Member& p, std::int64_t step) noexcept {
   return why;
 }
 
-const TurnedPlain* turned_of(const DotKernels& kernels, DType weight) noexcept {
-  return kernels.turned != nullptr ? kernels.turned(weight) : nullptr;
+const TransposedUnpacked* transposed_of(const DotKernels& kernels, DType weight) noexcept {
+  return kernels.transposed != nullptr ? kernels.transposed(weight) : nullptr;
 }
 
 const char* integer_path(const Member& p, const DotMachine& machine, DType a,
                          DotPath& path) noexcept {
   const bool fits = check_scales(p, machine.integers->dot.form.step) == nullptr;
   const std::int64_t most =
-      lies_in_rows(p.b) ? std::max(kReadBoundRows, machine.few_rows_of_plain) : kReadBoundRows;
+      lies_in_rows(p.b) ? std::max(kReadBoundRows, machine.few_rows_of_unpacked) : kReadBoundRows;
   const bool few = machine.few_rows != nullptr && (p.a.data.shape[0] <= most || !fits);
   path.integers = few ? machine.few_rows : machine.integers;
   path.on_the_fly = &path.integers->dot;
@@ -84,8 +84,8 @@ const char* integer_path(const Member& p, const DotMachine& machine, DType a,
   if (weight_dtype(p.b) != DType::int8) return "the dot products take signed weights only";
   if (p.a.data.shape[1] > kMostIntegerDepth) return "sums of more than 65536 products leave int32";
   if (p.b.packed == nullptr) {
-    path.plain = &path.integers->dot;
-    path.turned = a == DType::int8 ? turned_of(path.integers->dot, DType::int8) : nullptr;
+    path.unpacked = &path.integers->dot;
+    path.transposed = a == DType::int8 ? transposed_of(path.integers->dot, DType::int8) : nullptr;
     path.pack = path.on_the_fly->pack;
     return nullptr;
   }
@@ -114,8 +114,8 @@ const char* e4m3_path(const Member& p, const DotKernels& kernels, DotPath& path)
   path.rows = DType::float8_e4m3fn;
   if (p.b.packed == nullptr) {
     path.pack = kernels.pack;
-    path.plain = &kernels;
-    path.turned = turned_of(kernels, path.rows);
+    path.unpacked = &kernels;
+    path.transposed = transposed_of(kernels, path.rows);
     return nullptr;
   }
   if (p.b.packed->content()->layout != float_layout(path.rows))
@@ -143,10 +143,10 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   if (is_float8(a) && pairs && beside) path.float8 = machine.float8;
   if (p.b.packed == nullptr) {
     if (holds(path.on_the_fly->form, b)) path.pack = path.on_the_fly->pack;
-    path.plain = path.on_the_fly;
-    path.turned = turned_of(*path.on_the_fly, b);
+    path.unpacked = path.on_the_fly;
+    path.transposed = transposed_of(*path.on_the_fly, b);
     if (!is_float8(b) || !beside) return nullptr;
-    path.plain = &machine.float8->dot;
+    path.unpacked = &machine.float8->dot;
     if (!pairs) return nullptr;
     path.pack = machine.float8->pack_pairs;
     if (decodes_in_tiles(p, machine.float8->dot)) {

@@ -20,9 +20,9 @@ struct DotPath {
   /// type that goes through floats.
   void (*pack)(const PackPiece& piece) noexcept = nullptr;
   /// Those that may read B where it lies, for a few rows; null: none do. The same bits.
-  const DotKernels* plain = nullptr;
+  const DotKernels* unpacked = nullptr;
   /// The same for more rows; of integers, signed ones.
-  const TurnedPlain* turned = nullptr;
+  const TransposedUnpacked* transposed = nullptr;
   /// What the rows of A hold: a type of 8 bits, as it is, int16, bfloat16 or float32.
   DType rows = DType::undefined;
   bool of_rows = false;      ///< other numbers of rows may have another one

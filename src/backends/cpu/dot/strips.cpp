@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Panels side by side: of a weight that is read where it lies, and of one that is packed on the
+// Panels side by side: of a weight that is read in place, and of one that is packed on the
 // fly, as [K, N], whose rows are longer then, or for many rows of A, which come less often then:
 //
 //   for each chunk of K
@@ -23,14 +23,14 @@ constexpr std::int64_t kNearRows = kPackedDepth, kFarRows = 2 * kPackedDepth;
 
 }  // namespace
 
-void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1,
-                          const char* next) noexcept {
+void DotWorker::run_unpacked(std::int64_t first, std::int64_t count, std::int64_t r0,
+                             std::int64_t r1, const char* next) noexcept {
   const MatrixView& b = d_.p->b.data;
   const Segments& segments = d_.segments;
   const bool varies = segments.present();
   const bool shifted = d_.flip != 0 || d_.p->a.azp.defined();
   const std::int64_t column = first * kTileCols;
-  const std::int64_t panel_rows = d_.turned != nullptr ? turned_rows(r1 - r0) : r1 - r0;
+  const std::int64_t panel_rows = d_.transposed != nullptr ? transposed_rows(r1 - r0) : r1 - r0;
   const std::int64_t panel_sums = panel_rows * kTileCols;
   const std::int64_t panel_scales = segments.count * kTileCols;
   if (varies) std::fill_n(w_.total, count * panel_sums, 0.0F);
@@ -52,33 +52,33 @@ void DotWorker::run_plain(std::int64_t first, std::int64_t count, std::int64_t r
   do {
     const Piece piece = piece_at(k, all);
     const std::int64_t segment = piece.segment;
-    d_.plain({.tile = {.depth = (piece.k1 - k) * element_,
-                       .a = static_cast<const char*>(d_.rows) + r0 * d_.row_bytes + k * element_,
-                       .lda = d_.turned != nullptr ? d_.step_bytes : d_.row_bytes,
-                       .b = weight_at(k, column),
-                       .ldb = neighbours * element_bytes(b.dtype),
-                       .c = w_.sums,
-                       .add = false,
-                       .ahead = next,
-                       .first_level = first_level_,
-                       .total = varies ? w_.total : nullptr,
-                       .group = piece.group * element_,
-                       .scale_a = varies ? segments.scale_a + segment * segments.stride +
-                                               r0 * segments.row_stride
-                                         : nullptr,
-                       .scale_a_stride = segments.row_stride,
-                       .scale_a_group_stride = segments.stride,
-                       .scale_b = varies ? w_.segment_scales + segment * kTileCols : nullptr,
-                       .shift = d_.shift + r0 * d_.shift_stride,
-                       .shift_stride = d_.shift_stride,
-                       .flip = d_.flip,
-                       .table = &table_},
-              .rows = r1 - r0,
-              .columns = std::min(count * kTileCols, d_.n - column),
-              .panel_sums = panel_sums,
-              .panel_scales = panel_scales,
-              .sums_out = shifted ? w_.panel_sums : nullptr,
-              .gathered = static_cast<char*>(w_.panel)});
+    d_.unpacked({.tile = {.depth = (piece.k1 - k) * element_,
+                          .a = static_cast<const char*>(d_.rows) + r0 * d_.row_bytes + k * element_,
+                          .lda = d_.transposed != nullptr ? d_.step_bytes : d_.row_bytes,
+                          .b = weight_at(k, column),
+                          .ldb = neighbours * element_bytes(b.dtype),
+                          .c = w_.sums,
+                          .add = false,
+                          .ahead = next,
+                          .first_level = first_level_,
+                          .total = varies ? w_.total : nullptr,
+                          .group = piece.group * element_,
+                          .scale_a = varies ? segments.scale_a + segment * segments.stride +
+                                                  r0 * segments.row_stride
+                                            : nullptr,
+                          .scale_a_stride = segments.row_stride,
+                          .scale_a_group_stride = segments.stride,
+                          .scale_b = varies ? w_.segment_scales + segment * kTileCols : nullptr,
+                          .shift = d_.shift + r0 * d_.shift_stride,
+                          .shift_stride = d_.shift_stride,
+                          .flip = d_.flip,
+                          .table = &table_},
+                 .rows = r1 - r0,
+                 .columns = std::min(count * kTileCols, d_.n - column),
+                 .panel_sums = panel_sums,
+                 .panel_scales = panel_scales,
+                 .sums_out = shifted ? w_.panel_sums : nullptr,
+                 .gathered = static_cast<char*>(w_.panel)});
     if (piece.ends_chunk) add_chunk(0, count * panel_sums);
     k = piece.k1;
   } while (k < d_.k);

@@ -3,7 +3,7 @@
 //
 //   for each chunk of K                     (packed on the fly where B is not packed for the
 //   kernels)
-//     for each tile of rows                 (A from where it lies, or from converted rows)
+//     for each tile of rows                 (A from in place, or from converted rows)
 //       for each stretch between changes of scales
 //         for each width of vectors
 //           the kernel, prefetching what is read after this chunk
@@ -96,9 +96,9 @@ Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vect
   const std::array heights{t.height, t.height + unit, rows - before_last};
   for (std::size_t i = 0; i < heights.size(); ++i) {
     if (heights[i] > limit) continue;
-    t.plain[i] = kernels.tile(heights[i], t.width, 0);
+    t.unpacked[i] = kernels.tile(heights[i], t.width, 0);
     t.fetching[i] = kernels.tile(heights[i], t.width, lines);
-    if (t.fetching[i] == nullptr) t.fetching[i] = t.plain[i];
+    if (t.fetching[i] == nullptr) t.fetching[i] = t.unpacked[i];
   }
   return t;
 }
@@ -119,8 +119,8 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   }
   if (d.p->a.azp.defined()) w.floats = arena.take<float>(tile);
   w.outliers = take_outlier_scratch(*d.p, d.outliers, d.block_rows, arena);
-  if (d.turned != nullptr) w.panel = arena.take<char>(kGatheredBytes);
-  if ((d.path.direct == nullptr && d.plain == nullptr) || may_have_others(d)) {
+  if (d.transposed != nullptr) w.panel = arena.take<char>(kGatheredBytes);
+  if ((d.path.direct == nullptr && d.unpacked == nullptr) || may_have_others(d)) {
     const std::int64_t panels = d.shares_rows ? 1 : d.strip;  // that are made before their tiles
     const std::int64_t steps = panels * d.chunk * d.path.kernels().form.step / form.step;
     w.panel = arena.take<char>((steps + kDecodedRows) * form.vector_bytes * kPanelVectors);
@@ -131,7 +131,7 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   }
   if (d.path.integers == nullptr) return w;
   w.panel_sums = arena.take<std::int32_t>(d.strip * kTileCols);
-  if (d.segments.present() && d.flip != 0 && d.plain == nullptr) {
+  if (d.segments.present() && d.flip != 0 && d.unpacked == nullptr) {
     w.segment_sums = arena.take<std::int32_t>(segments);
     w.ones = arena.take<std::uint8_t>(d.chunk * form.step);
   }
@@ -422,7 +422,7 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
       } else if (fetches) {
         ahead = chunk.next + offset;
       }
-      (fetches ? t.fetching : t.plain)[kernel](
+      (fetches ? t.fetching : t.unpacked)[kernel](
           {.depth = (piece.k1 - k) * element_,
            .a = a + k * element_,
            .lda = d_.row_bytes,

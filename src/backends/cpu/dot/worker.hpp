@@ -45,7 +45,7 @@ struct Tiling {
   std::int64_t taller = 0, unit = 1;
   std::int64_t fetching_calls = 0, fetched_bytes = 0;  // the second in each step
   // Of `height` rows, of a taller tile and of the last one.
-  std::array<DotKernel, 3> plain{}, fetching{};
+  std::array<DotKernel, 3> unpacked{}, fetching{};
 
   std::size_t kernel_of(std::int64_t tile) const noexcept {
     if (tile + 1 == tiles) return 2;
@@ -61,12 +61,12 @@ class DotWorker {
 
   /// Rows [r0, r1) of a panel. `next` is the panel that this thread reads after it, -1: none.
   void run(std::int64_t panel, std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept;
-  /// The same of `count` panels of a weight that is read where it lies, a member's strip at most.
+  /// The same of `count` panels of a weight that is read in place, a member's strip at most.
   /// `next` is what stream_of() says of the panel, perhaps another member's, that follows.
-  void run_plain(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1,
-                 const char* next) noexcept;
-  /// A panel of a plain weight, if its columns are one stream, which the second-level cache holds
-  /// beside so many rows and so can be fetched while another panel is multiplied; else null.
+  void run_unpacked(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1,
+                    const char* next) noexcept;
+  /// A panel of an unpacked weight, if its columns are one stream, which the second-level cache
+  /// holds beside so many rows and so can be fetched while another panel is multiplied; else null.
   static const char* stream_of(const DotMember& member, std::int64_t panel,
                                std::int64_t rows) noexcept;
   /// The same where a member's strip has several panels, of a weight that is packed on the fly, or

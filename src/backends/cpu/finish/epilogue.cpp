@@ -16,7 +16,7 @@
 namespace octavo::cpu {
 namespace {
 
-using Row = std::array<float, kTileCols>;
+using TileRow = std::array<float, kTileCols>;
 
 constexpr std::int64_t kLine = 64;  // bytes that are fetched at a time
 
@@ -33,13 +33,13 @@ bool whole_floats(const void* data) noexcept {
 }
 
 // Zeros after the last column keep the arithmetic of padding free of surprises.
-const float* padded(Row& row, std::int64_t count) noexcept {
+const float* padded(TileRow& row, std::int64_t count) noexcept {
   std::fill(row.begin() + count, row.end(), 0.0F);
   return row.data();
 }
 
 const float* load_scale_b(const ScaleView& scale, std::int64_t n0, std::int64_t count,
-                          Row& row) noexcept {
+                          TileRow& row) noexcept {
   const Elements& v = scale.data;
   if (is_single(scale, scale.cols)) {
     row.fill(scale_at(scale, 0, n0));
@@ -59,7 +59,7 @@ const float* load_scale_b(const ScaleView& scale, std::int64_t n0, std::int64_t 
 }
 
 const float* load_bias(const Elements& bias, std::int64_t n0, std::int64_t count,
-                       Row& row) noexcept {
+                       TileRow& row) noexcept {
   const void* first = bias.at(0, n0);
   if (bias.dtype == DType::float32 && bias.strides[1] == 1 && count == kTileCols &&
       whole_floats(first)) {
@@ -200,10 +200,10 @@ void Finisher::prefetch_output(std::int64_t m0, std::int64_t rows) const noexcep
 }
 
 void Finisher::stage(const Elements& addend, float factor, std::int64_t m, std::int64_t rows,
-                     std::array<Row, kStagedRows>& out) const noexcept {
+                     std::array<TileRow, kStagedRows>& out) const noexcept {
   const Elements& v = addend;
   for (std::int64_t r = 0; r < rows; ++r) {
-    Row& row = out[static_cast<std::size_t>(r)];
+    TileRow& row = out[static_cast<std::size_t>(r)];
     widen(best_kernels(), v.dtype, v.at((m + r) * v.strides[0] + n0_ * v.strides[1]), v.strides[1],
           count_, row.data());
     for (std::int64_t j = 0; j < count_; ++j) row[static_cast<std::size_t>(j)] *= factor;

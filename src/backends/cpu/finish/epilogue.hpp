@@ -16,7 +16,7 @@ struct EpilogueRows {
   std::array<const float*, 2> scale{};
   std::array<std::int64_t, 2> stride{};
 };
-/// Finds them where they lie, or widens them into the arena.
+/// Finds them in place, or widens them into the arena.
 EpilogueRows load_rows(const Member& member, Arena& arena) noexcept;
 
 /// Sums of rows [m0, m0 + rows); the fields are FinishTile's.
@@ -31,7 +31,7 @@ struct TileSums {
 /// absent ones skipped.
 class Finisher {
  public:
-  /// `streamed`: the output goes past the caches where it lies in whole lines.
+  /// `streamed`: the output goes past the caches in place in whole lines.
   Finisher(const Member& member, const MatmulOptions& options, const EpilogueRows& rows,
            bool streamed) noexcept;
   Finisher(const Finisher&) = delete;
@@ -51,13 +51,13 @@ class Finisher {
   void finish(const TileSums& sums) noexcept;
 
  private:
-  using Row = std::array<float, kTileCols>;
+  using TileRow = std::array<float, kTileCols>;
   static constexpr std::int64_t kStagedRows = 16;
 
   void add_step(FinishStep::Kind kind, const float* data, std::int64_t stride) noexcept;
   /// Rows [m, m + rows) of a matrix that is added, times a factor.
   void stage(const Elements& addend, float factor, std::int64_t m, std::int64_t rows,
-             std::array<Row, kStagedRows>& out) const noexcept;
+             std::array<TileRow, kStagedRows>& out) const noexcept;
   bool bias_by_rows() const noexcept { return member_.epilogue.bias.strides[0] != 0; }
 
   const Kernels& kernels_ = best_kernels();
@@ -72,9 +72,9 @@ class Finisher {
   FinishStep* outliers_ = nullptr;          // the same
   float alpha_ = 1.0F;
   // Terms that do not lie as kTileCols floats already; C and outputs that are narrower or strided.
-  alignas(64) std::array<Row, 4> terms_;
-  alignas(64) std::array<Row, kStagedRows> c_;
-  alignas(64) std::array<Row, kStagedRows> bias_;
+  alignas(64) std::array<TileRow, 4> terms_;
+  alignas(64) std::array<TileRow, kStagedRows> c_;
+  alignas(64) std::array<TileRow, kStagedRows> bias_;
   alignas(64) std::array<char, kStagedRows * kTileCols * 4> staged_;
 };
 

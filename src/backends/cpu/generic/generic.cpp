@@ -26,10 +26,10 @@ const char* how(const Member& first) noexcept {
   return integer ? kernel.on_integers : kernel.on_floats;
 }
 
-// One member behind the prologue of its activations; over no workspace it only measures.
+// One member behind the quantiser of its activations; over no workspace it only measures.
 Status run_one(Member part, const MatmulOptions& options, const ExecContext& context,
                Arena& arena) noexcept {
-  OCTAVO_TRY(cpu::kPasses.prologue(part, options, arena, context));
+  OCTAVO_TRY(cpu::kPasses.quantize_activations(part, options, arena, context));
   cpu::run_member(part, options, context, arena);
   return {};
 }

@@ -150,13 +150,13 @@ struct PackPiece {
   bool fetched = false;
 };
 
-/// Sums of a few rows by a weight that is not packed, read once where it lies: those of a DotTile
+/// Sums of a few rows by a weight that is not packed, read once in place: those of a DotTile
 /// over all of K, with the same bits.
-struct PlainTile {
+struct UnpackedTile {
   /// `b` is element (0, 0), at any address; `ldb`: bytes from one column to the next, or from one
-  /// row of K to the next (PlainOrder). `add` is false, `column_sums` null. What is `ahead`, if it
-  /// is not null, is as many bytes as this panel has, which are read next.
-  /// `c`, `total` and `scale_b` are those of the first panel.
+  /// row of K to the next (UnpackedOrder). `add` is false, `column_sums` null. What is `ahead`, if
+  /// it is not null, is as many bytes as this panel has, which are read next. `c`, `total` and
+  /// `scale_b` are those of the first panel.
   DotTile tile;
   std::int64_t rows;              ///< of A
   std::int64_t columns;           ///< of all panels, 64 each but the last one
@@ -165,46 +165,46 @@ struct PlainTile {
   /// [panels][64]: int8 columns' sums, by which shifts are multiplied; null: all shifts are 0. Not
   /// written where one shift that undoes the flip is all rows': their own sums may do that.
   std::int32_t* sums_out = nullptr;
-  char* gathered = nullptr;  ///< [kGatheredBytes], 64-byte aligned, of TurnedPlain's kernels
+  char* gathered = nullptr;  ///< [kGatheredBytes], 64-byte aligned, of TransposedUnpacked's kernels
 };
 inline constexpr std::int64_t kGatheredBytes = std::int64_t{128} << 10;
-using PlainKernel = void (*)(const PlainTile&) noexcept;
-/// The most rows for which any plain kernel is built; of fewer rows there is one as well.
-inline constexpr std::int64_t kMostPlainRows = 256;
+using UnpackedKernel = void (*)(const UnpackedTile&) noexcept;
+/// The most rows for which any unpacked kernel is built; of fewer rows there is one as well.
+inline constexpr std::int64_t kMostUnpackedRows = 256;
 
 /// Which elements of a weight are neighbours in memory.
-enum class PlainOrder : std::uint8_t {
+enum class UnpackedOrder : std::uint8_t {
   along_k,  ///< [N, K], as linear layers keep it
   along_n,  ///< [K, N]
 };
 
-/// What a plain kernel is asked for.
-struct PlainWanted {
+/// What an unpacked kernel is asked for.
+struct UnpackedWanted {
   DType weight;
-  PlainOrder order;
+  UnpackedOrder order;
   std::int64_t rows;
   std::int64_t group;  ///< bytes of A that all groups are multiples of, but for ends; 0: no groups
   bool first_level = false;  ///< DotTile::first_level
 };
 
-/// Many rows by a weight [N, K] that is read where it lies, without groups and shifts. The rows of
-/// A are turned ahead, once for all columns:
+/// Many rows by a weight [N, K] that is read in place, without groups and shifts. The rows of
+/// A are transposed ahead, once for all columns:
 ///
 ///   step 0   row 0 row 1 .. row 15 row 16 ..     4 bytes each, to a multiple of 16 rows
 ///   step 1
 ///
 /// with zeros behind K up to a multiple of 64 bytes of it.
-struct TurnedPlain {
+struct TransposedUnpacked {
   const char* how;         ///< what explain says
-  std::int64_t most_rows;  ///< kMostPlainRows at most
-  /// A PlainTile whose `a` is turned, `lda` the bytes from one step to the next, and whose c has
-  /// room for a multiple of 16 rows, and so many from one panel to the next.
-  PlainKernel run;
+  std::int64_t most_rows;  ///< kMostUnpackedRows at most
+  /// A UnpackedTile whose `a` is transposed, `lda` the bytes from one step to the next, and whose c
+  /// has room for a multiple of 16 rows, and so many from one panel to the next.
+  UnpackedKernel run;
   /// Turns up to 16 rows of `depth` bytes, `lda` bytes apart; the places of 16 are written.
   void (*turn)(const void* a, std::int64_t lda, std::int64_t rows, std::int64_t depth, void* out,
                std::int64_t step_bytes) noexcept;
 };
-inline constexpr std::int64_t kTurnedRows = 16, kTurnedDepth = 64;
+inline constexpr std::int64_t kTransposedRows = 16, kTransposedDepth = 64;
 
 /// The least rows of a tile that fetches a part of what is next: more rows than a tile of a whole
 /// panel has are shared out among tiles evenly.
@@ -214,8 +214,8 @@ constexpr int least_sharing(std::int64_t most) noexcept {
 
 /// The kernels of one instruction set and one type of B.
 struct DotKernels {
-  const char* how;        ///< what explain says
-  const char* how_plain;  ///< the same, of what `plain` finds; null: nothing
+  const char* how;           ///< what explain says
+  const char* how_unpacked;  ///< the same, of what `plain` finds; null: nothing
   PanelForm form;
   /// The most rows that a tile of v + 1 vectors keeps in registers; 0: there is no such tile.
   std::array<std::int64_t, kPanelVectors> max_rows;
@@ -242,7 +242,7 @@ struct DotKernels {
   void (*decode_float8)(const Float8Table& table, const void* codes, std::int64_t steps,
                         std::int64_t code_vectors, std::int64_t vectors, void* panel) noexcept;
   /// The kernel of such a product, null where none is built: the weight is packed on the fly then.
-  PlainKernel (*plain)(const PlainWanted& wanted) noexcept = nullptr;
+  UnpackedKernel (*unpacked)(const UnpackedWanted& wanted) noexcept = nullptr;
   /// Vectors of the tiles that many rows take: a whole panel's, or what registers hold sums of
   /// beside enough rows.
   std::int64_t width = kPanelVectors;
@@ -260,7 +260,7 @@ struct DotKernels {
   bool fetches_rows = false;
   /// For more rows than `plain` has kernels for, by a weight of this type; null, of all or of one:
   /// there is none.
-  const TurnedPlain* (*turned)(DType weight) noexcept = nullptr;
+  const TransposedUnpacked* (*transposed)(DType weight) noexcept = nullptr;
   /// Rows of A in a register: of the tiles that meet a panel, unless K is short, all but the last
   /// one have whole registers of them.
   std::int64_t register_rows = 1;
@@ -272,7 +272,7 @@ constexpr DotKernels tiles_alone(const char* how, const PanelForm& form,
                                  DotKernel (*tile)(std::int64_t, std::int64_t, int) noexcept,
                                  std::int64_t width) noexcept {
   return {.how = how,
-          .how_plain = nullptr,
+          .how_unpacked = nullptr,
           .form = form,
           .max_rows = max_rows,
           .tile = tile,
@@ -299,7 +299,7 @@ struct UnpackPiece {
   const void* panel;        ///< the first step of these columns
   std::int64_t step_bytes;  ///< from one step to the next
   std::int64_t squares;
-  std::int8_t* b;         ///< element (0, 0) of these columns, neighbours along k; any alignment
+  std::int8_t* b;         ///< element (0, 0) of these columns, contiguous along k; any alignment
   std::int64_t stride_n;  ///< bytes from one column to the next
 };
 
@@ -380,8 +380,8 @@ struct DotMachine {
   /// Integers of so few rows that reading the weight is what takes time; null: `integers`.
   const IntegerKernels* few_rows = nullptr;
   /// The most rows, if these are more than few, that those take of a weight [K, N] that is not
-  /// packed: they read it where it lies.
-  std::int64_t few_rows_of_plain = 0;
+  /// packed: they read it in place.
+  std::int64_t few_rows_of_unpacked = 0;
   /// bfloat16 of so few rows, with the same bits; null: `pairs`.
   const DotKernels* few_pairs = nullptr;
   const WideningKernels* beside_floats = nullptr;

@@ -51,8 +51,8 @@ class Rescale {
     const std::int64_t rows = p_.source.shape[0];
     const std::int64_t columns = p_.source.shape[1];
     if (rows == 0 || columns == 0) return;
-    const bool turned = p_.out.strides[0] == 1 && p_.out.strides[1] != 1 && columns > 1;
-    const std::int64_t width = turned ? kSquareColumns : kColumns;
+    const bool transposed = p_.out.strides[0] == 1 && p_.out.strides[1] != 1 && columns > 1;
+    const std::int64_t width = transposed ? kSquareColumns : kColumns;
     const std::int64_t down = (rows + kTileRows - 1) / kTileRows;
     const std::int64_t across = (columns + width - 1) / width;
     const std::int64_t tiles = down * across;
@@ -63,7 +63,7 @@ class Rescale {
             const std::int64_t r0 = t / across * kTileRows;
             const std::int64_t c0 = t % across * width;
             const Tile tile{r0, std::min(rows, r0 + kTileRows), c0, std::min(columns, c0 + width)};
-            turned ? turn(tile) : pass(tile);
+            transposed ? turn(tile) : pass(tile);
           }
         });
   }

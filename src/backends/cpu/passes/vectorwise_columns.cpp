@@ -21,10 +21,10 @@ namespace octavo::cpu {
 namespace {
 
 constexpr std::int64_t kMostPanelRows = 512;
-constexpr std::int64_t kBlock = 64;        // lines to transpose, and what panels are multiples of
-constexpr std::int64_t kTurnedRows = 256;  // whose codes wait for it: 16 KB
+constexpr std::int64_t kBlock = 64;  // lines to transpose, and what panels are multiples of
+constexpr std::int64_t kTransposedRows = 256;  // whose codes wait for it: 16 KB
 
-using Codes = std::array<std::uint8_t, static_cast<std::size_t>(kBlock* kTurnedRows)>;
+using Codes = std::array<std::uint8_t, static_cast<std::size_t>(kBlock* kTransposedRows)>;
 
 class ColumnWalk {
  public:
@@ -57,8 +57,8 @@ class ColumnWalk {
         write_line(c, r0, count, factors.data(), codes_at(r0, c));
       }
     } else {
-      for (std::int64_t i = 0; i < count; i += kTurnedRows) {
-        write_turned(r0 + i, std::min(kTurnedRows, count - i), factors.data() + i);
+      for (std::int64_t i = 0; i < count; i += kTransposedRows) {
+        write_transposed(r0 + i, std::min(kTransposedRows, count - i), factors.data() + i);
       }
     }
     for (const std::int64_t c : pass_.left_out) {
@@ -99,14 +99,14 @@ class ColumnWalk {
                              .limit = call_.limit});
   }
 
-  void write_turned(std::int64_t r0, std::int64_t count, const float* factors) const noexcept {
+  void write_transposed(std::int64_t r0, std::int64_t count, const float* factors) const noexcept {
     alignas(64) Codes codes;
     for (std::int64_t c = 0; c < lines_; c += kBlock) {
       const std::int64_t lines = std::min(kBlock, lines_ - c);
       for (std::int64_t i = 0; i < lines; ++i) {
-        write_line(c + i, r0, count, factors, codes.data() + i * kTurnedRows);
+        write_line(c + i, r0, count, factors, codes.data() + i * kTransposedRows);
       }
-      turn(1, codes.data(), kTurnedRows, lines, count, codes_at(r0, c), q_.codes.strides[0]);
+      turn(1, codes.data(), kTransposedRows, lines, count, codes_at(r0, c), q_.codes.strides[0]);
     }
   }
 

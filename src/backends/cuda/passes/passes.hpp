@@ -22,7 +22,7 @@ Status finish(const FinishProblem& problem, const ExecContext& context) noexcept
 /// rows where B has zero points, of B's columns where A has.
 Status finish_sums(const FinishProblem& problem, const CodeSums& codes,
                    const ExecContext& context) noexcept;
-/// Sums of the rows of a matrix of int8 or uint8, modulo 2^32: rows of neighbours that begin at
+/// Sums of the rows of a matrix of int8 or uint8, modulo 2^32: contiguous rows that begin at
 /// multiples of 16 bytes.
 Status line_sums(const MatrixView& codes, std::int32_t* sums, const ExecContext& context) noexcept;
 
@@ -53,9 +53,9 @@ Status combine(const CombineProblem& problem, const ExecContext& context) noexce
 Status check_finite(const FiniteProblem& problem, const ExecContext& context) noexcept;
 Status code_errors(const CodeErrorsProblem& problem, const ExecContext& context) noexcept;
 
-// prologue.cpp
-Status prologue(Member& member, const MatmulOptions& options, Arena& arena,
-                const ExecContext& context) noexcept;
+// quantize_activations.cpp
+Status quantize_activations(Member& member, const MatmulOptions& options, Arena& arena,
+                            const ExecContext& context) noexcept;
 Status activate(const ActivateProblem& problem, Rows& result, Arena& arena,
                 const ExecContext& context) noexcept;
 

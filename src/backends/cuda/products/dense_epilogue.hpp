@@ -18,7 +18,7 @@ bool has_zero_points(const Member& member) noexcept;
 
 /// Whether the kernel finishes the member, with K > 0 and no outliers: zero points of rows and
 /// columns, whose sums of codes it is to be given, scales of these, alpha, beta C, a bias of
-/// columns and scale_result of wide types, one scale an operand, rows of neighbours as the output.
+/// columns and scale_result of wide types, one scale an operand, contiguous rows as the output.
 /// What it does not is for the `finish` pass. No address changes the answer.
 bool fuses(const Member& member, const MatmulOptions& options, DenseEpilogue& epilogue) noexcept;
 /// The same by FullEpilogue alone, whatever the output.

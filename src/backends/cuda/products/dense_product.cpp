@@ -24,7 +24,7 @@ namespace {
 
 /// Which kernel the rows come to. Those of a group that offsets cut are not known to a plan, but
 /// for how many there are in all.
-enum class Rows : std::uint8_t {
+enum class RowOrder : std::uint8_t {
   many,
   few,
   groups_of_many,
@@ -34,12 +34,12 @@ enum class Rows : std::uint8_t {
   list_at_once,
 };
 
-/// For explain, by Rows: where the kernel finishes its sums, and where a pass does.
+/// For explain, by RowOrder: where the kernel finishes its sums, and where a pass does.
 struct How {
   static constexpr std::size_t kKinds = 7;
   std::array<const char*, kKinds> whole, apart;
 
-  constexpr const char* of(Rows rows, bool is_apart) const {
+  constexpr const char* of(RowOrder rows, bool is_apart) const {
     return (is_apart ? apart : whole)[static_cast<std::size_t>(rows)];
   }
 };
@@ -112,12 +112,12 @@ constexpr const char* kInChunksMma =
 #undef OCTAVO_HOW_DENSE
 
 // Offsets along columns or K leave a group all rows.
-Rows rows_of(const Member& p, Split split) noexcept {
+RowOrder rows_of(const Member& p, Split split) noexcept {
   const bool few = p.a.data.shape[0] <= kFewRows;
-  if (split == Split::rows) return few ? Rows::groups_of_few : Rows::groups_of_any;
+  if (split == Split::rows) return few ? RowOrder::groups_of_few : RowOrder::groups_of_any;
   if (split == Split::columns || split == Split::inner)
-    return few ? Rows::groups_of_few : Rows::groups_of_many;
-  return few ? Rows::few : Rows::many;
+    return few ? RowOrder::groups_of_few : RowOrder::groups_of_many;
+  return few ? RowOrder::few : RowOrder::many;
 }
 
 struct TypePair {
@@ -230,7 +230,7 @@ const char* find_dense_path(Cores cores, const Member& p, const MatmulOptions& o
     return "the tensor cores take 8-bit integers by 8-bit integers, OCP fp8 by fp8, and 16-bit "
            "floats of one type";
   const bool wgmma = cores == Cores::wgmma, fast = options.fast_accumulation || !wgmma;
-  const Rows rows = rows_of(p, split);
+  const RowOrder rows = rows_of(p, split);
   const std::int64_t k = weight_rows(p.b);
   DenseEpilogue epilogue;
   const bool apart = k == 0 || !finishes(cores, p, options, epilogue);
@@ -239,8 +239,8 @@ const char* find_dense_path(Cores cores, const Member& p, const MatmulOptions& o
           found->type,
           fast ? Summing::plain : found->summing,
           how.of(rows, apart),
-          how.of(Rows::groups_at_once, apart),
-          how.of(Rows::list_at_once, apart)};
+          how.of(RowOrder::groups_at_once, apart),
+          how.of(RowOrder::list_at_once, apart)};
   if (is_integer(path.type) && k > kMostIntegerDepth)
     return "sums of more than 65536 products leave int32";
   if (path.type == MmaType::u8_u8 && k > kMostUnsignedDepth)
@@ -257,8 +257,8 @@ const char* find_dense_path(Cores cores, const Member& p, const MatmulOptions& o
                                                 : kScaledFloat8Mma;
     path.summing = Summing::scaled;
     path.how = scaled.of(rows, apart);
-    path.at_once = scaled.of(Rows::groups_at_once, apart);
-    path.list_at_once = scaled.of(Rows::list_at_once, apart);
+    path.at_once = scaled.of(RowOrder::groups_at_once, apart);
+    path.list_at_once = scaled.of(RowOrder::list_at_once, apart);
   }
   if (azp_by_cells(p.b)) return "zero points of the weight by cells of its scale";
   bool zero_points = has_zero_points(p);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrices that lie as TMA takes them: rows of neighbours at multiples of 16 bytes.
+// Matrices that lie as TMA takes them: contiguous rows at multiples of 16 bytes.
 #pragma once
 
 #include <cstdint>

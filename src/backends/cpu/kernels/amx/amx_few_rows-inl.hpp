@@ -122,11 +122,11 @@ OCTAVO_INLINE void add_line(const Kind& kind, const char* b, std::int64_t ldb, c
 
 // A strip: `some` rows of K from `begin` on, added to what c holds, or stored there.
 template <class Kind, int rows>
-OCTAVO_KERNEL void add_strip_vectors(const octavo::cpu::PlainTile& plain, std::int64_t begin,
+OCTAVO_KERNEL void add_strip_vectors(const octavo::cpu::UnpackedTile& unpacked, std::int64_t begin,
                                      std::int64_t some, bool add,
                                      const octavo::cpu::RowsAhead& next) noexcept {
   constexpr std::int64_t kPanel = octavo::cpu::kRowSums;
-  const octavo::cpu::DotTile& t = plain.tile;
+  const octavo::cpu::DotTile& t = unpacked.tile;
   const Kind kind(t);
   alignas(64) float a[rows * octavo::cpu::kMostTogether];
   for (std::int64_t r = 0; r < rows; ++r) {
@@ -140,13 +140,13 @@ OCTAVO_KERNEL void add_strip_vectors(const octavo::cpu::PlainTile& plain, std::i
   alignas(64) char lines[octavo::cpu::kMostTogether * kRegisterBytes];
   const char* b = static_cast<const char*>(t.b) + begin * t.ldb;
   octavo::cpu::RowsAhead ahead = next;
-  for (std::int64_t j = 0; j < plain.columns; j += kLineColumns<Kind>, b += kRegisterBytes) {
-    const std::int64_t left = (plain.columns - j) * octavo::element_bytes(Kind::kWeight);
+  for (std::int64_t j = 0; j < unpacked.columns; j += kLineColumns<Kind>, b += kRegisterBytes) {
+    const std::int64_t left = (unpacked.columns - j) * octavo::element_bytes(Kind::kWeight);
     const bool whole = left >= kRegisterBytes;
     for (std::int64_t k = 0; k < some && !whole; ++k) {
       Vec::store(lines + k * kRegisterBytes, Vec::load_part(b + k * t.ldb, left));
     }
-    float* c = static_cast<float*>(t.c) + j / kPanel * plain.panel_sums + j % kPanel;
+    float* c = static_cast<float*>(t.c) + j / kPanel * unpacked.panel_sums + j % kPanel;
     add_line<Kind, rows>(kind, whole ? b : lines, whole ? t.ldb : kRegisterBytes, a, some, add,
                          ahead, c);
   }

@@ -95,7 +95,7 @@ struct Int8Pairs : Bfloat16 {
     }
   }
   NumberLines numbers(__m512i codes) const {
-    return joined(decoder.decode_each(eights_in_turns(codes)));
+    return interleaved(decoder.decode_each(eights_in_turns(codes)));
   }
   Int8Bytes decoder;
 };
@@ -167,30 +167,34 @@ constexpr std::array<std::int64_t, octavo::cpu::kPanelVectors> kMaxRowsOfCodes{0
 constexpr std::int64_t kBlock = kRegisterBytes / 2;  // bfloat16 along K
 constexpr std::int64_t kBlockOfCodes = kRegisterBytes;
 
-constexpr octavo::cpu::TurnedPlain kTurnedInt8 =
-    turned_of<Int8>("columns where they lie by rows turned once, AMX, exact int32 sums");
-constexpr octavo::cpu::TurnedPlain kTurnedBfloat16 = turned_of<Bfloat16>(
-    "columns where they lie by rows turned once, AMX BF16, float32 sums of 32 products at a time");
-constexpr octavo::cpu::TurnedPlain kTurnedFloat8 = turned_of<Float8>(
-    "columns where they lie by rows turned once, fp8 by table, AMX BF16, float32 sums of 32 "
+constexpr octavo::cpu::TransposedUnpacked kTransposedInt8 =
+    transposed_of<Int8>("columns in place by rows transposed once, AMX, exact int32 sums");
+constexpr octavo::cpu::TransposedUnpacked kTransposedBfloat16 = transposed_of<Bfloat16>(
+    "columns in place by rows transposed once, AMX BF16, float32 sums of 32 products at a time");
+constexpr octavo::cpu::TransposedUnpacked kTransposedFloat8 = transposed_of<Float8>(
+    "columns in place by rows transposed once, fp8 by table, AMX BF16, float32 sums of 32 "
     "products at a time");
-constexpr octavo::cpu::TurnedPlain kTurnedInt8Pairs = turned_of<Int8Pairs>(
-    "columns where they lie by rows turned once, int8 by table, AMX BF16, float32 sums of 32 "
+constexpr octavo::cpu::TransposedUnpacked kTransposedInt8Pairs = transposed_of<Int8Pairs>(
+    "columns in place by rows transposed once, int8 by table, AMX BF16, float32 sums of 32 "
     "products at a time");
-constexpr octavo::cpu::TurnedPlain kTurnedE4m3 = turned_of<E4m3Fours>(
-    "columns where they lie by rows turned once, AMX FP8, float32 sums of 64 products at a time");
+constexpr octavo::cpu::TransposedUnpacked kTransposedE4m3 = transposed_of<E4m3Fours>(
+    "columns in place by rows transposed once, AMX FP8, float32 sums of 64 products at a time");
 
-const octavo::cpu::TurnedPlain* find_turned_int8(octavo::DType) noexcept { return &kTurnedInt8; }
-const octavo::cpu::TurnedPlain* find_turned_pairs(octavo::DType weight) noexcept {
-  if (weight == octavo::DType::bfloat16) return &kTurnedBfloat16;
-  if (weight == octavo::DType::int8) return &kTurnedInt8Pairs;
-  return octavo::is_float8(weight) ? &kTurnedFloat8 : nullptr;
+const octavo::cpu::TransposedUnpacked* find_transposed_int8(octavo::DType) noexcept {
+  return &kTransposedInt8;
 }
-const octavo::cpu::TurnedPlain* find_turned_e4m3(octavo::DType) noexcept { return &kTurnedE4m3; }
+const octavo::cpu::TransposedUnpacked* find_transposed_pairs(octavo::DType weight) noexcept {
+  if (weight == octavo::DType::bfloat16) return &kTransposedBfloat16;
+  if (weight == octavo::DType::int8) return &kTransposedInt8Pairs;
+  return octavo::is_float8(weight) ? &kTransposedFloat8 : nullptr;
+}
+const octavo::cpu::TransposedUnpacked* find_transposed_e4m3(octavo::DType) noexcept {
+  return &kTransposedE4m3;
+}
 
 constexpr octavo::cpu::AmxKernels kAmxKernels{
     .integers = {{.how = "48x32 tile, AMX, exact int32 sums",
-                  .how_plain = nullptr,
+                  .how_unpacked = nullptr,
                   .form = octavo::cpu::kInt8Form,
                   .max_rows = kMaxRows,
                   .tile = &find_amx_tile<Int8>,
@@ -200,15 +204,16 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
                   .decode_float8 = nullptr,
                   .block = kRegisterSteps,
                   .fetches_rows = true,
-                  .turned = &find_turned_int8,
+                  .transposed = &find_transposed_int8,
                   .register_rows = kRegisterRows},
                  octavo::cpu::ARows::signed_bytes,
                  &unpack_piece,
                  nullptr,
                  &leave_tiles},
     .float8 = {{.how = "48x32 tile, fp8 by table, AMX BF16, float32 sums of 32 products at a time",
-                .how_plain = "few rows, fp8 by table, AMX BF16 or, of very few by [K, N], FMA with "
-                             "its bits, float32 sums of 32 products at a time",
+                .how_unpacked =
+                    "few rows, fp8 by table, AMX BF16 or, of very few by [K, N], FMA with "
+                    "its bits, float32 sums of 32 products at a time",
                 .form = octavo::cpu::kFloat8Form,
                 .max_rows = kMaxRowsOfCodes,
                 .tile = &find_amx_tile<Float8>,
@@ -216,7 +221,7 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
                 .pack_rows = nullptr,
                 .decode_int8 = nullptr,
                 .decode_float8 = nullptr,
-                .plain = &find_amx_plain,
+                .unpacked = &find_amx_unpacked,
                 .block = kBlock / octavo::cpu::kFloat8Form.step,
                 .fetches_rows = true,
                 .register_rows = kRegisterRows},
@@ -226,8 +231,8 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
                &unpack_fp8,
                kMostRows},
     .pairs = {.how = "48x32 tile, AMX BF16, float32 sums of 32 products at a time",
-              .how_plain = "few rows, AMX BF16 or, of very few by [K, N], FMA with its bits, "
-                           "float32 sums of 32 products at a time",
+              .how_unpacked = "few rows, AMX BF16 or, of very few by [K, N], FMA with its bits, "
+                              "float32 sums of 32 products at a time",
               .form = octavo::cpu::kBf16Form,
               .max_rows = kMaxRows,
               .tile = &find_amx_tile<Bfloat16>,
@@ -235,15 +240,15 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
               .pack_rows = &pack_rows,
               .decode_int8 = &decode_int8,
               .decode_float8 = &decode_fp8,
-              .plain = &find_amx_plain,
+              .unpacked = &find_amx_unpacked,
               .block = kBlock / octavo::cpu::kBf16Form.step,
               .fetches_rows = true,
-              .turned = &find_turned_pairs,
+              .transposed = &find_transposed_pairs,
               .register_rows = kRegisterRows},
     .beside_pairs =
         {.int8 = {{.how = "48x32 tile, int8 by table, AMX BF16, float32 sums of 32 products "
                           "at a time",
-                   .how_plain = nullptr,
+                   .how_unpacked = nullptr,
                    .form = octavo::cpu::kInt8Form,
                    .max_rows = kMaxRows,
                    .tile = &find_amx_tile<Int8Pairs>,
@@ -258,7 +263,7 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
          .bfloat16 = {},
          .float16 = {}},
     .e4m3 = {.how = "48x32 tile, AMX FP8, float32 sums of 64 products at a time",
-             .how_plain = "few rows, AMX FP8, float32 sums of 64 products at a time",
+             .how_unpacked = "few rows, AMX FP8, float32 sums of 64 products at a time",
              .form = octavo::cpu::kFloat8Form,
              .max_rows = kMaxRowsOfCodes,
              .tile = &find_amx_tile<E4m3>,
@@ -266,9 +271,9 @@ constexpr octavo::cpu::AmxKernels kAmxKernels{
              .pack_rows = nullptr,
              .decode_int8 = nullptr,
              .decode_float8 = nullptr,
-             .plain = &find_amx_plain_e4m3,
+             .unpacked = &find_amx_unpacked_e4m3,
              .block = kBlockOfCodes / octavo::cpu::kFloat8Form.step,
              .fetches_rows = true,
-             .turned = &find_turned_e4m3,
+             .transposed = &find_transposed_e4m3,
              .register_rows = kRegisterRows},
 };

@@ -514,9 +514,9 @@ octavo::cpu::DotKernel find_amx_tile(std::int64_t rows, std::int64_t vectors,
   if (rows < 1 || rows > kMostRows || vectors % Kind::kForm.grain != 0) return nullptr;
   const auto row = static_cast<std::size_t>(rows - 1);
   if (ahead_lines == 0) {
-    constexpr std::array kPlain{&kAmxTiles<Kind, 1, 0>, &kAmxTiles<Kind, 2, 0>,
-                                &kAmxTiles<Kind, 3, 0>, &kAmxTiles<Kind, 4, 0>};
-    return (*kPlain[static_cast<std::size_t>(vectors - 1)])[row];
+    constexpr std::array kUnpacked{&kAmxTiles<Kind, 1, 0>, &kAmxTiles<Kind, 2, 0>,
+                                   &kAmxTiles<Kind, 3, 0>, &kAmxTiles<Kind, 4, 0>};
+    return (*kUnpacked[static_cast<std::size_t>(vectors - 1)])[row];
   }
   if (vectors == 2 && ahead_lines == 1) return kAmxTiles<Kind, 2, 1>[row];
   if (vectors == 2 && ahead_lines == kLines) return kAmxTiles<Kind, 2, kLines>[row];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Many rows by a weight [N, K] that is not packed, on AMX's registers, with the bits of tiles
 // (amx_tile-inl.hpp). Columns of the weight lie in registers as they lie in memory; the rows of A
-// were turned, once for all columns (tile_contract.hpp, TurnedPlain):
+// were transposed, once for all columns (tile_contract.hpp, TransposedUnpacked):
 //
 //   c[j][r] += sum over the 64 bytes of b's column j and of a's row r       16 columns x 16 rows
 //
@@ -135,7 +135,7 @@ OCTAVO_INLINE void for_each_register(const Square& s, Sum* c, const Visit& visit
 }
 
 // Bytes of K at a time.
-inline std::int64_t turned_chunk(std::int64_t rows, std::int64_t depth) {
+inline std::int64_t transposed_chunk(std::int64_t rows, std::int64_t depth) {
   const bool kept = depth <= kKeptRows / rows;
   const std::int64_t most =
       kept ? kMostChunk : std::clamp(kRowsOfChunk / rows, kRegisterBytes, kMostChunk);
@@ -144,39 +144,39 @@ inline std::int64_t turned_chunk(std::int64_t rows, std::int64_t depth) {
 }
 
 template <class Kind>
-OCTAVO_KERNEL void turned_plain(const octavo::cpu::PlainTile& plain) noexcept {
+OCTAVO_KERNEL void transposed_unpacked(const octavo::cpu::UnpackedTile& unpacked) noexcept {
   using Sum = std::conditional_t<Kind::kExact, std::int32_t, float>;
   constexpr std::int64_t kStride = octavo::cpu::kRowSums * 4;
-  const octavo::cpu::DotTile& t = plain.tile;
+  const octavo::cpu::DotTile& t = unpacked.tile;
   const Kind kind(t);
   const auto* weight = static_cast<const char*>(t.b);
   const auto* rows = static_cast<const char*>(t.a);
   auto* c = static_cast<Sum*>(t.c);
-  const std::int64_t chunk = turned_chunk(plain.rows, t.depth);
-  const std::int64_t squares = (plain.rows + kSquare - 1) / kSquare;
+  const std::int64_t chunk = transposed_chunk(unpacked.rows, t.depth);
+  const std::int64_t squares = (unpacked.rows + kSquare - 1) / kSquare;
   const std::int64_t fetched = (kSquare + squares - 1) / squares;  // columns, by each square
-  shape_turned(kRegisterRows);
+  shape_transposed(kRegisterRows);
   std::int64_t k = 0;
   do {
     const std::int64_t depth = std::min(chunk, t.depth - k);
     const bool first = k == 0, last = k + depth == t.depth;
-    for (std::int64_t j = 0; j < plain.columns; j += kSquare) {
-      const std::int64_t columns = std::min(kSquare, plain.columns - j);
+    for (std::int64_t j = 0; j < unpacked.columns; j += kSquare) {
+      const std::int64_t columns = std::min(kSquare, unpacked.columns - j);
       // Behind the last columns the first ones' next chunk, or what follows them in the weight.
-      const bool goes_on = j + kSquare < plain.columns || last;
+      const bool goes_on = j + kSquare < unpacked.columns || last;
       const char* next = weight + (goes_on ? (j + kSquare) * t.ldb : 0) +
-                         (j + kSquare < plain.columns ? k
-                          : last                      ? 0
-                                                      : k + depth) /
+                         (j + kSquare < unpacked.columns ? k
+                          : last                         ? 0
+                                                         : k + depth) /
                              kWidening<Kind>;
-      Sum* sums = c + j / octavo::cpu::kRowSums * plain.panel_sums + j % octavo::cpu::kRowSums;
-      for (std::int64_t r = 0; r < plain.rows; r += kSquare, next += fetched * t.ldb) {
+      Sum* sums = c + j / octavo::cpu::kRowSums * unpacked.panel_sums + j % octavo::cpu::kRowSums;
+      for (std::int64_t r = 0; r < unpacked.rows; r += kSquare, next += fetched * t.ldb) {
         const Square s{weight + j * t.ldb + k / kWidening<Kind>,
                        t.ldb,
                        columns,
                        rows + k / octavo::cpu::kStepBytes * t.lda + r * octavo::cpu::kStepBytes,
                        t.lda,
-                       plain.rows - r > kRegisterRows,
+                       unpacked.rows - r > kRegisterRows,
                        depth};
         Sum* to = sums + r * octavo::cpu::kRowSums;
         for_each_register(s, to, [&]<int v>(Sum* place) OCTAVO_LAMBDA {
@@ -188,9 +188,9 @@ OCTAVO_KERNEL void turned_plain(const octavo::cpu::PlainTile& plain) noexcept {
         });
         const SquareAhead ahead{next, t.ldb, fetched};
         if (r == 0) {
-          multiply_square<Kind, true>(kind, s, plain.gathered, squares > 1, ahead);
+          multiply_square<Kind, true>(kind, s, unpacked.gathered, squares > 1, ahead);
         } else {
-          multiply_square<Kind, false>(kind, s, plain.gathered, true, ahead);
+          multiply_square<Kind, false>(kind, s, unpacked.gathered, true, ahead);
         }
         for_each_register(s, to, [&]<int v>(Sum* place) OCTAVO_LAMBDA {
           if (last) {
@@ -207,10 +207,11 @@ OCTAVO_KERNEL void turned_plain(const octavo::cpu::PlainTile& plain) noexcept {
 
 void turn_sixteen(const void* a, std::int64_t lda, std::int64_t rows, std::int64_t depth, void* out,
                   std::int64_t step_bytes) noexcept {
-  turn_rows(static_cast<const char*>(a), lda, rows, depth, static_cast<char*>(out), step_bytes);
+  transpose_rows(static_cast<const char*>(a), lda, rows, depth, static_cast<char*>(out),
+                 step_bytes);
 }
 
 template <class Kind>
-constexpr octavo::cpu::TurnedPlain turned_of(const char* how) {
-  return {how, octavo::cpu::kMostPlainRows, &turned_plain<Kind>, &turn_sixteen};
+constexpr octavo::cpu::TransposedUnpacked transposed_of(const char* how) {
+  return {how, octavo::cpu::kMostUnpackedRows, &transposed_unpacked<Kind>, &turn_sixteen};
 }

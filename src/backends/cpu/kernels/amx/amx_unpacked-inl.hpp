@@ -21,17 +21,17 @@
 
 #include "backends/cpu/kernels/amx/amx_few_rows-inl.hpp"
 
-constexpr std::int64_t kPlainRows = 16;  // the most
+constexpr std::int64_t kUnpackedRows = 16;  // the most
 // Bytes of a column, ahead of what is read, on their way into the first-level cache: loads of
 // registers wait for each line that is farther away, most of all where threads share a core.
 constexpr std::int64_t kColumnAhead = 512;
-constexpr std::int64_t kTurnedBytes = 1024;  // 16 steps of 16 rows
+constexpr std::int64_t kTransposedBytes = 1024;  // 16 steps of 16 rows
 
 /// What multiplies steps that were packed in place.
 template <class Kind>
 using Packed = std::conditional_t<Kind::kInPlace, Kind, Bfloat16>;
 
-inline void shape_turned(std::int64_t rows) {
+inline void shape_transposed(std::int64_t rows) {
   if (shaped_for == -rows) return;
   Shapes shapes;
   for (const std::size_t tile : {0U, 1U, 2U, 3U, 6U, 7U}) {
@@ -43,8 +43,8 @@ inline void shape_turned(std::int64_t rows) {
 }
 
 // `depth` bytes of rows `lda` apart, and zeros behind them, as 16 steps for every 64.
-inline void turn_rows(const char* a, std::int64_t lda, std::int64_t rows, std::int64_t depth,
-                      char* out, std::int64_t step_bytes) {
+inline void transpose_rows(const char* a, std::int64_t lda, std::int64_t rows, std::int64_t depth,
+                           char* out, std::int64_t step_bytes) {
   for (std::int64_t k = 0; k < depth; k += kRegisterBytes, out += kRegisterSteps * step_bytes) {
     __m512i m[kRegisterRows];
     for (std::int64_t r = 0; r < kRegisterRows; ++r) {
@@ -56,9 +56,9 @@ inline void turn_rows(const char* a, std::int64_t lda, std::int64_t rows, std::i
 }
 
 // Steps of A's rows, side by side: turned, or of one row as they lie in memory.
-struct TurnedRows {
+struct TransposedRows {
   const char* at;
-  std::int64_t step_bytes = kRegisterBytes, register_bytes = kTurnedBytes;
+  std::int64_t step_bytes = kRegisterBytes, register_bytes = kTransposedBytes;
 };
 
 // Columns of a weight, and how many of 16 there are.
@@ -103,7 +103,7 @@ void stage_columns(const Kind& kind, const Columns& columns, std::int64_t depth,
 // Adds `depth` bytes of K, up to kStagedBytes, to the sums of register v.
 template <class Kind, int v>
 OCTAVO_INLINE void add_columns(const Kind& kind, const Columns& columns, std::int64_t depth,
-                               TurnedRows turned) {
+                               TransposedRows transposed) {
   alignas(64) char staged[kRegisterRows * kStagedBytes];
   const char* b = columns.b;
   std::int64_t ldb = columns.ldb;
@@ -113,9 +113,10 @@ OCTAVO_INLINE void add_columns(const Kind& kind, const Columns& columns, std::in
     ldb = kStagedBytes;
   }
   OCTAVO_FLAT_LOOP
-  for (std::int64_t k = 0; k < depth; k += kRegisterBytes, turned.at += turned.register_bytes) {
+  for (std::int64_t k = 0; k < depth;
+       k += kRegisterBytes, transposed.at += transposed.register_bytes) {
     Registers::template load<4>(b + k, ldb);
-    Registers::template load<6>(turned.at, turned.step_bytes);
+    Registers::template load<6>(transposed.at, transposed.step_bytes);
     Kind::template add<v, 4, 6>();
   }
 }
@@ -123,7 +124,7 @@ OCTAVO_INLINE void add_columns(const Kind& kind, const Columns& columns, std::in
 // The sums of register v, turned back, to rows kRowSums apart.
 template <int v, class Sum>
 OCTAVO_INLINE void put_columns(std::int64_t rows, Sum* c) {
-  alignas(64) char sums[kTurnedBytes];
+  alignas(64) char sums[kTransposedBytes];
   if (rows < kRegisterRows) std::memset(sums, 0, sizeof(sums));
   Registers::template store<v>(sums, kRegisterBytes);
   __m512i m[kRegisterRows];
@@ -154,9 +155,9 @@ OCTAVO_INLINE void column_sums(const Kind& kind, const Product& p, const Operand
                                std::int64_t columns, std::int64_t depth, const NextColumns& ahead,
                                float* c, std::index_sequence<v...>) {
   (Registers::template zero<static_cast<int>(v)>(), ...);
-  alignas(64) char turned[kStagedBytes / kRegisterBytes * kTurnedBytes];
+  alignas(64) char transposed[kStagedBytes / kRegisterBytes * kTransposedBytes];
   const char* b = o.b;
-  const auto add = [&]<std::size_t i>(std::int64_t part, const TurnedRows& rows) OCTAVO_LAMBDA {
+  const auto add = [&]<std::size_t i>(std::int64_t part, const TransposedRows& rows) OCTAVO_LAMBDA {
     constexpr std::int64_t kFirst = static_cast<std::int64_t>(i) * kRegisterRows;
     if (columns <= kFirst) return;
     const Columns some{b + kFirst * o.ldb, o.ldb, std::min(kRegisterRows, columns - kFirst)};
@@ -165,11 +166,11 @@ OCTAVO_INLINE void column_sums(const Kind& kind, const Product& p, const Operand
   };
   for (std::int64_t k = 0; k < depth; k += kStagedBytes) {
     const std::int64_t part = std::min(kStagedBytes, depth - k);
-    TurnedRows rows{turned};
+    TransposedRows rows{transposed};
     if (p.rows == 1 && part % kRegisterBytes == 0) {
       rows = {o.a + k, octavo::cpu::kStepBytes, kRegisterBytes};
     } else {
-      turn_rows(o.a + k, o.lda, p.rows, part, turned, kRegisterBytes);
+      transpose_rows(o.a + k, o.lda, p.rows, part, transposed, kRegisterBytes);
     }
     (add.template operator()<v>(part, rows), ...);
     b += part / kWidening<Kind>;
@@ -179,25 +180,27 @@ OCTAVO_INLINE void column_sums(const Kind& kind, const Product& p, const Operand
 
 // [N, K], up to 64 columns.
 template <class Kind>
-OCTAVO_KERNEL void plain_columns(const octavo::cpu::PlainTile& plain, std::int64_t rows) noexcept {
+OCTAVO_KERNEL void unpacked_columns(const octavo::cpu::UnpackedTile& unpacked,
+                                    std::int64_t rows) noexcept {
   constexpr std::make_index_sequence<octavo::cpu::kPanelVectors> kAll;
-  const octavo::cpu::DotTile& t = plain.tile;
-  const std::int64_t vectors = (plain.columns + kRegisterRows - 1) / kRegisterRows;
+  const octavo::cpu::DotTile& t = unpacked.tile;
+  const std::int64_t vectors = (unpacked.columns + kRegisterRows - 1) / kRegisterRows;
   const Product p{t, static_cast<int>(rows), static_cast<int>(vectors), 0};
   const Kind kind(t);
   Operands o{static_cast<const char*>(t.a), t.lda, static_cast<const char*>(t.b), t.ldb};
   const std::int64_t bytes = t.depth / kWidening<Kind>;
   const NextColumns ahead{o.b + bytes, octavo::cpu::kRowSums * t.ldb - bytes};
-  shape_turned(rows);
+  shape_transposed(rows);
   if (t.total == nullptr) {
-    return column_sums(kind, p, o, plain.columns, t.depth, ahead, static_cast<float*>(t.c), kAll);
+    return column_sums(kind, p, o, unpacked.columns, t.depth, ahead, static_cast<float*>(t.c),
+                       kAll);
   }
-  alignas(64) float sums[kPlainRows * octavo::cpu::kRowSums];
+  alignas(64) float sums[kUnpackedRows * octavo::cpu::kRowSums];
   const float* scale_a = t.scale_a;
   const float* scale_b = t.scale_b;
   for (std::int64_t depth = t.depth; depth > 0; depth -= t.group) {
     const std::int64_t part = std::min(depth, t.group);
-    column_sums(kind, p, o, plain.columns, part, ahead, sums, kAll);
+    column_sums(kind, p, o, unpacked.columns, part, ahead, sums, kAll);
     add_scaled<Kind>(p, sums, scale_a, scale_b);
     o.a += part;
     o.b += part / kWidening<Kind>;
@@ -209,18 +212,19 @@ OCTAVO_KERNEL void plain_columns(const octavo::cpu::PlainTile& plain, std::int64
 // [K, N], a strip: `some` rows of K from `begin` on, added to what c holds, or stored there. A
 // block, 64 columns as deep as a register, is packed while the one before it is multiplied.
 template <class Kind>
-void add_strip_tiles(const octavo::cpu::PlainTile& plain, std::int64_t rows, std::int64_t begin,
-                     std::int64_t some, bool add, octavo::cpu::RowsAhead ahead) {
+void add_strip_tiles(const octavo::cpu::UnpackedTile& unpacked, std::int64_t rows,
+                     std::int64_t begin, std::int64_t some, bool add,
+                     octavo::cpu::RowsAhead ahead) {
   constexpr std::int64_t kWeightSize = octavo::element_bytes(Kind::kWeight);
   constexpr std::int64_t kRows = kRegisterBytes / Kind::kSize;
-  const octavo::cpu::DotTile& t = plain.tile;
+  const octavo::cpu::DotTile& t = unpacked.tile;
   const Packed<Kind> packed(t);
   alignas(64) char panels[2][kRegisterSteps * kStagedStep];
   struct Block {
     std::int64_t column, k;
   };
   const auto columns_at = [&](std::int64_t column) {
-    return std::min(octavo::cpu::kRowSums, plain.columns - column);
+    return std::min(octavo::cpu::kRowSums, unpacked.columns - column);
   };
   const auto vectors_at = [&](std::int64_t column) {
     return (columns_at(column) + kRegisterRows - 1) / kRegisterRows;
@@ -239,13 +243,14 @@ void add_strip_tiles(const octavo::cpu::PlainTile& plain, std::int64_t rows, std
   Ahead none{nullptr, 0};
   Block block{0, begin};
   pack(block, panels[0]);
-  for (std::int64_t turn = 0; block.column < plain.columns; ++turn) {
+  for (std::int64_t turn = 0; block.column < unpacked.columns; ++turn) {
     Block next{block.column, block.k + kRows};
     const bool last = next.k >= begin + some;
     if (last) next = {block.column + octavo::cpu::kRowSums, begin};
-    if (next.column < plain.columns) pack(next, panels[(turn + 1) % 2]);
+    if (next.column < unpacked.columns) pack(next, panels[(turn + 1) % 2]);
     const std::int64_t vectors = vectors_at(block.column);
-    float* c = static_cast<float*>(t.c) + block.column / octavo::cpu::kRowSums * plain.panel_sums;
+    float* c =
+        static_cast<float*>(t.c) + block.column / octavo::cpu::kRowSums * unpacked.panel_sums;
     if (block.k == begin) begin_sums(rows, vectors, add ? c : nullptr);
     const std::int64_t depth = std::min(kRows, begin + some - block.k);
     add_depth(Product{t, static_cast<int>(rows), static_cast<int>(vectors), 0}, packed,
@@ -272,12 +277,12 @@ inline std::int64_t tile_rows(std::int64_t strip_bytes) {
 }
 
 template <class Kind, int rows>
-void plain_rows(const octavo::cpu::PlainTile& plain) noexcept {
+void unpacked_rows(const octavo::cpu::UnpackedTile& unpacked) noexcept {
   constexpr bool kByVectors = Kind::kSize == 2 && rows <= kVectorRows<Kind>;
-  const octavo::cpu::DotTile& t = plain.tile;
+  const octavo::cpu::DotTile& t = unpacked.tile;
   const std::int64_t depth = t.depth / Kind::kSize;
   const std::int64_t group_depth = t.total == nullptr ? depth : t.group / Kind::kSize;
-  const std::int64_t strip = plain.columns * octavo::element_bytes(Kind::kWeight);
+  const std::int64_t strip = unpacked.columns * octavo::element_bytes(Kind::kWeight);
   const std::int64_t together =
       kByVectors ? vector_rows(strip, rows, t.first_level) : tile_rows(strip);
   if constexpr (!kByVectors) shape_tiles(rows);
@@ -290,57 +295,58 @@ void plain_rows(const octavo::cpu::PlainTile& plain) noexcept {
       const auto ahead = octavo::cpu::RowsAhead::of(next, strip, t.ldb, t.first_level);
       if constexpr (kByVectors) {
         const FlushesSubnormals flushes;
-        add_strip_vectors<Kind, rows>(plain, begin, some, begin != first, ahead);
+        add_strip_vectors<Kind, rows>(unpacked, begin, some, begin != first, ahead);
       } else {
-        add_strip_tiles<Kind>(plain, rows, begin, some, begin != first, ahead);
+        add_strip_tiles<Kind>(unpacked, rows, begin, some, begin != first, ahead);
       }
       begin += some;
     } while (begin < end);
     if (t.total == nullptr) return;
-    for (std::int64_t j = 0, panel = 0; j < plain.columns; j += octavo::cpu::kRowSums, ++panel) {
+    for (std::int64_t j = 0, panel = 0; j < unpacked.columns; j += octavo::cpu::kRowSums, ++panel) {
       octavo::cpu::DotTile of = t;
-      of.total += panel * plain.panel_sums;
-      const float* sums = static_cast<const float*>(t.c) + panel * plain.panel_sums;
+      of.total += panel * unpacked.panel_sums;
+      const float* sums = static_cast<const float*>(t.c) + panel * unpacked.panel_sums;
       add_scaled<Kind>(Product{of, rows, octavo::cpu::kPanelVectors, 0}, sums,
                        t.scale_a + group * t.scale_a_group_stride,
-                       t.scale_b + panel * plain.panel_scales + group * octavo::cpu::kRowSums);
+                       t.scale_b + panel * unpacked.panel_scales + group * octavo::cpu::kRowSums);
     }
   }
 }
 
-template <class Kind, octavo::cpu::PlainOrder order, int rows>
-void amx_plain(const octavo::cpu::PlainTile& plain) noexcept {
-  if constexpr (order == octavo::cpu::PlainOrder::along_k) {
-    plain_columns<Kind>(plain, rows);
+template <class Kind, octavo::cpu::UnpackedOrder order, int rows>
+void amx_unpacked(const octavo::cpu::UnpackedTile& unpacked) noexcept {
+  if constexpr (order == octavo::cpu::UnpackedOrder::along_k) {
+    unpacked_columns<Kind>(unpacked, rows);
   } else {
-    plain_rows<Kind, rows>(plain);
+    unpacked_rows<Kind, rows>(unpacked);
   }
 }
-template <class Kind, octavo::cpu::PlainOrder order, std::size_t... row>
-constexpr std::array<octavo::cpu::PlainKernel, sizeof...(row)> amx_plain_kernels(
+template <class Kind, octavo::cpu::UnpackedOrder order, std::size_t... row>
+constexpr std::array<octavo::cpu::UnpackedKernel, sizeof...(row)> amx_unpacked_kernels(
     std::index_sequence<row...>) {
-  return {&amx_plain<Kind, order, static_cast<int>(row) + 1>...};
+  return {&amx_unpacked<Kind, order, static_cast<int>(row) + 1>...};
 }
 template <class Kind>
-octavo::cpu::PlainKernel amx_plain_of(const octavo::cpu::PlainWanted& wanted) noexcept {
-  using octavo::cpu::PlainOrder;
-  constexpr std::make_index_sequence<static_cast<std::size_t>(kPlainRows)> kRows;
-  static constexpr auto kByColumns = amx_plain_kernels<Kind, PlainOrder::along_k>(kRows);
-  static constexpr auto kByStrips = amx_plain_kernels<Kind, PlainOrder::along_n>(kRows);
+octavo::cpu::UnpackedKernel amx_unpacked_of(const octavo::cpu::UnpackedWanted& wanted) noexcept {
+  using octavo::cpu::UnpackedOrder;
+  constexpr std::make_index_sequence<static_cast<std::size_t>(kUnpackedRows)> kRows;
+  static constexpr auto kByColumns = amx_unpacked_kernels<Kind, UnpackedOrder::along_k>(kRows);
+  static constexpr auto kByStrips = amx_unpacked_kernels<Kind, UnpackedOrder::along_n>(kRows);
   const auto row = static_cast<std::size_t>(wanted.rows - 1);
-  return wanted.order == PlainOrder::along_k ? kByColumns[row] : kByStrips[row];
+  return wanted.order == UnpackedOrder::along_k ? kByColumns[row] : kByStrips[row];
 }
 
 // Groups that end inside a register would be copied for the most part.
-bool has_amx_plain(const octavo::cpu::PlainWanted& wanted) noexcept {
-  return wanted.rows >= 1 && wanted.rows <= kPlainRows && wanted.group % kRegisterBytes == 0;
+bool has_amx_unpacked(const octavo::cpu::UnpackedWanted& wanted) noexcept {
+  return wanted.rows >= 1 && wanted.rows <= kUnpackedRows && wanted.group % kRegisterBytes == 0;
 }
-octavo::cpu::PlainKernel find_amx_plain(const octavo::cpu::PlainWanted& wanted) noexcept {
-  if (!has_amx_plain(wanted)) return nullptr;
-  if (wanted.weight == octavo::DType::bfloat16) return amx_plain_of<Bfloat16>(wanted);
-  if (wanted.weight == octavo::DType::int8) return amx_plain_of<Int8Pairs>(wanted);
-  return octavo::is_float8(wanted.weight) ? amx_plain_of<Float8>(wanted) : nullptr;
+octavo::cpu::UnpackedKernel find_amx_unpacked(const octavo::cpu::UnpackedWanted& wanted) noexcept {
+  if (!has_amx_unpacked(wanted)) return nullptr;
+  if (wanted.weight == octavo::DType::bfloat16) return amx_unpacked_of<Bfloat16>(wanted);
+  if (wanted.weight == octavo::DType::int8) return amx_unpacked_of<Int8Pairs>(wanted);
+  return octavo::is_float8(wanted.weight) ? amx_unpacked_of<Float8>(wanted) : nullptr;
 }
-octavo::cpu::PlainKernel find_amx_plain_e4m3(const octavo::cpu::PlainWanted& wanted) noexcept {
-  return has_amx_plain(wanted) ? amx_plain_of<E4m3Fours>(wanted) : nullptr;
+octavo::cpu::UnpackedKernel find_amx_unpacked_e4m3(
+    const octavo::cpu::UnpackedWanted& wanted) noexcept {
+  return has_amx_unpacked(wanted) ? amx_unpacked_of<E4m3Fours>(wanted) : nullptr;
 }

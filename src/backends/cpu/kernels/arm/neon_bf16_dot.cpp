@@ -80,20 +80,22 @@ struct Dot : PairDot {
 #include "backends/cpu/kernels/unpacked/pair_codes_neon-inl.hpp"
 }  // namespace few_codes
 
-PlainKernel find_plain(const PlainWanted& wanted) noexcept {
-  const bool along_k = wanted.order == PlainOrder::along_k;
+UnpackedKernel find_unpacked(const UnpackedWanted& wanted) noexcept {
+  const bool along_k = wanted.order == UnpackedOrder::along_k;
   switch (wanted.weight) {
     case DType::bfloat16:
-      return along_k ? few::find_plain_columns<few::WordSource>(wanted)
-                     : few::find_plain_rows<few::FewerVectors<few::Bf16Lines, 2, 8>>(wanted.rows);
+      return along_k
+                 ? few::find_unpacked_columns<few::WordSource>(wanted)
+                 : few::find_unpacked_rows<few::FewerVectors<few::Bf16Lines, 2, 8>>(wanted.rows);
     case DType::int8:
-      return along_k ? few::find_plain_columns<few::Int8Source>(wanted)
-                     : few::find_plain_rows<few::FewerVectors<few::Int8Lines, 4, 8>>(wanted.rows);
+      return along_k
+                 ? few::find_unpacked_columns<few::Int8Source>(wanted)
+                 : few::find_unpacked_rows<few::FewerVectors<few::Int8Lines, 4, 8>>(wanted.rows);
     default:
       if (!is_float8(wanted.weight)) return nullptr;
       using Lines = few_codes::Float8LinesOf;
-      return along_k ? few_codes::find_plain_columns<few_codes::Float8Source>(wanted)
-                     : few_codes::find_plain_rows<Lines>(wanted.rows);
+      return along_k ? few_codes::find_unpacked_columns<few_codes::Float8Source>(wanted)
+                     : few_codes::find_unpacked_rows<Lines>(wanted.rows);
   }
 }
 OCTAVO_ISA_END
@@ -110,7 +112,7 @@ extern const DotKernels kNeonBf16Dot{
     &pack_rows,
     &decode_int8,
     &decode_float8,
-    &find_plain,
+    &find_unpacked,
     kWidth,
 };
 

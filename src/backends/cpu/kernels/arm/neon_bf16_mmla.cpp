@@ -45,15 +45,15 @@ struct Dot : FloatEightsDot<1> {
 
 OCTAVO_INLINE void put_steps(char* out, std::int64_t, std::int64_t v, int quad, int32x4_t first,
                              int32x4_t second, bool) {
-  join_steps(out + v * 128 + quad * 32, first, second);
+  interleave_steps(out + v * 128 + quad * 32, first, second);
 }
 #include "backends/cpu/kernels/panels/pairs_neon-inl.hpp"
 
-void pack_fours(const PackPiece& p) noexcept { pack_joined<2>(p, &pack_pairs); }
+void pack_fours(const PackPiece& p) noexcept { pack_interleaved<2>(p, &pack_pairs); }
 
 void from_pairs(DType, const void* pairs, std::int64_t steps, std::int64_t vectors,
                 void* panel) noexcept {
-  join_panel(pairs, steps, vectors, panel);
+  interleave_panel(pairs, steps, vectors, panel);
 }
 OCTAVO_ISA_END
 

@@ -47,7 +47,7 @@ OCTAVO_ISA_END
 extern const IntegerKernels kNeonDotprodDot{
     {"5x16 tile, NEON dotprod (sdot), exact int32 sums",
      "few rows, NEON dotprod (sdot), exact int32 sums", kInt8Form, kMaxRows, &find_dot_tile,
-     &pack_codes, nullptr, nullptr, nullptr, &find_plain, kWidth},
+     &pack_codes, nullptr, nullptr, nullptr, &find_unpacked, kWidth},
     ARows::signed_bytes,
     &unpack_piece,
 };

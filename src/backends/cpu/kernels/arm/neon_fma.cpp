@@ -102,11 +102,11 @@ struct Dot : FloatDot {
 #include "backends/cpu/kernels/unpacked/codes_neon-inl.hpp"
 }  // namespace few_codes
 
-PlainKernel find_plain(const PlainWanted& wanted) noexcept {
-  const bool along_k = wanted.order == PlainOrder::along_k;
+UnpackedKernel find_unpacked(const UnpackedWanted& wanted) noexcept {
+  const bool along_k = wanted.order == UnpackedOrder::along_k;
   const auto of = [&]<class Source, class LinesOf>() {
-    return along_k ? few::find_plain_columns<Source>(wanted)
-                   : few::find_plain_rows<LinesOf>(wanted.rows);
+    return along_k ? few::find_unpacked_columns<Source>(wanted)
+                   : few::find_unpacked_rows<LinesOf>(wanted.rows);
   };
   switch (wanted.weight) {
     case DType::float32:
@@ -120,8 +120,8 @@ PlainKernel find_plain(const PlainWanted& wanted) noexcept {
     default:
       if (!is_float8(wanted.weight)) return nullptr;
       using Lines = few_codes::FewerVectors<few_codes::Float8Lines, 4, 8>;
-      return along_k ? few_codes::find_plain_columns<few_codes::Float8Source>(wanted)
-                     : few_codes::find_plain_rows<Lines>(wanted.rows);
+      return along_k ? few_codes::find_unpacked_columns<few_codes::Float8Source>(wanted)
+                     : few_codes::find_unpacked_rows<Lines>(wanted.rows);
   }
 }
 OCTAVO_ISA_END
@@ -138,7 +138,7 @@ extern const DotKernels kNeonFmaDot{
     &pack_rows,
     &decode_int8,
     &decode_float8,
-    &find_plain,
+    &find_unpacked,
     kWidth,
     &from_pairs,
 };

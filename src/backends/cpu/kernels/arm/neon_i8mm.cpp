@@ -38,7 +38,7 @@ struct Dot : ByteEightsDot<1> {
 #include "backends/cpu/kernels/tile/dot_tile_registers-inl.hpp"
 
 void pack_eights(const PackPiece& p) noexcept {
-  pack_joined<1>(p, [](const PackPiece& part) { pack_piece(part, SameElements<1, true>()); });
+  pack_interleaved<1>(p, [](const PackPiece& part) { pack_piece(part, SameElements<1, true>()); });
 }
 OCTAVO_ISA_END
 
@@ -46,7 +46,7 @@ OCTAVO_ISA_END
 
 extern const IntegerKernels kNeonI8mmDot{
     {"6x16 tile, NEON i8mm (smmla), exact int32 sums", nullptr, kEightsForm, kMaxRows,
-     &find_dot_tile, &pack_eights, nullptr, &join_panel, nullptr, nullptr, kWidth},
+     &find_dot_tile, &pack_eights, nullptr, &interleave_panel, nullptr, nullptr, kWidth},
     ARows::signed_bytes,
     nullptr,
 };

@@ -81,7 +81,7 @@ OCTAVO_ISA_END
 extern const IntegerKernels kNeonInt8Dot{
     {"2x16 tile, NEON (smull, sadalp), exact int32 sums",
      "few rows, NEON (smull, sadalp), exact int32 sums", kInt8Form, kMaxRows, &find_dot_tile,
-     &pack_codes, nullptr, nullptr, nullptr, &find_plain, kWidth},
+     &pack_codes, nullptr, nullptr, nullptr, &find_unpacked, kWidth},
     ARows::signed_bytes,
     &unpack_piece,
 };

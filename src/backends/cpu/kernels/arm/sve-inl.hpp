@@ -11,7 +11,7 @@
 //
 // A's 16 bytes are loaded into every quad of a register (ld1rqb), B's steps lie as they are packed:
 // quads one after the other, however many a register has. What packs, decodes and joins panels, and
-// reads plain weights but int8 along K, is NEON's.
+// reads unpacked weights but int8 along K, is NEON's.
 //
 // Included by one file for each length, after OCTAVO_SVE_BITS, and kMaxRows and kWidth of
 //   kLanesRows, kLanesWidth       tiles whose instructions take A from lanes
@@ -150,13 +150,13 @@ void from_pairs(DType dtype, const void* pairs, std::int64_t steps, std::int64_t
   neon.from_pairs(dtype, pairs, steps, vectors, panel);
 }
 template <const DotKernels& neon>
-PlainKernel find_plain(const PlainWanted& wanted) noexcept {
-  return neon.plain(wanted);
+UnpackedKernel find_unpacked(const UnpackedWanted& wanted) noexcept {
+  return neon.unpacked(wanted);
 }
-PlainKernel find_plain_int8(const PlainWanted& wanted) noexcept {
-  const bool along = wanted.order == PlainOrder::along_k && wanted.group == 0;
-  if (along) return by_sdot::along::find_plain_along(wanted.rows);
-  return kNeonInt8Dot.dot.plain(wanted);  // which every CPU with SVE can run
+UnpackedKernel find_unpacked_int8(const UnpackedWanted& wanted) noexcept {
+  const bool along = wanted.order == UnpackedOrder::along_k && wanted.group == 0;
+  if (along) return by_sdot::along::find_unpacked_along(wanted.rows);
+  return kNeonInt8Dot.dot.unpacked(wanted);  // which every CPU with SVE can run
 }
 void unpack(const UnpackPiece& piece) noexcept { kNeonInt8Dot.unpack(piece); }
 
@@ -168,7 +168,7 @@ constexpr SveKernels kSveKernels{
     .sdot = {{OCTAVO_SVE_NAME " (sdot), exact int32 sums",
               "few rows, " OCTAVO_SVE_NAME " (sdot), exact int32 sums", kInt8Form, kLanesRows,
               &by_sdot::find_dot_tile, &pack<kNeonInt8Dot.dot>, nullptr, nullptr, nullptr,
-              &find_plain_int8, kLanesWidth},
+              &find_unpacked_int8, kLanesWidth},
              ARows::signed_bytes,
              &unpack},
     .smmla = {{OCTAVO_SVE_NAME " (smmla), exact int32 sums", nullptr, kEightsForm, kEightsRows,
@@ -179,8 +179,8 @@ constexpr SveKernels kSveKernels{
     .bfdot = {OCTAVO_SVE_NAME " (bfdot), float32 sums in ascending k",
               "few rows, NEON BF16 (bfdot), float32 sums in ascending k", kBf16Form, kLanesRows,
               &by_bfdot::find_dot_tile, &pack<kNeonBf16Dot>, &pack_rows<kNeonBf16Dot>,
-              &decode_int8<kNeonBf16Dot>, &decode_float8<kNeonBf16Dot>, &find_plain<kNeonBf16Dot>,
-              kLanesWidth},
+              &decode_int8<kNeonBf16Dot>, &decode_float8<kNeonBf16Dot>,
+              &find_unpacked<kNeonBf16Dot>, kLanesWidth},
     .bfmmla = {OCTAVO_SVE_NAME " (bfmmla), float32 sums in ascending k", nullptr, kBf16FoursForm,
                kEightsRows, &by_bfmmla::find_dot_tile, &pack<kNeonBf16Mmla>,
                &pack_rows<kNeonBf16Mmla>, &decode_int8<kNeonBf16Mmla>,
@@ -188,7 +188,7 @@ constexpr SveKernels kSveKernels{
     .fmla = {OCTAVO_SVE_NAME " (fmla), float32 sums in ascending k",
              "few rows, NEON FMA, float32 sums in ascending k", kFloat32Form, kLanesRows,
              &by_fmla::find_dot_tile, &pack<kNeonFmaDot>, &pack_rows<kNeonFmaDot>,
-             &decode_int8<kNeonFmaDot>, &decode_float8<kNeonFmaDot>, &find_plain<kNeonFmaDot>,
+             &decode_int8<kNeonFmaDot>, &decode_float8<kNeonFmaDot>, &find_unpacked<kNeonFmaDot>,
              kLanesWidth, &from_pairs<kNeonFmaDot>},
 };
 

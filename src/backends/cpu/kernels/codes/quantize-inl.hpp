@@ -295,9 +295,9 @@ struct QuantizeSteps : LaneCodes<lanes> {
           Base::template largest_lane<kHalf>(Base::larger(even_high, odd_high))[0];
       const std::int32_t low =
           Base::template largest_lane<kHalf>(Base::larger(even_low, odd_low))[0];
-      const bool plain =
+      const bool unpacked =
           high > 0 && high < kInfinite && low > kNegative && low < (kNegative | kInfinite);
-      if (!plain) {
+      if (!unpacked) {
         return Base::template widen<kFrom>(first, all, &ends->low, &ends->high, &ends->most);
       }
       const std::int32_t up = high << 16, down = (low - kNegative) << 16;

@@ -293,7 +293,7 @@ struct ScaledCells : Quantize<lanes> {
   }
 
   // Rows of whole cells without gaps are one row, so that a vector holds cells of several.
-  static CellRows joined(const CellRows& given) {
+  static CellRows interleaved(const CellRows& given) {
     CellRows q = given;
     const std::int64_t across = (q.row.count + q.row.run - 1) / q.row.run;
     const std::int64_t scale_bytes = q.exponents ? 1 : std::int64_t{sizeof(float)};
@@ -308,7 +308,7 @@ struct ScaledCells : Quantize<lanes> {
 
   template <DType from, class Codes>
   static std::int64_t groups(const CellRows& given) {
-    const CellRows q = joined(given);
+    const CellRows q = interleaved(given);
     constexpr std::int64_t kBytes = octavo::element_bytes(from);
     constexpr std::int64_t kTurnsAhead = from == DType::float32 ? 2 : 1;  // that are fetched
     const std::int64_t run = q.row.run;

@@ -133,12 +133,12 @@ struct ScaledColumns : ScaledCells<lanes> {
     static OCTAVO_INLINE void turn(float* factors) {
       if constexpr (Cells::kInPairs) {
         for (std::int64_t j = 0; j < kColumns; j += 2 * lanes, factors += 2 * lanes) {
-          float turned[2 * lanes];
+          float transposed[2 * lanes];
           for (std::int64_t k = 0; k < lanes; ++k) {
-            turned[k] = factors[2 * k];
-            turned[lanes + k] = factors[2 * k + 1];
+            transposed[k] = factors[2 * k];
+            transposed[lanes + k] = factors[2 * k + 1];
           }
-          std::memcpy(factors, turned, sizeof(turned));
+          std::memcpy(factors, transposed, sizeof(transposed));
         }
       }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // 64 codes from the second bytes of lanes, at most the last one, and on top of them the signs of
-// their elements, as signed_bytes_avx512-inl.hpp has them: bytes are picked where they lie.
+// their elements, as signed_bytes_avx512-inl.hpp has them: bytes are picked in place.
 //
 // Included inside an instruction-set region with VBMI.
 

@@ -18,7 +18,7 @@ struct AllCodes {
   explicit AllCodes(const octavo::cpu::Float8Table& t)
       : kept(vdupq_n_u16(t.kept[0])),
         looked_at(vdupq_n_u16(t.negative_zero_is_nan ? 0xFF00 : 0x7F00)),
-        turned(vdupq_n_u16(t.negative_zero_is_nan ? 0xFF00 : 0)),
+        transposed(vdupq_n_u16(t.negative_zero_is_nan ? 0xFF00 : 0)),
         last(word(t.negative_zero_is_nan ? 0x7E00 : t.last_finite << 8)),
         other(word(t.negative_zero_is_nan ? 0x7FC0 : 0x7F80)),
         down(word(std::countr_zero(t.down[0]) - 16)),
@@ -27,7 +27,7 @@ struct AllCodes {
   OCTAVO_INLINE uint16x8_t words(uint16x8_t codes) const {
     const uint16x8_t shifted = vreinterpretq_u16_s16(vshlq_s16(vreinterpretq_s16_u16(codes), down));
     // Code 0x80 alone turned is the largest number; or magnitudes behind the last finite one.
-    const uint16x8_t place = veorq_u16(vandq_u16(codes, looked_at), turned);
+    const uint16x8_t place = veorq_u16(vandq_u16(codes, looked_at), transposed);
     const uint16x8_t special = vcgtq_s16(vreinterpretq_s16_u16(place), last);
     return vorrq_u16(vandq_u16(shifted, kept), vandq_u16(special, vreinterpretq_u16_s16(other)));
   }
@@ -44,7 +44,7 @@ struct AllCodes {
   static OCTAVO_INLINE int16x8_t word(int bits) {
     return vdupq_n_s16(static_cast<std::int16_t>(bits));
   }
-  uint16x8_t kept, looked_at, turned;
+  uint16x8_t kept, looked_at, transposed;
   int16x8_t last, other, down;
   float32x4_t unit;
 };

@@ -15,7 +15,7 @@ struct NumberLines {
 inline __m512i eights_in_turns(__m512i codes) {
   return _mm512_permutexvar_epi64(_mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0), codes);
 }
-inline NumberLines joined(const Bytes& bytes) {
+inline NumberLines interleaved(const Bytes& bytes) {
   return {_mm512_unpacklo_epi8(bytes.low, bytes.high), _mm512_unpackhi_epi8(bytes.low, bytes.high)};
 }
 

@@ -63,18 +63,18 @@ struct FiniteCodes {
 struct OtherCodes {
   explicit OtherCodes(const octavo::cpu::Float8Table& t)
       : looked_at(byte(t.negative_zero_is_nan ? 0xFF : 0x7F)),
-        turned(byte(t.negative_zero_is_nan ? 0xFF : 0)),
+        transposed(byte(t.negative_zero_is_nan ? 0xFF : 0)),
         last(byte(t.negative_zero_is_nan ? 0x7E : t.last_finite)),
         most(_mm256_setzero_si256()) {}
   // Code 0x80 alone turned is the largest number; or magnitudes behind the last finite one.
   OCTAVO_INLINE void look(__m256i codes) {
-    most = _mm256_max_epi8(most, _mm256_xor_si256(_mm256_and_si256(codes, looked_at), turned));
+    most = _mm256_max_epi8(most, _mm256_xor_si256(_mm256_and_si256(codes, looked_at), transposed));
   }
   OCTAVO_INLINE bool found() const {
     return _mm256_movemask_epi8(_mm256_cmpgt_epi8(most, last)) != 0;
   }
   static OCTAVO_INLINE __m256i byte(int bits) { return _mm256_set1_epi8(static_cast<char>(bits)); }
-  __m256i looked_at, turned, last, most;
+  __m256i looked_at, transposed, last, most;
 };
 
 // All codes: those that are none of the numbers get the exponent of infinity, or are NaN.
@@ -82,14 +82,14 @@ struct AllCodes : FiniteCodes {
   explicit AllCodes(const octavo::cpu::Float8Table& t)
       : FiniteCodes(t),
         looked_at(word(t.negative_zero_is_nan ? 0xFF00 : 0x7F00)),
-        turned(word(t.negative_zero_is_nan ? 0xFF00 : 0)),
+        transposed(word(t.negative_zero_is_nan ? 0xFF00 : 0)),
         last(word(t.negative_zero_is_nan ? 0x7E00 : t.last_finite << 8)),
         other(word(t.negative_zero_is_nan ? 0x7FC0 : 0x7F80)) {}
   OCTAVO_INLINE __m256i words(__m256i codes) const {
     // Code 0x80 alone turned is the largest number; or magnitudes behind the last finite one.
-    const __m256i place = _mm256_xor_si256(_mm256_and_si256(codes, looked_at), turned);
+    const __m256i place = _mm256_xor_si256(_mm256_and_si256(codes, looked_at), transposed);
     const __m256i special = _mm256_and_si256(_mm256_cmpgt_epi16(place, last), other);
     return _mm256_or_si256(FiniteCodes::words(codes), special);
   }
-  __m256i looked_at, turned, last, other;
+  __m256i looked_at, transposed, last, other;
 };

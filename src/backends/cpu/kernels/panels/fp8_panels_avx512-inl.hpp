@@ -24,7 +24,7 @@ struct NanCodes {
 // 64 codes in their order.
 inline NumberLines numbers_of(const Float8Bytes& decoder, const NanCodes& nan, __m512i codes) {
   const __m512i eights = eights_in_turns(codes);
-  return joined(with_nan(decoder.decode(eights), nan.in(eights)));
+  return interleaved(with_nan(decoder.decode(eights), nan.in(eights)));
 }
 
 void decode_codes(const octavo::cpu::Float8Table& table, const void* codes, std::int64_t count,

@@ -7,7 +7,7 @@
 // including file gets its own copy.
 
 // Two steps of four columns.
-OCTAVO_INLINE void join_steps(char* out, int32x4_t first, int32x4_t second) {
+OCTAVO_INLINE void interleave_steps(char* out, int32x4_t first, int32x4_t second) {
   auto* at = reinterpret_cast<std::int32_t*>(out);
   vst1q_s32(at, vzip1q_s32(first, second));
   vst1q_s32(at + 4, vzip2q_s32(first, second));
@@ -15,7 +15,8 @@ OCTAVO_INLINE void join_steps(char* out, int32x4_t first, int32x4_t second) {
 
 // Panels in steps of four bytes as panels in steps of eight; behind an odd number of steps are
 // zeros.
-void join_panel(const void* fours, std::int64_t steps, std::int64_t vectors, void* panel) noexcept {
+void interleave_panel(const void* fours, std::int64_t steps, std::int64_t vectors,
+                      void* panel) noexcept {
   constexpr std::int64_t kAhead = 4096;  // few rows leave a weight waiting for memory
   const std::int64_t row_bytes = vectors * 64;
   const auto quad = [](const char* p) {
@@ -28,7 +29,8 @@ void join_panel(const void* fours, std::int64_t steps, std::int64_t vectors, voi
       fetch(from + kAhead);
       for (int i = 0; i < 4; ++i) {
         const char* first = from + 16 * i;
-        join_steps(out + 32 * i, quad(first), steps > 1 ? quad(first + row_bytes) : vdupq_n_s32(0));
+        interleave_steps(out + 32 * i, quad(first),
+                         steps > 1 ? quad(first + row_bytes) : vdupq_n_s32(0));
       }
     }
   }
@@ -37,7 +39,7 @@ void join_panel(const void* fours, std::int64_t steps, std::int64_t vectors, voi
 // A few squares at a time, in steps of four bytes at first, which `pack` makes; `size`: bytes of an
 // element in the panel.
 template <std::int64_t size, class Pack>
-OCTAVO_INLINE void pack_joined(const octavo::cpu::PackPiece& p, const Pack& pack) {
+OCTAVO_INLINE void pack_interleaved(const octavo::cpu::PackPiece& p, const Pack& pack) {
   constexpr std::int64_t kDepth = 256 / size;
   const std::int64_t vectors = (p.columns + 15) / 16;
   alignas(64) char fours[kDepth * size / 4 * octavo::cpu::kPanelVectors * 64];
@@ -52,7 +54,7 @@ OCTAVO_INLINE void pack_joined(const octavo::cpu::PackPiece& p, const Pack& pack
     part.depth = last ? p.depth - k : kDepth;
     part.next = last ? p.next : at(k + kDepth);
     pack(part);
-    join_panel(fours, (part.depth * size + 3) / 4, vectors,
-               static_cast<char*>(p.panel) + k * size / 8 * vectors * 128);
+    interleave_panel(fours, (part.depth * size + 3) / 4, vectors,
+                     static_cast<char*>(p.panel) + k * size / 8 * vectors * 128);
   }
 }

@@ -11,8 +11,8 @@
 //   kSums          whether sums of columns are wanted
 //   put(out, row_bytes, x)   stores them, one to a step of the panel
 //
-// Columns whose elements are neighbours along k are transposed as squares of 16 columns x 64 bytes,
-// rows of neighbours along j are interleaved; of other strides squares are copied first.
+// Columns whose elements are contiguous along k are transposed as squares of 16 columns x 64 bytes,
+// contiguous rows along j are interleaved; of other strides squares are copied first.
 //
 // Included inside an instruction-set region after a `Vec` and what turns and joins its vectors
 // (transpose_<isa>-inl.hpp); every including file gets its own copy.

@@ -29,7 +29,7 @@ struct Float8Bytes {
     uint8x16_t high = vaddq_u8(vshlq_u8(biased, shift_right), t->base);
     low = vqtbx1q_u8(low, t->small_low, magnitudes);
     high = vqtbx1q_u8(high, t->small_high, magnitudes);
-    const uint8x16_t place = veorq_u8(vandq_u8(codes, t->looked_at), t->turned);
+    const uint8x16_t place = veorq_u8(vandq_u8(codes, t->looked_at), t->transposed);
     low = vqtbx1q_u8(low, t->other_low, place);
     high = vqtbx1q_u8(high, t->other_high, place);
     high = vbslq_u8(sign, codes, high);
@@ -53,9 +53,9 @@ struct Float8Bytes {
         other_high(t.negative_zero_is_nan ? vsetq_lane_u8(0x7F, small_high, 0)
                                           : vld1q_u8(t.high.data() + kLarge)),
         looked_at(vdupq_n_u8(t.negative_zero_is_nan ? 0xFF : 0x7F)),
-        turned(vdupq_n_u8(t.negative_zero_is_nan ? 0x80 : kLarge)) {}
+        transposed(vdupq_n_u8(t.negative_zero_is_nan ? 0x80 : kLarge)) {}
   int8x16_t shift_left, shift_right;
-  uint8x16_t bias, base, small_low, small_high, other_low, other_high, looked_at, turned;
+  uint8x16_t bias, base, small_low, small_high, other_low, other_high, looked_at, transposed;
 };
 
 // Eight numbers of 8 bits, which a bfloat16 holds.

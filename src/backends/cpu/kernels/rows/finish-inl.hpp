@@ -11,7 +11,8 @@
 //
 // The file that includes this defines, for its width, what compilers do not find by themselves:
 //   high_halves(a, b)   the upper 16 bits of the lanes of two vectors, one after the other
-//   plain_bfloat16(x)   whether bfloat16s rounds four vectors as encode<kBFloat16> does; false for
+//   unpacked_bfloat16(x)   whether bfloat16s rounds four vectors as encode<kBFloat16> does; false
+//   for
 //                       few: at least for those that hold a NaN
 //   bfloat16s(a, b)     two vectors, one after the other
 //   stream(bytes, out)  a vector to its own alignment, past the caches
@@ -58,11 +59,11 @@ struct FinishRow {
   }
   template <bool streamed>
   OCTAVO_FINISH void put_bfloat16(const Row& x, char* out) {
-    const bool plain = plain_bfloat16(x);
+    const bool unpacked = unpacked_bfloat16(x);
     const auto put = [&](std::size_t n) {
       if (n % 2 != 0) return;
-      const Bytes pair = plain ? bfloat16s(x[n], x[n | 1])
-                               : high_halves(quiet_bfloat16(x[n]), quiet_bfloat16(x[n | 1]));
+      const Bytes pair = unpacked ? bfloat16s(x[n], x[n | 1])
+                                  : high_halves(quiet_bfloat16(x[n]), quiet_bfloat16(x[n | 1]));
       put_bytes_of<streamed>(pair, out + n * lanes * 2);
     };
     (put(v), ...);

@@ -30,7 +30,7 @@ inline Lanes<std::uint8_t, 32> high_halves(Lanes<std::uint32_t, 8> a, Lanes<std:
       _mm256_packus_epi32(reinterpret_cast<__m256i>(a >> 16), reinterpret_cast<__m256i>(b >> 16));
   return reinterpret_cast<Lanes<std::uint8_t, 32>>(_mm256_permute4x64_epi64(halves, 0xD8));
 }
-inline bool plain_bfloat16(const Lanes<float, 8> (&x)[4]) {
+inline bool unpacked_bfloat16(const Lanes<float, 8> (&x)[4]) {
   const __m256 sum = reinterpret_cast<__m256>(x[0] + x[1] + (x[2] + x[3]));
   return _mm256_movemask_ps(_mm256_cmp_ps(sum, sum, _CMP_UNORD_Q)) == 0;
 }

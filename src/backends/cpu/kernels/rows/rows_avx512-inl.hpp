@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the AVX-512 kernels share. Included inside an instruction-set region after lanes-inl.hpp,
-// plain_bfloat16 and bfloat16s (finish-inl.hpp says what they do).
+// unpacked_bfloat16 and bfloat16s (finish-inl.hpp says what they do).
 #include "backends/cpu/kernels/rows/float_tile-inl.hpp"
 #include "backends/cpu/kernels/rows/rows-inl.hpp"
 

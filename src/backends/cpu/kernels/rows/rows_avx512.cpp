@@ -21,7 +21,7 @@ namespace {
 OCTAVO_ISA_BEGIN("avx512f,avx512bw")
 #include "backends/cpu/kernels/vec/lanes-inl.hpp"
 
-inline bool plain_bfloat16(const Lanes<float, 16> (&x)[4]) {
+inline bool unpacked_bfloat16(const Lanes<float, 16> (&x)[4]) {
   const __m512 sum = reinterpret_cast<__m512>(x[0] + x[1] + (x[2] + x[3]));
   return _mm512_cmp_ps_mask(sum, sum, _CMP_UNORD_Q) == 0;
 }

@@ -23,7 +23,7 @@ OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512bf16")
 #include "backends/cpu/kernels/vec/lanes-inl.hpp"
 
 // The instruction takes subnormal numbers for zeros and keeps a NaN's payload.
-inline bool plain_bfloat16(const Lanes<float, 16> (&x)[4]) {
+inline bool unpacked_bfloat16(const Lanes<float, 16> (&x)[4]) {
   constexpr int kNanOrSubnormal = 0x01 | 0x20 | 0x80;
   const auto unusual = [](Lanes<float, 16> v) {
     return _mm512_fpclass_ps_mask(reinterpret_cast<__m512>(v), kNanOrSubnormal);

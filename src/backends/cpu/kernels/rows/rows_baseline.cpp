@@ -29,7 +29,7 @@ inline Lanes<std::uint8_t, 16> high_halves(Lanes<std::uint32_t, 4> a, Lanes<std:
   const Lanes<std::uint16_t, 4> halves[] = {low_halves(a >> 16), low_halves(b >> 16)};
   return vector_at<Lanes<std::uint8_t, 16>>(halves);
 }
-inline bool plain_bfloat16(const Lanes<float, 4> (&x)[4]) {
+inline bool unpacked_bfloat16(const Lanes<float, 4> (&x)[4]) {
   const Lanes<float, 4> sum = x[0] + x[1] + (x[2] + x[3]);
   return sum[0] == sum[0] && sum[1] == sum[1] && sum[2] == sum[2] && sum[3] == sum[3];
 }

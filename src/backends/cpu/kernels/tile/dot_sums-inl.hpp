@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What tiles and kernels of plain weights share: rows of A in all columns; what becomes of sums.
+// What tiles and kernels of unpacked weights share: rows of A in all columns; what becomes of sums.
 //
 // Included inside an instruction-set region after a `Vec` and a `Dot`; every including file has a
 // copy of its own.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // int8: a few rows by a weight [N, K], along K. Sums are exact, so that a lane may be a place along
-// K and need not be a column; nothing is turned:
+// K and need not be a column; nothing is transposed:
 //
 //   row r       [a0 a1 .. a63]       sum[r], lanes of int32  +=  a few products each
 //   column j    [b0 b1 .. b63]       sums of lanes are added up at the end of a stretch of K
@@ -113,7 +113,7 @@ OCTAVO_KERNEL void along_sums(const Dot& dot, const AlongColumn& t, std::int32_t
 
 // A stretch of K: adds to the sums of rows and of columns; those of rows begin at `beginnings`.
 template <int rows, Undo undo, int level>
-OCTAVO_INLINE void along_stretch(const Dot& dot, const octavo::cpu::PlainTile& p, AlongColumn t,
+OCTAVO_INLINE void along_stretch(const Dot& dot, const octavo::cpu::UnpackedTile& p, AlongColumn t,
                                  std::int64_t ldb, bool add,
                                  const std::uint32_t (&beginnings)[rows]) {
   auto* c = static_cast<std::uint32_t*>(p.tile.c);
@@ -145,7 +145,7 @@ void copy_lines(const Dot& dot, const char* a, std::int64_t lda, std::int64_t de
 
 // Shifts times columns' sums, less what of a shift is undone already; without `sums_out` all
 // shifts are 0.
-OCTAVO_INLINE void take_shifts(const octavo::cpu::PlainTile& p, std::int64_t rows,
+OCTAVO_INLINE void take_shifts(const octavo::cpu::UnpackedTile& p, std::int64_t rows,
                                const std::int32_t* sums, std::uint32_t undone) {
   const octavo::cpu::DotTile& t = p.tile;
   for (std::int64_t r = 0; r < rows; ++r) {
@@ -158,7 +158,7 @@ OCTAVO_INLINE void take_shifts(const octavo::cpu::PlainTile& p, std::int64_t row
 }
 
 template <int rows, Undo undo, int level>
-OCTAVO_INLINE void along(const octavo::cpu::PlainTile& p) {
+OCTAVO_INLINE void along(const octavo::cpu::UnpackedTile& p) {
   constexpr std::int64_t kStretch = kAlongCopy / rows / kAlongLine * kSquareBytes;
   const octavo::cpu::DotTile& t = p.tile;
   const Dot dot(t);
@@ -170,7 +170,7 @@ OCTAVO_INLINE void along(const octavo::cpu::PlainTile& p) {
   std::uint32_t beginnings[rows] = {};
   if constexpr (undo == Undo::row_sums) {
     for (int r = 0; r < rows; ++r) {
-      beginnings[r] = static_cast<std::uint32_t>(plain_beginning(dot, a + r * t.lda, t.depth));
+      beginnings[r] = static_cast<std::uint32_t>(unpacked_beginning(dot, a + r * t.lda, t.depth));
     }
   }
   std::int64_t k = 0;
@@ -201,8 +201,8 @@ OCTAVO_INLINE void along(const octavo::cpu::PlainTile& p) {
   if constexpr (undo == Undo::column_sums) take_shifts(p, rows, p.sums_out, 0);
 }
 template <int rows>
-OCTAVO_KERNEL void plain_along(const octavo::cpu::PlainTile& p) noexcept {
-  plain_undoing(p, [&]<Undo undo>() OCTAVO_KERNEL_LAMBDA {
+OCTAVO_KERNEL void unpacked_along(const octavo::cpu::UnpackedTile& p) noexcept {
+  unpacked_undoing(p, [&]<Undo undo>() OCTAVO_KERNEL_LAMBDA {
     if (octavo::cpu::kAsksForFirstLevel && p.tile.first_level) return along<rows, undo, 1>(p);
     along<rows, undo, 2>(p);
   });
@@ -210,10 +210,10 @@ OCTAVO_KERNEL void plain_along(const octavo::cpu::PlainTile& p) noexcept {
 
 template <std::size_t... row>
 constexpr auto along_kernels(std::index_sequence<row...>) {
-  return std::array<octavo::cpu::PlainKernel, sizeof...(row)>{
-      &plain_along<static_cast<int>(row) + 1>...};
+  return std::array<octavo::cpu::UnpackedKernel, sizeof...(row)>{
+      &unpacked_along<static_cast<int>(row) + 1>...};
 }
-[[maybe_unused]] octavo::cpu::PlainKernel find_plain_along(std::int64_t rows) noexcept {
+[[maybe_unused]] octavo::cpu::UnpackedKernel find_unpacked_along(std::int64_t rows) noexcept {
   static constexpr auto kKernels = along_kernels(std::make_index_sequence<kAlongRows>());
   return rows < 1 || rows > kAlongRows ? nullptr : kKernels[static_cast<std::size_t>(rows - 1)];
 }

@@ -94,7 +94,7 @@ OCTAVO_INLINE void pair_part(const Dot& dot, const PairColumns& t, const char* a
 // Rows of A beside `bytes` bytes of K from byte k on, by the columns at `b`, which lie `ldb` bytes
 // apart. The only copy of the loops: what is staged takes it, too.
 template <int rows, int level>
-OCTAVO_KERNEL void pair_stretch(const Dot& dot, const octavo::cpu::PlainTile& p, const char* b,
+OCTAVO_KERNEL void pair_stretch(const Dot& dot, const octavo::cpu::UnpackedTile& p, const char* b,
                                 std::int64_t ldb, std::int64_t k, std::int64_t bytes,
                                 const std::uint32_t (&beginnings)[rows]) noexcept {
   constexpr int kFirst = rows > kAlongRows ? (rows + 1) / 2 : rows, kSecond = rows - kFirst;
@@ -127,13 +127,13 @@ OCTAVO_KERNEL void pair_stretch(const Dot& dot, const octavo::cpu::PlainTile& p,
 }
 
 template <int rows, int level>
-OCTAVO_INLINE void along_pairs(const octavo::cpu::PlainTile& p) {
+OCTAVO_INLINE void along_pairs(const octavo::cpu::UnpackedTile& p) {
   const octavo::cpu::DotTile& t = p.tile;
   const Dot dot(t);
   const auto* a = static_cast<const char*>(t.a);
   std::uint32_t beginnings[rows];
   for (int r = 0; r < rows; ++r) {
-    beginnings[r] = static_cast<std::uint32_t>(plain_beginning(dot, a + r * t.lda, t.depth));
+    beginnings[r] = static_cast<std::uint32_t>(unpacked_beginning(dot, a + r * t.lda, t.depth));
   }
   const auto* b = static_cast<const char*>(t.b);
   const std::int64_t tail = t.depth % kSquareBytes;
@@ -155,8 +155,8 @@ OCTAVO_INLINE void along_pairs(const octavo::cpu::PlainTile& p) {
 
 // In pairs where they pay for the level of cache that this CPU wants lines in. `otherwise` takes
 // other numbers of rows, and rows of A with zero points.
-template <int rows, octavo::cpu::PlainKernel otherwise>
-OCTAVO_KERNEL void plain_pairs(const octavo::cpu::PlainTile& p) noexcept {
+template <int rows, octavo::cpu::UnpackedKernel otherwise>
+OCTAVO_KERNEL void unpacked_pairs(const octavo::cpu::UnpackedTile& p) noexcept {
   if (!undone_by_rows(p.tile)) return otherwise(p);
   if (octavo::cpu::kAsksForFirstLevel && p.tile.first_level) return along_pairs<rows, 1>(p);
   if constexpr (pays_from_second_level(rows)) return along_pairs<rows, 2>(p);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8: many rows by a weight [N, K] where it lies, along K (unpacked/along-inl.hpp), in tiles of
-// six rows by four columns, so that 24 sums share ten loads and nothing is turned or packed:
+// int8: many rows by a weight [N, K] in place, along K (unpacked/along-inl.hpp), in tiles of
+// six rows by four columns, so that 24 sums share ten loads and nothing is transposed or packed:
 //
 //                  column j   column j + 1   j + 2   j + 3        k: 64 bytes of each
 //   row r          sum        sum            sum     sum          lanes: 16 places along K
@@ -122,7 +122,7 @@ constexpr auto along_tile_kernels(std::index_sequence<row...>) {
 }
 
 // Sums of a panel's columns, whatever the flip.
-OCTAVO_KERNEL void add_up_columns(const octavo::cpu::PlainTile& p, std::int32_t* sums) noexcept {
+OCTAVO_KERNEL void add_up_columns(const octavo::cpu::UnpackedTile& p, std::int32_t* sums) noexcept {
   const octavo::cpu::DotTile& t = p.tile;
   const Vec::Ints ones = Vec::broadcast_byte(1);
   for (std::int64_t j = 0; j < p.columns; ++j) {
@@ -172,7 +172,7 @@ OCTAVO_KERNEL void begin_turn(const octavo::cpu::DotTile& t, std::int64_t begin,
     const std::int64_t fetched = share < kMostFetched ? share : kMostFetched;
     turn.part[static_cast<std::size_t>(i)] = {row, rows, fetched, before};
     for (std::int64_t r = 0; r < rows; ++r, ++row) {
-      const std::int32_t sum = t.flip != 0 ? plain_beginning(dot, a + row * t.lda, t.depth) : 0;
+      const std::int32_t sum = t.flip != 0 ? unpacked_beginning(dot, a + row * t.lda, t.depth) : 0;
       std::int32_t* sums = turn.beginnings.data() + i * kPartBeginnings + r * kAlongTileColumns;
       for (std::int64_t j = 0; j < kAlongTileColumns; ++j) sums[j] = sum;
       if (tail == 0) continue;
@@ -234,7 +234,7 @@ OCTAVO_INLINE void tile_columns(const Dot& dot, const octavo::cpu::DotTile& t, A
 
 // All rows of a turn by a panel, the last turn or one before it.
 template <bool flips>
-OCTAVO_KERNEL void along_turn(const Dot& dot, const octavo::cpu::PlainTile& p, AlongTurn& turn,
+OCTAVO_KERNEL void along_turn(const Dot& dot, const octavo::cpu::UnpackedTile& p, AlongTurn& turn,
                               bool last) noexcept {
   const octavo::cpu::DotTile& t = p.tile;
   const auto* b = static_cast<const char*>(t.b);
@@ -264,7 +264,7 @@ OCTAVO_KERNEL void along_turn(const Dot& dot, const octavo::cpu::PlainTile& p, A
 }
 
 template <bool flips>
-OCTAVO_INLINE void along_tiles(const octavo::cpu::PlainTile& p) {
+OCTAVO_INLINE void along_tiles(const octavo::cpu::UnpackedTile& p) {
   const octavo::cpu::DotTile& t = p.tile;
   const Dot dot(t);
   const std::int64_t parts = (p.rows + kAlongTileRows - 1) / kAlongTileRows;
@@ -280,7 +280,7 @@ OCTAVO_INLINE void along_tiles(const octavo::cpu::PlainTile& p) {
   }
 }
 
-OCTAVO_KERNEL void plain_along_tiles(const octavo::cpu::PlainTile& p) noexcept {
+OCTAVO_KERNEL void unpacked_along_tiles(const octavo::cpu::UnpackedTile& p) noexcept {
   if (p.tile.flip != 0) {
     along_tiles<true>(p);
   } else {
@@ -296,8 +296,8 @@ OCTAVO_KERNEL void plain_along_tiles(const octavo::cpu::PlainTile& p) noexcept {
 }
 
 // Null: others are faster.
-octavo::cpu::PlainKernel find_along_tiles(const octavo::cpu::PlainWanted& wanted) noexcept {
-  const bool along_k = wanted.order == octavo::cpu::PlainOrder::along_k && wanted.group == 0;
+octavo::cpu::UnpackedKernel find_along_tiles(const octavo::cpu::UnpackedWanted& wanted) noexcept {
+  const bool along_k = wanted.order == octavo::cpu::UnpackedOrder::along_k && wanted.group == 0;
   const bool pays = wanted.rows >= kFewestInTiles && wanted.rows <= kMostInTiles;
-  return along_k && pays && !wanted.first_level ? &plain_along_tiles : nullptr;
+  return along_k && pays && !wanted.first_level ? &unpacked_along_tiles : nullptr;
 }

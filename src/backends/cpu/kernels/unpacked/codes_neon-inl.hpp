@@ -6,7 +6,7 @@
 // copy.
 struct Float8Source {
   static constexpr int kSteps = 4;
-  using Turned = TurnedSteps<Float8Source>;
+  using Transposed = TransposedSteps<Float8Source>;
   static OCTAVO_INLINE void put(const Dot& dot, int32x4_t word, std::int32_t* out) {
     // Codes 0 and 2 of each column, 1 and 3 of each.
     const uint16x8_t codes = vreinterpretq_u16_s32(word);

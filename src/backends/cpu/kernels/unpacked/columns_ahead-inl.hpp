@@ -50,7 +50,9 @@ class FetchedColumns {
   }
 
  private:
-  static constexpr bool kStrips = requires { typename Source::Turned::template Strip<squares>; };
+  static constexpr bool kStrips = requires {
+    typename Source::Transposed::template Strip<squares>;
+  };
   static constexpr std::int64_t kLines = squares * kSquareColumns;
   static constexpr std::int64_t kPieceLines = 64;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A few rows of float32 by plain weights of every type on NEON: what words of a column become
+// A few rows of float32 by unpacked weights of every type on NEON: what words of a column become
 // (unpacked/columns-inl.hpp), and rows of sixteen columns (unpacked/rows-inl.hpp).
 //
 //   word   [b0 b1 b2 b3] of 8 bits, [b0 b1] of 16, b0 of 32   ->   four, two, one step of float32
@@ -11,7 +11,7 @@
 // Two elements of 16 bits.
 struct Bf16Source {
   static constexpr int kSteps = 2;
-  using Turned = TurnedSteps<Bf16Source>;
+  using Transposed = TransposedSteps<Bf16Source>;
   static OCTAVO_INLINE void put(const Dot&, int32x4_t word, std::int32_t* out) {
     vst1q_s32(out, vshlq_n_s32(word, 16));
     vst1q_s32(out + kSquareStep, vandq_s32(word, vdupq_n_s32(-0x10000)));
@@ -19,7 +19,7 @@ struct Bf16Source {
 };
 struct HalfSource {
   static constexpr int kSteps = 2;
-  using Turned = TurnedSteps<HalfSource>;
+  using Transposed = TransposedSteps<HalfSource>;
   static OCTAVO_INLINE void put(const Dot&, int32x4_t word, std::int32_t* out) {
     const uint32x4_t pair = vreinterpretq_u32_s32(word);
     const auto number = [&](uint16x4_t half) OCTAVO_LAMBDA {
@@ -32,7 +32,7 @@ struct HalfSource {
 // Four numbers of 8 bits.
 struct Int8Source {
   static constexpr int kSteps = 4;
-  using Turned = TurnedSteps<Int8Source>;
+  using Transposed = TransposedSteps<Int8Source>;
   static OCTAVO_INLINE void put(const Dot&, int32x4_t word, std::int32_t* out) {
     const auto step = [&](std::int64_t i, int32x4_t number) OCTAVO_LAMBDA {
       vst1q_s32(out + i * kSquareStep, vreinterpretq_s32_f32(vcvtq_f32_s32(number)));

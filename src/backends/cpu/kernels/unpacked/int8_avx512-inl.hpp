@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The plain kernels of int8 in AVX-512: which one takes what.
+// The unpacked kernels of int8 in AVX-512: which one takes what.
 //
 // Included inside an instruction-set region after an integer `Dot`, dot_tile-inl.hpp and
 // transpose_avx512-inl.hpp; every including file gets its own copy.
@@ -49,10 +49,10 @@ struct Along {
 struct ByteLines {
   static constexpr int kRows = 4, kVectors = 4, kBytes = 64;
   static constexpr bool kOrdered = false;
-  struct Joined {
+  struct Interleaved {
     __m512i low01, high01, low23, high23;
   };
-  static OCTAVO_INLINE Joined load(const Dot&, const char* b, std::int64_t ldb) {
+  static OCTAVO_INLINE Interleaved load(const Dot&, const char* b, std::int64_t ldb) {
     const __m512i row0 = Vec::load_unaligned_ints(b);
     const __m512i row1 = Vec::load_unaligned_ints(b + ldb);
     const __m512i row2 = Vec::load_unaligned_ints(b + 2 * ldb);
@@ -61,7 +61,7 @@ struct ByteLines {
             _mm512_unpacklo_epi8(row2, row3), _mm512_unpackhi_epi8(row2, row3)};
   }
   template <int v>
-  static OCTAVO_INLINE Dot::Right step(const Dot& dot, const Joined& x) {
+  static OCTAVO_INLINE Dot::Right step(const Dot& dot, const Interleaved& x) {
     const __m512i first = v < 2 ? x.low01 : x.high01;
     const __m512i second = v < 2 ? x.low23 : x.high23;
     return Dot::right<0>(dot.load(v % 2 == 0 ? _mm512_unpacklo_epi16(first, second)
@@ -71,32 +71,32 @@ struct ByteLines {
 
 // Of [N, K] without groups.
 template <int rows>
-constexpr octavo::cpu::PlainKernel along_kernel() {
-  constexpr octavo::cpu::PlainKernel kAlone = []() -> octavo::cpu::PlainKernel {
+constexpr octavo::cpu::UnpackedKernel along_kernel() {
+  constexpr octavo::cpu::UnpackedKernel kAlone = []() -> octavo::cpu::UnpackedKernel {
     if constexpr (rows <= kAlongRows) {
-      return &plain_along<rows>;
+      return &unpacked_along<rows>;
     } else {
-      return &plain_columns<WordSource>;
+      return &unpacked_columns<WordSource>;
     }
   }();
   if constexpr (EitherUnsigned<Dot> && pays_in_pairs(rows)) {
-    return &plain_pairs<rows, kAlone>;
+    return &unpacked_pairs<rows, kAlone>;
   } else {
     return kAlone;
   }
 }
 template <std::size_t... row>
 constexpr auto all_along_kernels(std::index_sequence<row...>) {
-  return std::array<octavo::cpu::PlainKernel, sizeof...(row)>{
+  return std::array<octavo::cpu::UnpackedKernel, sizeof...(row)>{
       along_kernel<static_cast<int>(row) + 1>()...};
 }
 constexpr std::array kAlongKernels = all_along_kernels(std::make_index_sequence<kPairRows>());
 
-octavo::cpu::PlainKernel find_plain(const octavo::cpu::PlainWanted& wanted) noexcept {
-  if (wanted.order == octavo::cpu::PlainOrder::along_n) {
-    return find_plain_rows<AnyRows<ByteLines, 16>>(wanted.rows);
+octavo::cpu::UnpackedKernel find_unpacked(const octavo::cpu::UnpackedWanted& wanted) noexcept {
+  if (wanted.order == octavo::cpu::UnpackedOrder::along_n) {
+    return find_unpacked_rows<AnyRows<ByteLines, 16>>(wanted.rows);
   }
-  if (wanted.group > 0) return find_plain_columns<WordSource>(wanted);
+  if (wanted.group > 0) return find_unpacked_columns<WordSource>(wanted);
   return wanted.rows < 1 || wanted.rows > kPairRows
              ? nullptr
              : kAlongKernels[static_cast<std::size_t>(wanted.rows - 1)];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 on NEON: a few rows by a weight where it lies. [N, K] goes along K; where groups of scales
-// end in it, its words are turned; four rows of [K, N] are joined to steps of columns:
+// int8 on NEON: a few rows by a weight in place. [N, K] goes along K; where groups of scales
+// end in it, its words are transposed; four rows of [K, N] are joined to steps of columns:
 //
 //   row k      [b0 .. b15]
 //   row k + 1  [b0 .. b15]  -- zip -->  [b0 b0 b0 b0] [b1 b1 b1 b1] ..
@@ -55,10 +55,10 @@ struct ByteLines {
 };
 }  // namespace few
 
-octavo::cpu::PlainKernel find_plain(const octavo::cpu::PlainWanted& wanted) noexcept {
-  if (wanted.order == octavo::cpu::PlainOrder::along_n) {
-    return few::find_plain_rows<few::FewerVectors<few::ByteLines, 4, 8>>(wanted.rows);
+octavo::cpu::UnpackedKernel find_unpacked(const octavo::cpu::UnpackedWanted& wanted) noexcept {
+  if (wanted.order == octavo::cpu::UnpackedOrder::along_n) {
+    return few::find_unpacked_rows<few::FewerVectors<few::ByteLines, 4, 8>>(wanted.rows);
   }
-  return wanted.group > 0 ? few::find_plain_columns<few::WordSource>(wanted)
-                          : along::find_plain_along(wanted.rows);
+  return wanted.group > 0 ? few::find_unpacked_columns<few::WordSource>(wanted)
+                          : along::find_unpacked_along(wanted.rows);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 on Arm: a few rows by a weight [N, K] where it lies, a register at a time.
+// int8 on Arm: a few rows by a weight [N, K] in place, a register at a time.
 //
 // Included inside an instruction-set region after a `Vec` of `Part`s and
 //   add_products(sum, a, b)   sum plus a product of signed bytes for each, in any of its lanes

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// A few rows of bfloat16 by plain weights of fp8 on NEON, decoded in steps of two: four codes of a
-// column in a word, or two rows of codes.
+// A few rows of bfloat16 by unpacked weights of fp8 on NEON, decoded in steps of two: four codes of
+// a column in a word, or two rows of codes.
 //
 // Included inside an instruction-set region after unpacked/columns-inl.hpp, unpacked/rows-inl.hpp
 // and pairs_neon-inl.hpp, and a `Dot` that has all `codes`; every including file gets its own copy.
 struct Float8Source {
   static constexpr int kSteps = 2;
-  using Turned = TurnedSteps<Float8Source>;
+  using Transposed = TransposedSteps<Float8Source>;
   static OCTAVO_INLINE void put(const Dot& dot, int32x4_t word, std::int32_t* out) {
     uint16x8_t front, back;
     dot.codes.decode(vreinterpretq_u8_s32(word), front, back);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A few rows of bfloat16 by plain weights of bfloat16 and int8 on NEON, in steps of two elements:
+// A few rows of bfloat16 by unpacked weights of bfloat16 and int8 on NEON, in steps of two
+// elements:
 //
 //   word   [b0 b1] of bfloat16, [b0 b1 b2 b3] of int8   ->   one step, two
 //   rows   [b0 .. b15] of k, [b0 .. b15] of k + 1       ->   one step
@@ -8,7 +9,7 @@
 // and pairs_neon-inl.hpp; every including file gets its own copy.
 struct Int8Source {
   static constexpr int kSteps = 2;
-  using Turned = TurnedSteps<Int8Source>;
+  using Transposed = TransposedSteps<Int8Source>;
   static OCTAVO_INLINE void put(const Dot&, int32x4_t word, std::int32_t* out) {
     int32x4_t first, second;
     int8_pairs(word, first, second);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floats: more rows than registers hold sums of, by a weight [N, K] that is turned where it lies
+// Floats: more rows than registers hold sums of, by a weight [N, K] that is transposed in place
 // (unpacked/columns-inl.hpp):
 //
 //   turned squares  -- make -->  step 0  [16 columns]     row 0 .. 5    sums in registers, and in c
@@ -12,7 +12,7 @@
 // part of the rows.
 //
 // Included inside an instruction-set region after unpacked/columns-inl.hpp, where squares are
-// turned ahead (Turned::Strip) and have words(); every including file gets its own copy. Of a
+// turned ahead (Transposed::Strip) and have words(); every including file gets its own copy. Of a
 // Source it asks, too:
 //   kLightRows         up to so many rows make steps as they need them, in registers
 
@@ -89,7 +89,7 @@ OCTAVO_INLINE void add_all(const Dot& dot, PartWords t, int rows) {
   }
 }
 
-// A turned square as steps.
+// A transposed square as steps.
 template <class Source, std::size_t... s>
 OCTAVO_INLINE void make_steps(const Dot& dot, const char* words, char* out,
                               std::index_sequence<s...>) {
@@ -102,7 +102,7 @@ OCTAVO_INLINE void make_steps(const Dot& dot, const char* words, char* out,
 
 // A square by all rows.
 template <class Source>
-OCTAVO_INLINE void parts_square(const Dot& dot, const typename Source::Turned& square,
+OCTAVO_INLINE void parts_square(const Dot& dot, const typename Source::Transposed& square,
                                 const char* a, std::int64_t lda, float* c, int rows) {
   constexpr std::make_index_sequence<Source::kSteps> kSteps;
   if constexpr (Source::kLightRows > 0) {
@@ -127,7 +127,7 @@ OCTAVO_INLINE void parts_square(const Dot& dot, const typename Source::Turned& s
 
 // `depth` bytes of the rows by up to 16 columns; goes on behind them.
 template <class Source>
-OCTAVO_INLINE void parts_depth(const Dot& dot, Square& at, TurningOf<Source>& turning,
+OCTAVO_INLINE void parts_depth(const Dot& dot, Square& at, TransposingOf<Source>& transposing,
                                FetchedColumns<Source, 1>& fetched, int rows, std::int64_t columns,
                                std::int64_t depth, float* c) {
   constexpr std::int64_t kRowBytes = kSquareBytes * Source::kSteps;  // of A beside a square
@@ -137,7 +137,7 @@ OCTAVO_INLINE void parts_depth(const Dot& dot, Square& at, TurningOf<Source>& tu
       const std::int64_t left = fetched.left(at.b);
       fetched.begin(left);
       fetched.lines();
-      const auto square = turning.template turn<0>(dot, at.b, at.ldb, left, nothing);
+      const auto square = transposing.template turn<0>(dot, at.b, at.ldb, left, nothing);
       parts_square<Source>(dot, square, at.a, at.lda, c, rows);
     }
   }
@@ -145,10 +145,10 @@ OCTAVO_INLINE void parts_depth(const Dot& dot, Square& at, TurningOf<Source>& tu
     const std::int64_t a_size = depth < kRowBytes ? depth : kRowBytes;
     StagedSquares<kPartsRows, 1, kRowBytes> staged;
     const Square square = staged.of(at, columns, a_size / Source::kSteps, a_size, rows);
-    TurningOf<Source> staged_turning(square.b, square.ldb);
-    const auto turned =
-        staged_turning.template turn<0>(dot, square.b, square.ldb, kSquareBytes, nothing);
-    parts_square<Source>(dot, turned, square.a, square.lda, c, rows);
+    TransposingOf<Source> staged_transposing(square.b, square.ldb);
+    const auto transposed =
+        staged_transposing.template turn<0>(dot, square.b, square.ldb, kSquareBytes, nothing);
+    parts_square<Source>(dot, transposed, square.a, square.lda, c, rows);
     at.b += a_size / Source::kSteps;
     at.a += a_size;
   }
@@ -156,7 +156,7 @@ OCTAVO_INLINE void parts_depth(const Dot& dot, Square& at, TurningOf<Source>& tu
 
 // Up to 16 columns from column `first` of a panel on.
 template <class Source>
-OCTAVO_KERNEL void parts_block(const octavo::cpu::PlainTile& p, int rows, std::int64_t first,
+OCTAVO_KERNEL void parts_block(const octavo::cpu::UnpackedTile& p, int rows, std::int64_t first,
                                std::int64_t columns) noexcept {
   octavo::cpu::DotTile t = p.tile;
   const char* b = static_cast<const char*>(t.b) + first * t.ldb;
@@ -164,11 +164,11 @@ OCTAVO_KERNEL void parts_block(const octavo::cpu::PlainTile& p, int rows, std::i
   const Dot dot(t);
   Square at{b, t.ldb, static_cast<const char*>(t.a), t.lda};
   FetchedColumns<Source, 1> fetched(b, t.ldb, t.depth / Source::kSteps, t.first_level);
-  TurningOf<Source> turning(b, t.ldb);
+  TransposingOf<Source> transposing(b, t.ldb);
   for (std::int64_t depth = t.depth, group = 0;; ++group) {
     const std::int64_t part = t.total == nullptr || depth <= t.group ? depth : t.group;
     for (int r = 0; r < rows; ++r) Vec::store(c + r * octavo::cpu::kRowSums, Vec::zero_floats());
-    parts_depth<Source>(dot, at, turning, fetched, rows, columns, part, c);
+    parts_depth<Source>(dot, at, transposing, fetched, rows, columns, part, c);
     depth -= part;
     for (int r = 0; r < rows && t.total != nullptr; ++r) {
       const Dot::Sum sums[] = {Dot::read(c + r * octavo::cpu::kRowSums)};
@@ -183,7 +183,7 @@ OCTAVO_KERNEL void parts_block(const octavo::cpu::PlainTile& p, int rows, std::i
 }
 
 template <class Source, int rows>
-OCTAVO_KERNEL void plain_parts(const octavo::cpu::PlainTile& p) noexcept {
+OCTAVO_KERNEL void unpacked_parts(const octavo::cpu::UnpackedTile& p) noexcept {
   for (std::int64_t j = 0; j < p.columns; j += kSquareColumns) {
     const std::int64_t left = p.columns - j;
     parts_block<Source>(p, rows, j, left < kSquareColumns ? left : kSquareColumns);
@@ -191,17 +191,19 @@ OCTAVO_KERNEL void plain_parts(const octavo::cpu::PlainTile& p) noexcept {
 }
 
 template <class Source, std::size_t... i>
-octavo::cpu::PlainKernel plain_parts_of(std::int64_t rows, std::index_sequence<i...>) noexcept {
-  constexpr int kFirst = kTurningRows<Source> + 1;
-  static constexpr std::array kKernels{&plain_parts<Source, static_cast<int>(i) + kFirst>...};
+octavo::cpu::UnpackedKernel unpacked_parts_of(std::int64_t rows,
+                                              std::index_sequence<i...>) noexcept {
+  constexpr int kFirst = kTransposingRows<Source> + 1;
+  static constexpr std::array kKernels{&unpacked_parts<Source, static_cast<int>(i) + kFirst>...};
   return rows < kFirst || rows > kPartsRows ? nullptr
                                             : kKernels[static_cast<std::size_t>(rows - kFirst)];
 }
 // Whatever number of rows there is.
 template <class Source>
-octavo::cpu::PlainKernel find_plain_turned(const octavo::cpu::PlainWanted& wanted) noexcept {
-  if (wanted.rows <= kTurningRows<Source>) return find_plain_columns<Source>(wanted);
+octavo::cpu::UnpackedKernel find_unpacked_transposed(
+    const octavo::cpu::UnpackedWanted& wanted) noexcept {
+  if (wanted.rows <= kTransposingRows<Source>) return find_unpacked_columns<Source>(wanted);
   if (groups_end_inside<Source>(wanted)) return nullptr;
-  return plain_parts_of<Source>(wanted.rows,
-                                std::make_index_sequence<kPartsRows - kTurningRows<Source>>());
+  return unpacked_parts_of<Source>(
+      wanted.rows, std::make_index_sequence<kPartsRows - kTransposingRows<Source>>());
 }

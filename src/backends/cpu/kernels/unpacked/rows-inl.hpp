@@ -67,17 +67,17 @@ OCTAVO_INLINE Right kept_step(const Right* kept) {
 OCTAVO_INLINE Vec::Ints kept_step(const Vec::Ints* kept) { return Vec::load_ints(kept); }
 OCTAVO_INLINE Vec::Floats kept_step(const Vec::Floats* kept) { return Vec::load_floats(kept); }
 
-template <class Lines, int rows, Undo undo, bool keeps, int v, class Joined, std::size_t... r>
+template <class Lines, int rows, Undo undo, bool keeps, int v, class Interleaved, std::size_t... r>
 OCTAVO_INLINE void line_vector(const Dot& dot, Dot::Sum (&sums)[rows * Lines::kVectors],
                                [[maybe_unused]] Dot::Sum (&b_sums)[Lines::kVectors],
-                               const LineCursor& at, const Joined& joined,
+                               const LineCursor& at, const Interleaved& interleaved,
                                [[maybe_unused]] Dot::Right* kept, std::index_sequence<r...>) {
-  const typename Dot::Right step = Lines::template step<v>(dot, joined);
+  const typename Dot::Right step = Lines::template step<v>(dot, interleaved);
   if constexpr (keeps) keep_step(kept + v, step);
   ((sums[r * Lines::kVectors + v] = line_add<undo>(
         dot, sums[r * Lines::kVectors + v], at.a + static_cast<std::int64_t>(r) * at.lda, step)),
    ...);
-  if constexpr (undo == Undo::column_sums) b_sums[v] = plain_ones(dot, b_sums[v], step);
+  if constexpr (undo == Undo::column_sums) b_sums[v] = unpacked_ones(dot, b_sums[v], step);
 }
 
 // `steps` steps of a line's columns; sums lie kRowSums apart, those of columns beside them.
@@ -98,9 +98,9 @@ OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps,
   OCTAVO_FLAT_LOOP
   for (; steps > 0; --steps) {
     if constexpr (fetched > 0) ahead.fetch<fetched>();
-    const auto joined = Lines::load(dot, at.b, at.ldb);
-    (line_vector<Lines, rows, undo, keeps, static_cast<int>(v)>(dot, sums, b_sums, at, joined, kept,
-                                                                kRows),
+    const auto interleaved = Lines::load(dot, at.b, at.ldb);
+    (line_vector<Lines, rows, undo, keeps, static_cast<int>(v)>(dot, sums, b_sums, at, interleaved,
+                                                                kept, kRows),
      ...);
     if constexpr (keeps) kept += kKeptVectors<Lines>;
     at.b += Lines::kRows * at.ldb;
@@ -115,11 +115,11 @@ OCTAVO_INLINE void line_steps(const Dot& dot, LineCursor at, std::int64_t steps,
 template <class Lines, int rows, int fetched, Undo undo>
 struct LineSums {
   static constexpr std::int64_t kColumns = Lines::kVectors * 16;
-  const octavo::cpu::PlainTile& p;
+  const octavo::cpu::UnpackedTile& p;
   float* c;  // or int32
   std::int32_t* sums_out;
 
-  LineSums(const octavo::cpu::PlainTile& tile, std::int64_t column, std::int64_t row = 0)
+  LineSums(const octavo::cpu::UnpackedTile& tile, std::int64_t column, std::int64_t row = 0)
       : p(tile),
         c(static_cast<float*>(tile.tile.c) + column / octavo::cpu::kRowSums * tile.panel_sums +
           row * octavo::cpu::kRowSums + column % octavo::cpu::kRowSums),
@@ -164,7 +164,7 @@ requires requires { typename Lines::Other; }
 struct AnyLines<Lines> {
   using Type = typename Lines::Other;
 };
-// Lines of fewer than 64 bytes are copied, so that all are read once where they lie, and those that
+// Lines of fewer than 64 bytes are copied, so that all are read once in place, and those that
 // have to be looked at first.
 template <class Lines>
 constexpr bool kStagedLines =
@@ -186,8 +186,8 @@ OCTAVO_INLINE void copy_line(const LineCursor& at, std::int64_t bytes, std::int6
 // A line of 64 bytes through `depth` rows of K, column `column` of the strip its first one: copied,
 // and then taken by as many vectors as `Lines` have.
 template <class Lines, int rows, bool fetches, Undo undo>
-OCTAVO_INLINE void staged_line(const Dot& dot, const octavo::cpu::PlainTile& p, std::int64_t column,
-                               const LineCursor& at, std::int64_t depth,
+OCTAVO_INLINE void staged_line(const Dot& dot, const octavo::cpu::UnpackedTile& p,
+                               std::int64_t column, const LineCursor& at, std::int64_t depth,
                                octavo::cpu::RowsAhead& ahead) {
   constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
   alignas(64) char lines[octavo::cpu::kMostTogether * kSquareBytes];
@@ -212,8 +212,8 @@ OCTAVO_INLINE void staged_line(const Dot& dot, const octavo::cpu::PlainTile& p, 
 
 // All columns through `depth` rows of K, while those from `next` on are fetched.
 template <class Lines, int rows, bool fetches, Undo undo>
-OCTAVO_KERNEL void plain_lines(const Dot& dot, const octavo::cpu::PlainTile& p, LineCursor at,
-                               std::int64_t depth, const char* next) noexcept {
+OCTAVO_KERNEL void unpacked_lines(const Dot& dot, const octavo::cpu::UnpackedTile& p, LineCursor at,
+                                  std::int64_t depth, const char* next) noexcept {
   using Any = typename AnyLines<Lines>::Type;
   using Sums = LineSums<Any, rows, fetches ? Any::kRows * Any::kBytes : 0, undo>;
   constexpr std::int64_t kColumns = Sums::kColumns;
@@ -262,9 +262,10 @@ struct KeptLines {
 // some rows of A, whose sums are those from `row` on. The first ones keep the steps, for which
 // there is room, the others take them, `vectors` at a time. Lines that are copied are whole.
 template <class Lines, int rows, int vectors, int fetched, Undo undo, bool first>
-OCTAVO_KERNEL void line_part(const Dot& dot, const octavo::cpu::PlainTile& p, std::int64_t column,
-                             std::int64_t row, const LineCursor& at, std::int64_t depth,
-                             octavo::cpu::RowsAhead& ahead, Dot::Right* kept) noexcept {
+OCTAVO_KERNEL void line_part(const Dot& dot, const octavo::cpu::UnpackedTile& p,
+                             std::int64_t column, std::int64_t row, const LineCursor& at,
+                             std::int64_t depth, octavo::cpu::RowsAhead& ahead,
+                             Dot::Right* kept) noexcept {
   using Given = LineSums<Lines, rows, fetched, undo>;
   constexpr std::int64_t kElement = Lines::kBytes / Given::kColumns;
   constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / Lines::kRows;
@@ -314,7 +315,7 @@ OCTAVO_INLINE void order_sums(float* sums) {
 
 // What a group, or all of K, summed up goes where it belongs.
 template <class Lines, int rows, bool first, Undo undo, std::size_t... r>
-OCTAVO_KERNEL void finish_lines(const octavo::cpu::PlainTile& p, std::int64_t group,
+OCTAVO_KERNEL void finish_lines(const octavo::cpu::UnpackedTile& p, std::int64_t group,
                                 std::index_sequence<r...>) noexcept {
   for (std::int64_t j = 0, panel = 0; j < p.columns; j += octavo::cpu::kRowSums, ++panel) {
     octavo::cpu::DotTile t = p.tile;
@@ -329,8 +330,8 @@ OCTAVO_KERNEL void finish_lines(const octavo::cpu::PlainTile& p, std::int64_t gr
     for (std::int64_t v = 0; v < octavo::cpu::kRowSums; v += 16) {
       Dot::Sum sums[] = {Dot::read(c + r * octavo::cpu::kRowSums + v)...};
       if constexpr (undo == Undo::column_sums) {
-        plain_take_away<rows>(sums, Dot::read(p.sums_out + j + v), t,
-                              std::make_index_sequence<rows>());
+        unpacked_take_away<rows>(sums, Dot::read(p.sums_out + j + v), t,
+                                 std::make_index_sequence<rows>());
       }
       if (t.total == nullptr) {
         (Dot::write(c + r * octavo::cpu::kRowSums + v, sums[r]), ...);
@@ -360,13 +361,13 @@ constexpr Undo undo_part(Undo undo, bool first) {
 
 // All sums begin, which `bytes` of A from byte `first` on meet.
 template <int rows, Undo undo, class AnyDot>
-OCTAVO_INLINE void begin_lines(const AnyDot& dot, const octavo::cpu::PlainTile& p,
+OCTAVO_INLINE void begin_lines(const AnyDot& dot, const octavo::cpu::UnpackedTile& p,
                                std::int64_t panels, std::int64_t first, std::int64_t bytes) {
   auto* c = static_cast<float*>(p.tile.c);  // or int32
   if constexpr (undo == Undo::row_sums) {
     const auto* a = static_cast<const char*>(p.tile.a) + first;
     for (std::int64_t r = 0; r < rows; ++r, a += p.tile.lda) {
-      const typename AnyDot::Sum beginning = Vec::broadcast(plain_beginning(dot, a, bytes));
+      const typename AnyDot::Sum beginning = Vec::broadcast(unpacked_beginning(dot, a, bytes));
       for (std::int64_t i = 0; i < panels; ++i) {
         float* row = c + i * p.panel_sums + r * octavo::cpu::kRowSums;
         for (std::int64_t v = 0; v < octavo::cpu::kRowSums; v += 16)
@@ -383,9 +384,10 @@ OCTAVO_INLINE void begin_lines(const AnyDot& dot, const octavo::cpu::PlainTile& 
 // Lines whose steps are flipped, and those that so many rows take.
 template <class Lines>
 struct FlippedLines : Lines {
-  template <int v, class Integers, class Joined>
-  static OCTAVO_INLINE typename Integers::Right step(const Integers& dot, const Joined& joined) {
-    return dot.flipped(Lines::template step<v>(dot, joined));
+  template <int v, class Integers, class Interleaved>
+  static OCTAVO_INLINE typename Integers::Right step(const Integers& dot,
+                                                     const Interleaved& interleaved) {
+    return dot.flipped(Lines::template step<v>(dot, interleaved));
   }
 };
 template <class Lines, Undo undo>
@@ -403,8 +405,8 @@ using FirstLines = LinesFor<LinesOf, LinesOf::kTogether, undo>;
 
 // Rows of A, in parts, by the columns from `column` on whose steps are kept.
 template <class Lines, class LinesOf, int rows, Undo undo>
-OCTAVO_INLINE void line_parts(const Dot& dot, const octavo::cpu::PlainTile& p, std::int64_t column,
-                              const LineCursor& at, std::int64_t depth,
+OCTAVO_INLINE void line_parts(const Dot& dot, const octavo::cpu::UnpackedTile& p,
+                              std::int64_t column, const LineCursor& at, std::int64_t depth,
                               octavo::cpu::RowsAhead& ahead, Dot::Right* kept) {
   constexpr int kTogether = LinesOf::kTogether;
   constexpr int kParts = (rows + kTogether - 1) / kTogether;
@@ -420,7 +422,7 @@ OCTAVO_INLINE void line_parts(const Dot& dot, const octavo::cpu::PlainTile& p, s
 
 // All columns and rows of A through `depth` rows of K, while those ahead are fetched.
 template <class LinesOf, int rows, Undo undo>
-OCTAVO_INLINE void kept_lines(const Dot& dot, const octavo::cpu::PlainTile& p, LineCursor at,
+OCTAVO_INLINE void kept_lines(const Dot& dot, const octavo::cpu::UnpackedTile& p, LineCursor at,
                               std::int64_t depth, octavo::cpu::RowsAhead ahead) {
   using Lines = FirstLines<LinesOf, undo>;
   constexpr std::int64_t kColumns = kKeptVectors<Lines> * 16;
@@ -445,7 +447,7 @@ OCTAVO_INLINE void kept_lines(const Dot& dot, const octavo::cpu::PlainTile& p, L
 }
 
 template <class LinesOf, int rows, Undo undo>
-OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
+OCTAVO_INLINE void unpacked_strip(const octavo::cpu::UnpackedTile& p) {
   using One = typename LinesOf::template Of<1>;
   constexpr std::int64_t kRowBytes = octavo::cpu::kStepBytes / One::kRows;
   constexpr std::int64_t kElement = One::kBytes / (One::kVectors * 16);
@@ -482,7 +484,8 @@ OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
           using Lines = LinesFor<LinesOf, some_rows, kUndo>;
           LineCursor rows_at = at;
           rows_at.a += row * at.lda;
-          plain_lines<Lines, some_rows, kFirst, kUndo>(dot, from_row(p, row), rows_at, some, next);
+          unpacked_lines<Lines, some_rows, kFirst, kUndo>(dot, from_row(p, row), rows_at, some,
+                                                          next);
         });
       }
     }
@@ -495,8 +498,9 @@ OCTAVO_INLINE void plain_strip(const octavo::cpu::PlainTile& p) {
   }
 }
 template <class LinesOf, int rows>
-OCTAVO_KERNEL void plain_rows(const octavo::cpu::PlainTile& p) noexcept {
-  plain_undoing(p, [&]<Undo undo>() OCTAVO_KERNEL_LAMBDA { plain_strip<LinesOf, rows, undo>(p); });
+OCTAVO_KERNEL void unpacked_rows(const octavo::cpu::UnpackedTile& p) noexcept {
+  unpacked_undoing(
+      p, [&]<Undo undo>() OCTAVO_KERNEL_LAMBDA { unpacked_strip<LinesOf, rows, undo>(p); });
 }
 
 // Lines of as many vectors as leave registers for two: fewer for more rows.
@@ -521,12 +525,13 @@ struct AnyRows {
 };
 
 template <class LinesOf, std::size_t... i>
-octavo::cpu::PlainKernel plain_rows_of(std::int64_t rows, std::index_sequence<i...>) noexcept {
-  static constexpr std::array kKernels{&plain_rows<LinesOf, static_cast<int>(i) + 1>...};
+octavo::cpu::UnpackedKernel unpacked_rows_of(std::int64_t rows,
+                                             std::index_sequence<i...>) noexcept {
+  static constexpr std::array kKernels{&unpacked_rows<LinesOf, static_cast<int>(i) + 1>...};
   constexpr auto kMost = static_cast<std::int64_t>(sizeof...(i));
   return rows < 1 || rows > kMost ? nullptr : kKernels[static_cast<std::size_t>(rows - 1)];
 }
 template <class LinesOf>
-octavo::cpu::PlainKernel find_plain_rows(std::int64_t rows) noexcept {
-  return plain_rows_of<LinesOf>(rows, std::make_index_sequence<LinesOf::kMostRows>());
+octavo::cpu::UnpackedKernel find_unpacked_rows(std::int64_t rows) noexcept {
+  return unpacked_rows_of<LinesOf>(rows, std::make_index_sequence<LinesOf::kMostRows>());
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How plain kernels of integers undo the flip of A's bytes, and take zero points away. With u = a
-// XOR flip, a' = a - zero point and the instruction's unsigned and signed bytes in this order:
+// How unpacked kernels of integers undo the flip of A's bytes, and take zero points away. With u =
+// a XOR flip, a' = a - zero point and the instruction's unsigned and signed bytes in this order:
 //
 //   sum a' b  =  sum u b             - shift * sum b        the columns of B are summed up as well
 //             =  sum (b + 128) a     -  128  * sum a        B is flipped, rows of A are summed up
@@ -37,7 +37,7 @@ OCTAVO_INLINE bool undone_by_rows(const octavo::cpu::DotTile& t) {
 
 // kernel<undo>() in the way that costs least.
 template <class Kernel>
-OCTAVO_INLINE void plain_undoing(const octavo::cpu::PlainTile& p, const Kernel& kernel) {
+OCTAVO_INLINE void unpacked_undoing(const octavo::cpu::UnpackedTile& p, const Kernel& kernel) {
   if constexpr (EitherUnsigned<Dot>) {
     if (undone_by_rows(p.tile)) return kernel.template operator()<Undo::row_sums>();
   }
@@ -49,8 +49,8 @@ OCTAVO_INLINE void plain_undoing(const octavo::cpu::PlainTile& p, const Kernel& 
 
 // Where the sums of a row begin by row sums that meet `bytes` of it, those at `a`.
 template <class Either>
-OCTAVO_KERNEL std::int32_t plain_beginning(const Either& dot, const char* a,
-                                           std::int64_t bytes) noexcept {
+OCTAVO_KERNEL std::int32_t unpacked_beginning(const Either& dot, const char* a,
+                                              std::int64_t bytes) noexcept {
   const Vec::Ints zeros = dot.flipped(Vec::zero_ints());
   std::int64_t k = 0;
   auto sum = Either::zero();

@@ -18,7 +18,7 @@ OCTAVO_INLINE __m256i unpack_high(__m256i a, __m256i b) {
 }
 
 // Dword (i, j) of 8 x 8 goes to (j, i).
-OCTAVO_INLINE void turn_quarter(__m256i (&m)[8]) {
+OCTAVO_INLINE void transpose_quarter(__m256i (&m)[8]) {
   __m256i t[8];
   for (int i = 0; i < 8; i += 2) {
     t[i] = _mm256_unpacklo_epi32(m[i], m[i + 1]);
@@ -45,16 +45,16 @@ inline void turn(Vec::Ints (&m)[16]) {
       lower[8];  // the second half of the first rows, the first half of the second ones
   __m256i quarter[8];
   for (int i = 0; i < 8; ++i) quarter[i] = m[i].low;
-  turn_quarter(quarter);
+  transpose_quarter(quarter);
   for (int i = 0; i < 8; ++i) lower[i] = m[8 + i].low;
   for (int i = 0; i < 8; ++i) m[i].low = quarter[i];
-  turn_quarter(lower);
+  transpose_quarter(lower);
   for (int i = 0; i < 8; ++i) upper[i] = m[i].high;
   for (int i = 0; i < 8; ++i) m[i].high = lower[i];
-  turn_quarter(upper);
+  transpose_quarter(upper);
   for (int i = 0; i < 8; ++i) quarter[i] = m[8 + i].high;
   for (int i = 0; i < 8; ++i) m[8 + i].low = upper[i];
-  turn_quarter(quarter);
+  transpose_quarter(quarter);
   for (int i = 0; i < 8; ++i) m[8 + i].high = quarter[i];
 }
 
@@ -70,11 +70,11 @@ struct Unseen {
   static constexpr bool usual() { return true; }
 };
 
-// Sixteen columns of 64 bytes, turned (unpacked/columns-inl.hpp): in memory, since registers hold a
-// quarter of them. With units of 16 bits, lane l of a word holds the lower halves of columns 4 l to
-// 4 l + 3, then their upper halves. `Look` sees every byte.
+// Sixteen columns of 64 bytes, transposed (unpacked/columns-inl.hpp): in memory, since registers
+// hold a quarter of them. With units of 16 bits, lane l of a word holds the lower halves of columns
+// 4 l to 4 l + 3, then their upper halves. `Look` sees every byte.
 //
-// They are turned by fours, eight columns at a time: lines of 16 columns that lie a multiple of
+// They are transposed by fours, eight columns at a time: lines of 16 columns that lie a multiple of
 // 4096 bytes apart meet in one set of the first-level cache, and what its prefetchers bring of as
 // many streams there is gone before it is read.
 //
@@ -82,7 +82,7 @@ struct Unseen {
 //     ..                                       -- turn -->
 //   column 7  [16 bytes][16 bytes] ..
 template <int bits, class Look = Unseen>
-class TurnedSquare {
+class TransposedSquare {
  public:
   // Makes squares.
   template <int squares>
@@ -91,9 +91,9 @@ class TurnedSquare {
     static constexpr int kMostRows = 4;
     Strip(const char*, std::int64_t) {}
     template <int square, class Dot, class Fetched>
-    OCTAVO_INLINE TurnedSquare turn(const Dot& dot, const char* b, std::int64_t ldb,
-                                    std::int64_t left, Fetched& fetched) {
-      Turned& t = turned_[square];
+    OCTAVO_INLINE TransposedSquare turn(const Dot& dot, const char* b, std::int64_t ldb,
+                                        std::int64_t left, Fetched& fetched) {
+      Transposed& t = transposed_[square];
       if (t.left == 0) {
         t.left = left < kSquares * 64 ? left / 64 : kSquares;
         t.next = t.words;
@@ -102,18 +102,18 @@ class TurnedSquare {
       --t.left;
       const char* words = t.next;
       t.next += 1024;
-      return TurnedSquare(words, t.usual);
+      return TransposedSquare(words, t.usual);
     }
 
    private:
     static constexpr std::int64_t kSquares = 4;
-    struct Turned {
+    struct Transposed {
       alignas(64) char words[kSquares * 1024];
       const char* next;
       std::int64_t left = 0;
       bool usual;
     };
-    Turned turned_[squares];
+    Transposed transposed_[squares];
   };
 
   OCTAVO_INLINE bool usual() const { return usual_; }
@@ -124,7 +124,7 @@ class TurnedSquare {
   }
 
  private:
-  OCTAVO_INLINE TurnedSquare(const char* words, bool usual) : words_(words), usual_(usual) {}
+  OCTAVO_INLINE TransposedSquare(const char* words, bool usual) : words_(words), usual_(usual) {}
 
   // `depth` bytes of sixteen columns; whether they are usual. Eight lines are fetched for each 64
   // bytes.

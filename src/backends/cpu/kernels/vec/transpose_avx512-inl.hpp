@@ -63,9 +63,9 @@ OCTAVO_INLINE void put_lanes_together(__m512i (&q)[4]) {
 // Sums of one step a word wait for memory, which gives 16 columns faster than 32.
 constexpr int kPairedRows = 0;
 
-// Sixteen columns of 64 bytes, turned (unpacked/columns-inl.hpp) in two halves, between which they
-// lie in the first-level cache. Lines of four columns become pieces of 16 bytes, which are four
-// words:
+// Sixteen columns of 64 bytes, transposed (unpacked/columns-inl.hpp) in two halves, between which
+// they lie in the first-level cache. Lines of four columns become pieces of 16 bytes, which are
+// four words:
 //
 //   columns g, g + 4, g + 8, g + 12:  [p0 p1 p2 p3] x 4   ->   p0 of all four, p1 of all four, ..
 //
@@ -73,7 +73,7 @@ constexpr int kPairedRows = 0;
 // next square's first half and of this one's second stand between products, which have other
 // ports; only four words are in registers at a time, so that the others hold sums.
 template <int bits>
-class TurnedSquare {
+class TransposedSquare {
  public:
   // Makes squares, a first half ahead.
   template <int squares>
@@ -86,13 +86,13 @@ class TurnedSquare {
       }
     }
     template <int square, class Dot, class Fetched>
-    OCTAVO_INLINE TurnedSquare turn(const Dot&, const char* b, std::int64_t ldb, std::int64_t left,
-                                    Fetched&) {
+    OCTAVO_INLINE TransposedSquare turn(const Dot&, const char* b, std::int64_t ldb,
+                                        std::int64_t left, Fetched&) {
       const char* next = left >= 128 ? b + 64 : b;  // which can be read in any case
       Pieces& p = pieces_[square];
       const int now = p.now;
       p.now = 1 - now;
-      return TurnedSquare(p.halves[now], next, ldb, p.halves[p.now]);
+      return TransposedSquare(p.halves[now], next, ldb, p.halves[p.now]);
     }
 
    private:
@@ -114,8 +114,8 @@ class TurnedSquare {
   static constexpr bool usual() { return true; }
 
  private:
-  OCTAVO_INLINE TurnedSquare(const char* pieces, const char* next, std::int64_t ldb,
-                             char* next_pieces)
+  OCTAVO_INLINE TransposedSquare(const char* pieces, const char* next, std::int64_t ldb,
+                                 char* next_pieces)
       : pieces_(pieces), next_(next), ldb_(ldb), next_pieces_(next_pieces) {}
 
   static OCTAVO_INLINE void put_pieces(const char* b, std::int64_t ldb, char* out) {

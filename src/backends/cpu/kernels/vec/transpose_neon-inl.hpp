@@ -7,7 +7,7 @@
 
 // Dword (i, j) of 4 x 4, whose row i is row(i), goes to (j, i) of `out`.
 template <class Rows>
-OCTAVO_INLINE void turn_rows(const Rows& row, int32x4_t (&out)[4]) {
+OCTAVO_INLINE void transpose_rows(const Rows& row, int32x4_t (&out)[4]) {
   const int32x4_t even01 = vtrn1q_s32(row(0), row(1));
   const int32x4_t odd01 = vtrn2q_s32(row(0), row(1));
   const int32x4_t even23 = vtrn1q_s32(row(2), row(3));
@@ -25,11 +25,12 @@ OCTAVO_INLINE void turn_rows(const Rows& row, int32x4_t (&out)[4]) {
 }
 
 // The same of part `from` of m[row] and those after it.
-OCTAVO_INLINE void turn_square(const Vec::Ints (&m)[16], int row, int from, int32x4_t (&out)[4]) {
-  turn_rows([&](int i) OCTAVO_LAMBDA { return m[row + i].part[from]; }, out);
+OCTAVO_INLINE void transpose_square(const Vec::Ints (&m)[16], int row, int from,
+                                    int32x4_t (&out)[4]) {
+  transpose_rows([&](int i) OCTAVO_LAMBDA { return m[row + i].part[from]; }, out);
 }
 
-// Squares are turned before they meet rows.
+// Squares are transposed before they meet rows.
 constexpr int kPairedRows = 2;
 
 // What is looked at of a weight on its way: nothing.
@@ -40,19 +41,19 @@ struct Unseen {
   static OCTAVO_INLINE bool usual() { return true; }
 };
 
-// Sixteen columns of 64 bytes, turned (unpacked/columns-inl.hpp), in the first-level cache: a word
-// of four columns becomes steps there, as `Words` say:
+// Sixteen columns of 64 bytes, transposed (unpacked/columns-inl.hpp), in the first-level cache: a
+// word of four columns becomes steps there, as `Words` say:
 //   kSteps               of a word
 //   put(dot, word, out)  the first one at `out`, the others each kSquareStep further on
 constexpr std::int64_t kSquareStep = 16;  // dwords
 template <class Words>
-struct TurnedSteps {
+struct TransposedSteps {
   template <class Dot>
-  OCTAVO_INLINE TurnedSteps(const Dot& dot, const char* b, std::int64_t ldb) {
+  OCTAVO_INLINE TransposedSteps(const Dot& dot, const char* b, std::int64_t ldb) {
     for (std::int64_t quad = 0; quad < 4; ++quad, b += 4 * ldb) {
       for (std::int64_t part = 0; part < 4; ++part) {
         int32x4_t out[4];
-        turn_rows(
+        transpose_rows(
             [&](int i)
                 OCTAVO_LAMBDA { return vreinterpretq_s32_u8(Part::load(b + i * ldb + 16 * part)); },
             out);
@@ -81,15 +82,15 @@ struct SameWords {
   }
 };
 template <int bits>
-using TurnedSquare = TurnedSteps<SameWords>;
+using TransposedSquare = TransposedSteps<SameWords>;
 
 // Dword (i, j) of 16 x 16 goes to (j, i): squares of 4 x 4, those beside the diagonal in pairs.
 inline void turn(Vec::Ints (&m)[16]) {
   for (int i = 0; i < 4; ++i) {
     for (int j = i; j < 4; ++j) {
       int32x4_t upper[4], lower[4];
-      turn_square(m, 4 * i, j, upper);
-      turn_square(m, 4 * j, i, lower);
+      transpose_square(m, 4 * i, j, upper);
+      transpose_square(m, 4 * j, i, lower);
       for (int r = 0; r < 4; ++r) {
         m[4 * j + r].part[i] = upper[r];
         m[4 * i + r].part[j] = lower[r];

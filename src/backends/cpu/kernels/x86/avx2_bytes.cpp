@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // int8 on AVX2, of few rows: a step of four bytes of B becomes two of words inside the tile, so
-// that a weight passes once, as it is packed, or where it lies.
+// that a weight passes once, as it is packed, or in place.
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -73,7 +73,7 @@ struct Along : AlongSums {
 // A word of a column is two steps.
 struct BytesSource {
   static constexpr int kSteps = Dot::kSteps;
-  using Turned = TurnedSquare<32>;
+  using Transposed = TransposedSquare<32>;
   static OCTAVO_INLINE Vec::Ints load(const Dot&, const Vec::Ints& bytes) { return bytes; }
   template <int i>
   static OCTAVO_INLINE Vec::Ints step(const Dot&, const Vec::Ints& bytes) {
@@ -101,11 +101,12 @@ struct ByteLines {
   }
 };
 
-PlainKernel find_plain(const PlainWanted& wanted) noexcept {
-  if (wanted.order == PlainOrder::along_n) {
-    return find_plain_rows<FewerVectors<ByteLines, 4, 8>>(wanted.rows);
+UnpackedKernel find_unpacked(const UnpackedWanted& wanted) noexcept {
+  if (wanted.order == UnpackedOrder::along_n) {
+    return find_unpacked_rows<FewerVectors<ByteLines, 4, 8>>(wanted.rows);
   }
-  return wanted.group > 0 ? find_plain_columns<BytesSource>(wanted) : find_plain_along(wanted.rows);
+  return wanted.group > 0 ? find_unpacked_columns<BytesSource>(wanted)
+                          : find_unpacked_along(wanted.rows);
 }
 OCTAVO_ISA_END
 
@@ -113,7 +114,7 @@ OCTAVO_ISA_END
 
 extern const IntegerKernels kAvx2BytesDot{
     {"1x64 tile, AVX2 (vpmaddwd), exact int32 sums", "few rows, AVX2 (vpmaddwd), exact int32 sums",
-     kInt8Form, kMaxRows, &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, &find_plain,
+     kInt8Form, kMaxRows, &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, &find_unpacked,
      kWidth},
     ARows::words,
     &unpack_piece,

@@ -83,7 +83,7 @@ struct FloatSource : WordSource {
 struct Bf16Source {
   static constexpr int kSteps = 2;
   static constexpr int kLightRows = 10;
-  using Turned = TurnedSquare<32>;
+  using Transposed = TransposedSquare<32>;
   static OCTAVO_INLINE Vec::Ints load(const Dot&, const Vec::Ints& word) { return word; }
   template <int i>
   static OCTAVO_INLINE Vec::Ints step(const Dot&, const Vec::Ints& word) {
@@ -97,7 +97,7 @@ struct Bf16Source {
 struct HalfSource {
   static constexpr int kSteps = 2;
   static constexpr int kLightRows = 0;
-  using Turned = TurnedSquare<16>;
+  using Transposed = TransposedSquare<16>;
   // Eight first halves, then eight second ones.
   static OCTAVO_INLINE Vec::Ints load(const Dot&, const Vec::Ints& word) {
     return {_mm256_permute4x64_epi64(word.low, 0xD8), _mm256_permute4x64_epi64(word.high, 0xD8)};
@@ -114,7 +114,7 @@ struct HalfSource {
 struct Int8Source {
   static constexpr int kSteps = 4;
   static constexpr int kLightRows = 0;
-  using Turned = TurnedSquare<32>;
+  using Transposed = TransposedSquare<32>;
   static OCTAVO_INLINE Vec::Ints load(const Dot&, const Vec::Ints& word) { return word; }
   template <int i>
   static OCTAVO_INLINE Vec::Ints step(const Dot&, const Vec::Ints& word) {
@@ -180,12 +180,12 @@ struct Int8Lines : ElementLines<vectors, 1> {
 };
 
 template <class Source, class LinesOf>
-PlainKernel find_either(const PlainWanted& wanted) noexcept {
-  return wanted.order == PlainOrder::along_k ? find_plain_turned<Source>(wanted)
-                                             : find_plain_rows<LinesOf>(wanted.rows);
+UnpackedKernel find_either(const UnpackedWanted& wanted) noexcept {
+  return wanted.order == UnpackedOrder::along_k ? find_unpacked_transposed<Source>(wanted)
+                                                : find_unpacked_rows<LinesOf>(wanted.rows);
 }
 
-PlainKernel find_plain(const PlainWanted& wanted) noexcept {
+UnpackedKernel find_unpacked(const UnpackedWanted& wanted) noexcept {
   switch (wanted.weight) {
     case DType::float32:
       return find_either<FloatSource, FewerVectors<FloatLines, 1, 16>>(wanted);
@@ -213,7 +213,7 @@ extern const DotKernels kAvx2FmaDot{
     &pack_rows,
     &decode_int8,
     &decode_float8,
-    &find_plain,
+    &find_unpacked,
     kWidth,
     &from_pairs,
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // fp8 by float32 on AVX2, of a few rows: codes become floats inside the tile, so that a weight
-// passes as it is packed, or where it lies. Tiles take finite codes only: a panel that holds
+// passes as it is packed, or in place. Tiles take finite codes only: a panel that holds
 // another is decoded ahead.
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -144,7 +144,7 @@ struct SeenCodes : OtherCodes {
   OCTAVO_INLINE bool usual() const { return !found(); }
 };
 struct FiniteSource : CodeSource<FiniteCodes> {
-  using Turned = TurnedSquare<32, SeenCodes>;
+  using Transposed = TransposedSquare<32, SeenCodes>;
   using Other = CodeSource<AllCodes>;
 };
 
@@ -171,11 +171,11 @@ struct FiniteLines : CodeLines<FiniteCodes, vectors> {
   using Other = CodeLines<AllCodes, vectors>;
 };
 
-PlainKernel find_plain(const PlainWanted& wanted) noexcept {
+UnpackedKernel find_unpacked(const UnpackedWanted& wanted) noexcept {
   if (!is_float8(wanted.weight)) return nullptr;
-  return wanted.order == PlainOrder::along_k
-             ? find_plain_turned<FiniteSource>(wanted)
-             : find_plain_rows<FewerVectors<FiniteLines, 4, 16>>(wanted.rows);
+  return wanted.order == UnpackedOrder::along_k
+             ? find_unpacked_transposed<FiniteSource>(wanted)
+             : find_unpacked_rows<FewerVectors<FiniteLines, 4, 16>>(wanted.rows);
 }
 OCTAVO_ISA_END
 
@@ -184,7 +184,7 @@ OCTAVO_ISA_END
 extern const Float8Kernels kAvx2Float8Dot{
     {"1x64 tile, fp8 by a shift, AVX2 FMA, float32 sums in ascending k",
      "few rows, fp8 by a shift, AVX2 FMA, float32 sums in ascending k", kFloat8Form, kMaxRows,
-     &find_dot_tile, &pack, nullptr, nullptr, nullptr, &find_plain, kWidth},
+     &find_dot_tile, &pack, nullptr, nullptr, nullptr, &find_unpacked, kWidth},
     DType::float32,
     nullptr,
     nullptr,

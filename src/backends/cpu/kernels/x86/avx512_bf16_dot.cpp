@@ -49,7 +49,7 @@ struct PairsOfBytes {
 struct Int8Source {
   static constexpr int kSteps = 2, kPairedRows = 2, kMostRows = 8;
   static constexpr std::int64_t kMostInParts = 16;
-  using Turned = TurnedSquare<32>;
+  using Transposed = TransposedSquare<32>;
   static __m512i pair(__m512i first, __m512i second) {
     constexpr __mmask32 kUpper = 0xAAAAAAAA;
     const __m512i lower = _mm512_castps_si512(_mm512_cvtepi32_ps(first));
@@ -109,15 +109,15 @@ struct PairSource : WordSource {
   static constexpr std::int64_t kMostInParts = 128;
 };
 
-PlainKernel find_plain(const PlainWanted& wanted) noexcept {
-  const bool along_k = wanted.order == PlainOrder::along_k;
+UnpackedKernel find_unpacked(const UnpackedWanted& wanted) noexcept {
+  const bool along_k = wanted.order == UnpackedOrder::along_k;
   switch (wanted.weight) {
     case DType::bfloat16:
-      return along_k ? find_plain_columns<PairSource>(wanted)
-                     : find_plain_rows<AnyRows<PairLines, 16, 8>>(wanted.rows);
+      return along_k ? find_unpacked_columns<PairSource>(wanted)
+                     : find_unpacked_rows<AnyRows<PairLines, 16, 8>>(wanted.rows);
     case DType::int8:
-      return along_k ? find_plain_columns<Int8Source>(wanted)
-                     : find_plain_rows<AnyRows<Int8Lines, 8>>(wanted.rows);
+      return along_k ? find_unpacked_columns<Int8Source>(wanted)
+                     : find_unpacked_rows<AnyRows<Int8Lines, 8>>(wanted.rows);
     default:
       return nullptr;
   }
@@ -136,7 +136,7 @@ extern const DotKernels kAvx512Bf16Dot{
     &pack_rows,
     &decode_int8,
     &decode_float8,
-    &find_plain,
+    &find_unpacked,
 };
 
 }  // namespace octavo::cpu

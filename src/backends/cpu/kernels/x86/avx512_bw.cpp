@@ -61,7 +61,7 @@ OCTAVO_ISA_END
 extern const IntegerKernels kAvx512BwDot{
     {"3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums",
      "few rows, AVX-512 BW (vpmaddwd), exact int32 sums", kInt8Form, kMaxRows, &find_dot_tile,
-     &pack_codes, nullptr, nullptr, nullptr, &find_plain},
+     &pack_codes, nullptr, nullptr, nullptr, &find_unpacked},
     ARows::unsigned_bytes,
     &unpack_piece,
 };

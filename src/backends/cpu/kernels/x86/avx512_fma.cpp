@@ -92,14 +92,14 @@ struct PairSource {
   }
 };
 struct Bf16Source : PairSource {
-  using Turned = TurnedSquare<32>;
+  using Transposed = TransposedSquare<32>;
   static PairOfFloats load(const Dot&, __m512i word) {
     return {_mm512_slli_epi32(word, 16), _mm512_and_si512(word, _mm512_set1_epi32(-0x10000))};
   }
 };
 // vcvtph2ps takes 16 neighbours: the first halves of all columns, then the second ones.
 struct HalfSource : PairSource {
-  using Turned = TurnedSquare<16>;
+  using Transposed = TransposedSquare<16>;
   static PairOfFloats load(const Dot&, __m512i word) {
     const __m512i halves = _mm512_permutexvar_epi64(_mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0), word);
     return {_mm512_castps_si512(_mm512_cvtph_ps(_mm512_castsi512_si256(halves))),
@@ -141,12 +141,13 @@ struct HalfLines {
 };
 
 template <class Source, class Lines>
-PlainKernel find_either(const PlainWanted& wanted) noexcept {
-  return wanted.order == PlainOrder::along_k ? find_plain_columns<Source>(wanted)
-                                             : find_plain_rows<AnyRows<Lines, 8, 8>>(wanted.rows);
+UnpackedKernel find_either(const UnpackedWanted& wanted) noexcept {
+  return wanted.order == UnpackedOrder::along_k
+             ? find_unpacked_columns<Source>(wanted)
+             : find_unpacked_rows<AnyRows<Lines, 8, 8>>(wanted.rows);
 }
 
-PlainKernel find_plain(const PlainWanted& wanted) noexcept {
+UnpackedKernel find_unpacked(const UnpackedWanted& wanted) noexcept {
   switch (wanted.weight) {
     case DType::float32:
       return find_either<FloatSource, FloatLines>(wanted);
@@ -172,7 +173,7 @@ extern const DotKernels kAvx512FmaDot{
     &pack_rows,
     &decode_int8,
     &decode_float8,
-    &find_plain,
+    &find_unpacked,
     kWidth,
     &from_pairs,
 };

@@ -71,29 +71,29 @@ template <class Codes>
 struct CodeLines {
   static constexpr int kRows = 2, kVectors = 4, kBytes = 64;
   static constexpr bool kOrdered = false;
-  struct Joined {
+  struct Interleaved {
     Bytes low, high;
   };
-  static OCTAVO_INLINE Joined load(const Dot& dot, const char* b, std::int64_t ldb) {
+  static OCTAVO_INLINE Interleaved load(const Dot& dot, const char* b, std::int64_t ldb) {
     const __m512i row0 = Vec::load_unaligned_ints(b);
     const __m512i row1 = Vec::load_unaligned_ints(b + ldb);
     return {Codes::load(dot, _mm512_unpacklo_epi8(row0, row1)),
             Codes::load(dot, _mm512_unpackhi_epi8(row0, row1))};
   }
   template <int v>
-  static OCTAVO_INLINE __m512i step(const Dot&, const Joined& x) {
+  static OCTAVO_INLINE __m512i step(const Dot&, const Interleaved& x) {
     return Dot::right<v % 2>(v < 2 ? x.low : x.high);
   }
 };
 
 template <class Codes>
-PlainKernel find_codes(const PlainWanted& wanted) noexcept {
-  return wanted.order == PlainOrder::along_k
-             ? find_plain_columns<Codes>(wanted)
-             : find_plain_rows<AnyRows<CodeLines<Codes>, 16>>(wanted.rows);
+UnpackedKernel find_codes(const UnpackedWanted& wanted) noexcept {
+  return wanted.order == UnpackedOrder::along_k
+             ? find_unpacked_columns<Codes>(wanted)
+             : find_unpacked_rows<AnyRows<CodeLines<Codes>, 16>>(wanted.rows);
 }
 
-PlainKernel find_plain(const PlainWanted& wanted) noexcept {
+UnpackedKernel find_unpacked(const UnpackedWanted& wanted) noexcept {
   if (!is_float8(wanted.weight)) return nullptr;
   return float8_table(wanted.weight).negative_zero_is_nan ? find_codes<NanSource>(wanted)
                                                           : find_codes<CodeSource>(wanted);
@@ -105,7 +105,7 @@ OCTAVO_ISA_END
 extern const Float8Kernels kAvx512Float8Dot{
     {"5x64 tile, fp8 by table, AVX-512 BF16, float32 sums in ascending k",
      "parts of up to 16 rows, fp8 by table, AVX-512 BF16, float32 sums in ascending k", kFloat8Form,
-     kMaxRows, &find_dot_tile, &pack_fp8, nullptr, nullptr, nullptr, &find_plain},
+     kMaxRows, &find_dot_tile, &pack_fp8, nullptr, nullptr, nullptr, &find_unpacked},
     DType::bfloat16,
     &decode_codes,
     &pack_fp8_pairs,

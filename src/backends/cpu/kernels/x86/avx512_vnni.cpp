@@ -38,9 +38,9 @@ struct Dot : IntegerDot {
 
 #include "backends/cpu/kernels/unpacked/along_tiles-inl.hpp"
 
-PlainKernel find_plain_or_tiles(const PlainWanted& wanted) noexcept {
-  const PlainKernel tiles = find_along_tiles(wanted);
-  return tiles != nullptr ? tiles : find_plain(wanted);
+UnpackedKernel find_unpacked_or_tiles(const UnpackedWanted& wanted) noexcept {
+  const UnpackedKernel tiles = find_along_tiles(wanted);
+  return tiles != nullptr ? tiles : find_unpacked(wanted);
 }
 OCTAVO_ISA_END
 
@@ -49,7 +49,7 @@ OCTAVO_ISA_END
 extern const IntegerKernels kAvx512VnniDot{
     {"6x64 tile, AVX-512 VNNI, exact int32 sums", "few rows, AVX-512 VNNI, exact int32 sums",
      kInt8Form, kMaxRows, &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr,
-     &find_plain_or_tiles},
+     &find_unpacked_or_tiles},
     ARows::unsigned_bytes,
     &unpack_piece,
 };

@@ -69,17 +69,18 @@ struct ByteLines {
   }
 };
 
-octavo::cpu::PlainKernel find_plain(const octavo::cpu::PlainWanted& wanted) noexcept {
-  if (wanted.order == octavo::cpu::PlainOrder::along_n) {
-    return find_plain_rows<FewerVectors<ByteLines, 4, 8>>(wanted.rows);
+octavo::cpu::UnpackedKernel find_unpacked(const octavo::cpu::UnpackedWanted& wanted) noexcept {
+  if (wanted.order == octavo::cpu::UnpackedOrder::along_n) {
+    return find_unpacked_rows<FewerVectors<ByteLines, 4, 8>>(wanted.rows);
   }
-  return wanted.group > 0 ? find_plain_columns<WordSource>(wanted) : find_plain_along(wanted.rows);
+  return wanted.group > 0 ? find_unpacked_columns<WordSource>(wanted)
+                          : find_unpacked_along(wanted.rows);
 }
 
-constexpr octavo::cpu::IntegerKernels integer_kernels(const char* how, const char* how_plain,
+constexpr octavo::cpu::IntegerKernels integer_kernels(const char* how, const char* how_unpacked,
                                                       octavo::cpu::ARows rows) {
-  return {{how, how_plain, octavo::cpu::kInt8Form, kMaxRows, &find_dot_tile, &pack_codes, nullptr,
-           nullptr, nullptr, &find_plain, kWidth},
+  return {{how, how_unpacked, octavo::cpu::kInt8Form, kMaxRows, &find_dot_tile, &pack_codes,
+           nullptr, nullptr, nullptr, &find_unpacked, kWidth},
           rows,
           &unpack_piece};
 }

@@ -39,7 +39,7 @@ struct FullEpilogue {
   Outliers outliers;                ///< the same; none where they are not the kernel's
   Elements codes;                   ///< with outliers: B, [K, N]
   Elements c;                       ///< of a wide type; undefined: none
-  Elements out;                     ///< rows of neighbours
+  Elements out;                     ///< contiguous rows
   bool c_words = false;             ///< four columns of C, from a multiple of four on, are words
   bool out_words = false;
 };

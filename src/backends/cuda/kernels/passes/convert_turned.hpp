@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ConvertProblem of matrices of which one has neighbours along rows, the other down columns: a
+// ConvertProblem of matrices of which one has contiguous along rows, the other down columns: a
 // weight that tensor cores want as rows of K, for one. Of types of 32 bits and fewer.
 #pragma once
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elements of two matrices of which one has neighbours along rows, the other down columns: by way
+// Elements of two matrices of which one has contiguous along rows, the other down columns: by way
 // of tiles of 64 x 64 in shared memory, so that both are read and written by neighbours.
 //
 //   read:  threads along the source's neighbours, tile[near][far] = read(i, j)

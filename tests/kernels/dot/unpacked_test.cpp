@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every kernel that reads a weight where it lies: bit for bit what tiles compute of the same weight
+// Every kernel that reads a weight in place: bit for bit what tiles compute of the same weight
 // in panels, whatever its type, order, extents, groups and shifts; nothing read or written outside.
 #include <gtest/gtest.h>
 
@@ -16,29 +16,29 @@
 
 #include "dot_operands.hpp"
 
-namespace octavo::test::plain_test {
+namespace octavo::test::unpacked_test {
 namespace {
 
 using cpu::DotKernels;
 using cpu::DotTile;
 using cpu::kRowSums;
-using cpu::PlainKernel;
-using cpu::PlainOrder;
+using cpu::UnpackedKernel;
+using cpu::UnpackedOrder;
 
-// What reads weights of a type where they lie, and the tiles of the same rows of A.
-struct PlainTable {
-  const DotKernels* plain;
+// What reads weights of a type in place, and the tiles of the same rows of A.
+struct UnpackedTable {
+  const DotKernels* unpacked;
   const DotKernels* tiles;
   DType a, weight;
 
   bool integers() const { return a == DType::int8 || a == DType::int16; }
-  bool operator==(const PlainTable&) const = default;
+  bool operator==(const UnpackedTable&) const = default;
 };
 
 // Of the tested machines, those that `has` says yes to.
 template <class Has>
-std::vector<PlainTable> tables_that(const Has& has) {
-  std::vector<PlainTable> tables;
+std::vector<UnpackedTable> tables_that(const Has& has) {
+  std::vector<UnpackedTable> tables;
   for (const cpu::DotMachine& machine : tested_machines()) {
     for (const cpu::IntegerKernels* k : {machine.integers, machine.few_rows}) {
       if (k == nullptr) continue;
@@ -64,15 +64,15 @@ std::vector<PlainTable> tables_that(const Has& has) {
       }
     }
   }
-  std::vector<PlainTable> once;  // machines share kernels
-  for (const PlainTable& t : tables) {
+  std::vector<UnpackedTable> once;  // machines share kernels
+  for (const UnpackedTable& t : tables) {
     if (has(t) && std::ranges::find(once, t) == once.end()) once.push_back(t);
   }
   return once;
 }
 
-std::vector<PlainTable> plain_tables() {
-  return tables_that([](const PlainTable& t) { return t.plain->plain != nullptr; });
+std::vector<UnpackedTable> unpacked_tables() {
+  return tables_that([](const UnpackedTable& t) { return t.unpacked->unpacked != nullptr; });
 }
 
 // Of each row: the first one's undoes a flip, which says nothing of the others.
@@ -89,12 +89,12 @@ struct Shape {
   std::int64_t panels() const { return (columns + kCols - 1) / kCols; }
 };
 
-// A weight where it lies, right before a guard page, or right behind one.
+// A weight in place, right before a guard page, or right behind one.
 class Weight {
  public:
-  Weight(DType dtype, PlainOrder order, const Shape& s, std::int64_t gap, GuardedSide side)
+  Weight(DType dtype, UnpackedOrder order, const Shape& s, std::int64_t gap, GuardedSide side)
       : dtype_(dtype),
-        along_k_(order == PlainOrder::along_k),
+        along_k_(order == UnpackedOrder::along_k),
         lines_(along_k_ ? s.columns : s.depth),
         size_(element_bytes(dtype)),
         ldb_(((along_k_ ? s.depth : s.columns) + gap) * size_),
@@ -161,7 +161,7 @@ struct Beside {
 };
 
 // What both ways say of operands; sums and B are theirs.
-DotTile common(const PlainTable& table, const Shape& s, const Beside& x, std::uint8_t flip) {
+DotTile common(const UnpackedTable& table, const Shape& s, const Beside& x, std::uint8_t flip) {
   const std::int64_t size = element_bytes(table.a);
   const bool grouped = s.group > 0;
   return {.depth = s.depth * size,
@@ -190,7 +190,7 @@ struct Sums {
 };
 
 // By tiles of one row and the fewest vectors on a panel, whose elements are converted one by one.
-Sums by_tiles(const PlainTable& table, const Shape& s, const Weight& w, const Beside& x,
+Sums by_tiles(const UnpackedTable& table, const Shape& s, const Weight& w, const Beside& x,
               std::uint8_t flip) {
   Sums out{std::vector<std::uint32_t>(static_cast<std::size_t>(s.panels() * s.rows * kCols)),
            std::vector<std::int32_t>(static_cast<std::size_t>(s.panels() * kCols))};
@@ -246,7 +246,7 @@ bool same(std::uint32_t a, std::uint32_t b, bool floats, bool tiny) {
 }
 
 // What a kernel computed, [panels][panel_rows][64], against what tiles did.
-void expect_sums(const PlainTable& table, const char* how, PlainOrder order, const Shape& s,
+void expect_sums(const UnpackedTable& table, const char* how, UnpackedOrder order, const Shape& s,
                  std::int64_t panel_rows, const std::uint32_t* got, const Sums& want) {
   const bool floats = !table.integers() || s.group > 0;
   for (std::int64_t p = 0; p < s.panels(); ++p) {
@@ -256,7 +256,7 @@ void expect_sums(const PlainTable& table, const char* how, PlainOrder order, con
         const auto i = static_cast<std::size_t>((p * s.rows + r) * kCols + j);
         ASSERT_TRUE(same(sum, want.sums[i], floats, s.exponent != 0))
             << how << ", weight " << name(table.weight)
-            << (order == PlainOrder::along_k ? " [N, K]" : " [K, N]") << ", " << s.rows << " x "
+            << (order == UnpackedOrder::along_k ? " [N, K]" : " [K, N]") << ", " << s.rows << " x "
             << s.columns << " x " << s.depth << ", group " << s.group << ", row " << r
             << ", column " << p * kCols + j;
       }
@@ -264,8 +264,9 @@ void expect_sums(const PlainTable& table, const char* how, PlainOrder order, con
   }
 }
 
-void expect_kernel(const PlainTable& table, PlainKernel kernel, PlainOrder order, const Shape& s,
-                   std::int64_t gap, GuardedSide side, std::uint8_t flip, bool first_level) {
+void expect_kernel(const UnpackedTable& table, UnpackedKernel kernel, UnpackedOrder order,
+                   const Shape& s, std::int64_t gap, GuardedSide side, std::uint8_t flip,
+                   bool first_level) {
   const Weight w(table.weight, order, s, gap, side);
   const Beside x(table.a, s);
   const Sums want = by_tiles(table, s, w, x, flip);
@@ -287,29 +288,29 @@ void expect_kernel(const PlainTable& table, PlainKernel kernel, PlainOrder order
           .panel_scales = s.groups() * kCols,
           .sums_out = s.shifts == Shifts::none ? nullptr : columns.data()});
   const auto* got = reinterpret_cast<const std::uint32_t*>(s.group > 0 ? total.data() : c.data());
-  expect_sums(table, table.plain->how, order, s, s.rows, got, want);
+  expect_sums(table, table.unpacked->how, order, s, s.rows, got, want);
   if (!table.integers() || s.group > 0) return;
   if (s.shifts == Shifts::none || s.shifts == Shifts::undoes_flip) return;
   for (std::int64_t j = 0; j < s.columns; ++j) {
     ASSERT_EQ(columns[j], want.columns[static_cast<std::size_t>(j)])
-        << table.plain->how << ", " << s.rows << " x " << s.columns << " x " << s.depth
+        << table.unpacked->how << ", " << s.rows << " x " << s.columns << " x " << s.depth
         << ", column " << j;
   }
 }
 
 // The kernels that are built for so many rows: CPUs whose lines go into the first-level cache may
 // have one of their own.
-void expect_same(const PlainTable& table, PlainOrder order, const Shape& s, std::int64_t gap,
+void expect_same(const UnpackedTable& table, UnpackedOrder order, const Shape& s, std::int64_t gap,
                  GuardedSide side, std::uint8_t flip) {
   const auto kernel = [&](bool first_level) {
-    return table.plain->plain({.weight = table.weight,
-                               .order = order,
-                               .rows = s.rows,
-                               .group = s.group * element_bytes(table.a),
-                               .first_level = first_level});
+    return table.unpacked->unpacked({.weight = table.weight,
+                                     .order = order,
+                                     .rows = s.rows,
+                                     .group = s.group * element_bytes(table.a),
+                                     .first_level = first_level});
   };
   const bool first_level = (s.columns + s.depth) % 2 == 0;
-  const PlainKernel own = kernel(first_level), other = kernel(!first_level);
+  const UnpackedKernel own = kernel(first_level), other = kernel(!first_level);
   if (own != nullptr) expect_kernel(table, own, order, s, gap, side, flip, first_level);
   if (other == nullptr || other == own || ::testing::Test::HasFatalFailure()) return;
   expect_kernel(table, other, order, s, gap, side, flip, !first_level);
@@ -321,7 +322,7 @@ Shifts shifts_of(std::int64_t turn) {
   return kAll[static_cast<std::size_t>(turn % 5)];
 }
 
-constexpr std::int64_t kMostRows = cpu::kMostPlainRows + 1;  // one more than any kernel takes
+constexpr std::int64_t kMostRows = cpu::kMostUnpackedRows + 1;  // one more than any kernel takes
 // Every number of rows that has a kernel of its own, and some that one takes in parts.
 std::vector<std::int64_t> tested_rows() {
   std::vector<std::int64_t> rows(17);
@@ -334,12 +335,12 @@ std::vector<std::int64_t> tested_rows() {
 // once for each type of weight: tables share kernels.
 template <class Visit>
 void for_each_kernel(std::int64_t group, const Visit& visit) {
-  std::set<std::tuple<PlainKernel, DType, std::int64_t>> visited;
-  for (const PlainTable& table : plain_tables()) {
-    for (const PlainOrder order : {PlainOrder::along_k, PlainOrder::along_n}) {
+  std::set<std::tuple<UnpackedKernel, DType, std::int64_t>> visited;
+  for (const UnpackedTable& table : unpacked_tables()) {
+    for (const UnpackedOrder order : {UnpackedOrder::along_k, UnpackedOrder::along_n}) {
       for (const std::int64_t rows : tested_rows()) {
         const std::int64_t bytes = group * element_bytes(table.a);
-        const PlainKernel kernel = table.plain->plain({table.weight, order, rows, bytes});
+        const UnpackedKernel kernel = table.unpacked->unpacked({table.weight, order, rows, bytes});
         if (kernel == nullptr || !visited.emplace(kernel, table.weight, rows).second) continue;
         visit(table, order, rows);
         if (::testing::Test::HasFatalFailure()) return;
@@ -348,29 +349,29 @@ void for_each_kernel(std::int64_t group, const Visit& visit) {
   }
 }
 
-TEST(PlainKernels, AreBuiltForEveryRowUpToAFew) {
-  for (const PlainTable& table : plain_tables()) {
-    for (const PlainOrder order : {PlainOrder::along_k, PlainOrder::along_n}) {
+TEST(UnpackedKernels, AreBuiltForEveryRowUpToAFew) {
+  for (const UnpackedTable& table : unpacked_tables()) {
+    for (const UnpackedOrder order : {UnpackedOrder::along_k, UnpackedOrder::along_n}) {
       for (const std::int64_t group : {0, 256, 12}) {
         const auto built = [&](std::int64_t rows) {
-          return table.plain->plain({table.weight, order, rows, group}) != nullptr;
+          return table.unpacked->unpacked({table.weight, order, rows, group}) != nullptr;
         };
         EXPECT_FALSE(built(0));
         EXPECT_FALSE(built(kMostRows));
         // What reads many rows reads fewer: workspaces are measured by that.
         for (std::int64_t rows = 2; rows < kMostRows; ++rows) {
-          EXPECT_LE(built(rows), built(rows - 1)) << table.plain->how << ", " << rows;
+          EXPECT_LE(built(rows), built(rows - 1)) << table.unpacked->how << ", " << rows;
         }
       }
     }
   }
 }
 
-TEST(PlainKernels, GiveTheBitsOfTilesAtTheEndsOfEveryExtent) {
+TEST(UnpackedKernels, GiveTheBitsOfTilesAtTheEndsOfEveryExtent) {
   std::int64_t turn = 0;
-  for_each_kernel(0, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
+  for_each_kernel(0, [&](const UnpackedTable& table, UnpackedOrder order, std::int64_t rows) {
     for (const std::int64_t columns : {1, 15, 16, 17, 31, 33, 63, 64, 65, 130, 200}) {
-      if (order == PlainOrder::along_k && columns > kCols) continue;  // a panel at a time
+      if (order == UnpackedOrder::along_k && columns > kCols) continue;  // a panel at a time
       for (const std::int64_t depth : {1, 2, 3, 4, 5, 15, 16, 17, 31, 33, 63, 64, 65, 127, 130}) {
         ++turn;
         if ((turn + rows) % 4 != 0 && depth > 5) continue;
@@ -383,9 +384,9 @@ TEST(PlainKernels, GiveTheBitsOfTilesAtTheEndsOfEveryExtent) {
   });
 }
 
-TEST(PlainKernels, GiveTheBitsOfTilesAtAnyDepth) {
+TEST(UnpackedKernels, GiveTheBitsOfTilesAtAnyDepth) {
   std::int64_t turn = 0;
-  for_each_kernel(0, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
+  for_each_kernel(0, [&](const UnpackedTable& table, UnpackedOrder order, std::int64_t rows) {
     // Beyond what is copied, fetched and taken together, and with all rows at once.
     for (const std::int64_t depth : {512, 1029, 4160, 7001, 20003, 28001}) {
       const bool at_once = depth == 7001 || depth == 28001;
@@ -398,10 +399,10 @@ TEST(PlainKernels, GiveTheBitsOfTilesAtAnyDepth) {
 }
 
 // Threads may share more rows than sixteen, but not what was asked for.
-TEST(PlainKernels, OfManyRowsTakeFewer) {
-  for_each_kernel(0, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
+TEST(UnpackedKernels, OfManyRowsTakeFewer) {
+  for_each_kernel(0, [&](const UnpackedTable& table, UnpackedOrder order, std::int64_t rows) {
     if (rows <= 16) return;
-    const PlainKernel kernel = table.plain->plain({table.weight, order, rows, 0});
+    const UnpackedKernel kernel = table.unpacked->unpacked({table.weight, order, rows, 0});
     for (const std::int64_t fewer : {1, 2, 3, 4, 7, 13, 32}) {
       const Shape s{fewer, 40, 2100, 0, shifts_of(fewer)};
       expect_kernel(table, kernel, order, s, 1, GuardedSide::right, 0x80, false);
@@ -410,13 +411,13 @@ TEST(PlainKernels, OfManyRowsTakeFewer) {
   });
 }
 
-TEST(PlainKernels, GiveTheBitsOfTilesUnderScalesAlongK) {
+TEST(UnpackedKernels, GiveTheBitsOfTilesUnderScalesAlongK) {
   std::int64_t turn = 0;
   for (const std::int64_t group : {8, 16, 32, 40, 64, 128, 192}) {
-    for_each_kernel(group, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
+    for_each_kernel(group, [&](const UnpackedTable& table, UnpackedOrder order, std::int64_t rows) {
       for (const std::int64_t depth : {group - 4, group, group + 4, 3 * group, 5 * group + 4}) {
         const std::int64_t columns =
-            order == PlainOrder::along_k ? 64 - ++turn % 40 : 30 + ++turn % 200;
+            order == UnpackedOrder::along_k ? 64 - ++turn % 40 : 30 + ++turn % 200;
         expect_same(table, order, {rows, columns, depth, group, shifts_of(turn)}, turn % 4,
                     GuardedSide::right, turn % 2 == 0 ? 0x80 : 0);
         if (::testing::Test::HasFatalFailure()) return;
@@ -428,10 +429,10 @@ TEST(PlainKernels, GiveTheBitsOfTilesUnderScalesAlongK) {
 // Products and sums on both sides of 2^-126: what instructions flush depends on the step at which
 // they look.
 constexpr int kTiny = -124;
-bool takes_tiny(const PlainTable& t) { return !t.integers() && element_bytes(t.a) > 1; }
+bool takes_tiny(const UnpackedTable& t) { return !t.integers() && element_bytes(t.a) > 1; }
 
-TEST(PlainKernels, OfTinyNumbersGiveTheBitsOfTiles) {
-  for_each_kernel(0, [&](const PlainTable& table, PlainOrder order, std::int64_t rows) {
+TEST(UnpackedKernels, OfTinyNumbersGiveTheBitsOfTiles) {
+  for_each_kernel(0, [&](const UnpackedTable& table, UnpackedOrder order, std::int64_t rows) {
     if (!takes_tiny(table)) return;
     for (const std::int64_t depth : {1, 31, 33, 64, 95, 200}) {
       expect_same(table, order, {rows, 40, depth, 0, Shifts::none, kTiny}, 1, GuardedSide::right,
@@ -441,30 +442,32 @@ TEST(PlainKernels, OfTinyNumbersGiveTheBitsOfTiles) {
   });
 }
 
-// What multiplies this weight by rows of A that are turned; null: nothing.
-const cpu::TurnedPlain* turned_of(const PlainTable& t) {
-  return t.plain->turned != nullptr ? t.plain->turned(t.weight) : nullptr;
+// What multiplies this weight by rows of A that are transposed; null: nothing.
+const cpu::TransposedUnpacked* transposed_of(const UnpackedTable& t) {
+  return t.unpacked->transposed != nullptr ? t.unpacked->transposed(t.weight) : nullptr;
 }
 
-void expect_turned(const PlainTable& table, const Shape& s, std::int64_t gap, GuardedSide side) {
-  const cpu::TurnedPlain& kernels = *turned_of(table);
-  const Weight w(table.weight, PlainOrder::along_k, s, gap, side);
+void expect_transposed(const UnpackedTable& table, const Shape& s, std::int64_t gap,
+                       GuardedSide side) {
+  const cpu::TransposedUnpacked& kernels = *transposed_of(table);
+  const Weight w(table.weight, UnpackedOrder::along_k, s, gap, side);
   const Beside x(table.a, s);
   const Sums want = by_tiles(table, s, w, x, 0);
-  const std::int64_t rows = (s.rows + cpu::kTurnedRows - 1) / cpu::kTurnedRows * cpu::kTurnedRows;
+  const std::int64_t rows =
+      (s.rows + cpu::kTransposedRows - 1) / cpu::kTransposedRows * cpu::kTransposedRows;
   const std::int64_t bytes = s.depth * element_bytes(table.a);
-  const std::int64_t steps =
-      (bytes + cpu::kTurnedDepth - 1) / cpu::kTurnedDepth * (cpu::kTurnedDepth / cpu::kStepBytes);
+  const std::int64_t steps = (bytes + cpu::kTransposedDepth - 1) / cpu::kTransposedDepth *
+                             (cpu::kTransposedDepth / cpu::kStepBytes);
   const std::int64_t step_bytes = rows * cpu::kStepBytes + gap % 2 * 64;
-  const Block<char> turned(steps * step_bytes);
+  const Block<char> transposed(steps * step_bytes);
   const Block<char> gathered(cpu::kGatheredBytes);
-  for (std::int64_t r = 0; r < s.rows; r += cpu::kTurnedRows) {
-    kernels.turn(x.a.row(r), x.a.lda(), std::min(cpu::kTurnedRows, s.rows - r), bytes,
-                 turned.data() + r * cpu::kStepBytes, step_bytes);
+  for (std::int64_t r = 0; r < s.rows; r += cpu::kTransposedRows) {
+    kernels.turn(x.a.row(r), x.a.lda(), std::min(cpu::kTransposedRows, s.rows - r), bytes,
+                 transposed.data() + r * cpu::kStepBytes, step_bytes);
   }
   const Block<float> c(s.panels() * rows * kCols);
   DotTile t = common(table, s, x, 0);
-  t.a = turned.data();
+  t.a = transposed.data();
   t.lda = step_bytes;
   t.b = w.data();
   t.ldb = w.ldb();
@@ -474,33 +477,34 @@ void expect_turned(const PlainTable& table, const Shape& s, std::int64_t gap, Gu
                .columns = s.columns,
                .panel_sums = rows * kCols,
                .gathered = gathered.data()});
-  expect_sums(table, kernels.how, PlainOrder::along_k, s, rows,
+  expect_sums(table, kernels.how, UnpackedOrder::along_k, s, rows,
               reinterpret_cast<const std::uint32_t*>(c.data()), want);
 }
 
-TEST(PlainKernels, OfTurnedRowsGiveTheBitsOfTiles) {
+TEST(UnpackedKernels, OfTransposedRowsGiveTheBitsOfTiles) {
   std::int64_t turn = 0;
-  for (const PlainTable& table : tables_that(&turned_of)) {
-    const cpu::TurnedPlain& kernels = *turned_of(table);
-    EXPECT_LE(kernels.most_rows, cpu::kMostPlainRows);
+  for (const UnpackedTable& table : tables_that(&transposed_of)) {
+    const cpu::TransposedUnpacked& kernels = *transposed_of(table);
+    EXPECT_LE(kernels.most_rows, cpu::kMostUnpackedRows);
     for (const std::int64_t rows : {1, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 80, 100}) {
       for (const std::int64_t columns : {1, 15, 16, 17, 31, 33, 48, 63, 64, 65, 130}) {
         for (const std::int64_t depth : {1, 2, 15, 31, 32, 33, 63, 64, 65, 127, 130, 200}) {
           if ((++turn + rows) % 5 != 0) continue;
-          expect_turned(table, {rows, columns, depth, 0, Shifts::none}, turn % 5,
-                        turn % 2 == 0 ? GuardedSide::left : GuardedSide::right);
+          expect_transposed(table, {rows, columns, depth, 0, Shifts::none}, turn % 5,
+                            turn % 2 == 0 ? GuardedSide::left : GuardedSide::right);
           if (HasFatalFailure()) return;
         }
       }
     }
     // Several chunks of K: of columns that are gathered, and of rows that a cache does not keep.
     for (const std::int64_t depth : {2048, 4097, 8200}) {
-      expect_turned(table, {33, 70, depth, 0, Shifts::none}, 1, GuardedSide::right);
-      expect_turned(table, {kernels.most_rows, 33, depth, 0, Shifts::none}, 0, GuardedSide::left);
+      expect_transposed(table, {33, 70, depth, 0, Shifts::none}, 1, GuardedSide::right);
+      expect_transposed(table, {kernels.most_rows, 33, depth, 0, Shifts::none}, 0,
+                        GuardedSide::left);
       if (HasFatalFailure()) return;
     }
   }
 }
 
 }  // namespace
-}  // namespace octavo::test::plain_test
+}  // namespace octavo::test::unpacked_test

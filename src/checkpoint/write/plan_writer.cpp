@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "checkpoint/write/run.hpp"
+#include "checkpoint/write/plan_writer.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -24,7 +24,7 @@ int threads_for(int wanted, std::int64_t bytes) {
 
 int most_threads(int wanted) { return wanted > 0 ? wanted : default_executor().concurrency(); }
 
-Run::Run(const Checkpoint& in, Plan plan, const RunOptions& options)
+PlanWriter::PlanWriter(const Checkpoint& in, WritePlan plan, const RunOptions& options)
     : in_(in), plan_(std::move(plan)), options_(options) {
   for (const TensorEntry& entry : in.entries()) total_ += entry.end - entry.begin;
   report_.file_bytes_before = in.file_bytes();
@@ -35,12 +35,13 @@ Run::Run(const Checkpoint& in, Plan plan, const RunOptions& options)
   report_.unsmoothed_layers = plan_.unsmoothed_layers;
 }
 
-FileLayout Run::layout(std::size_t file, const std::map<std::string, std::string>& metadata) const {
+FileLayout PlanWriter::layout(std::size_t file,
+                              const std::map<std::string, std::string>& metadata) const {
   return lay_out(plan_.files[file].outputs, metadata);
 }
 
-void Run::write(std::size_t file, const std::string& path,
-                const std::map<std::string, std::string>& metadata) {
+void PlanWriter::write(std::size_t file, const std::string& path,
+                       const std::map<std::string, std::string>& metadata) {
   SafetensorsOutput out(path, layout(file, metadata), in_.impl().inputs[file].sparse(),
                         options_.temporary);
   const int threads = threads_for(options_.threads, out.layout().bytes);
@@ -55,7 +56,7 @@ void Run::write(std::size_t file, const std::string& path,
   take_over(file, std::move(layers));
 }
 
-void Run::take_over(std::size_t file, std::vector<LayerReport> layers) {
+void PlanWriter::take_over(std::size_t file, std::vector<LayerReport> layers) {
   for (const TensorEntry& entry : in_.entries()) {
     if (entry.file == file) done_ += entry.end - entry.begin;
   }

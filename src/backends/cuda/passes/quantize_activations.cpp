@@ -5,9 +5,10 @@
 
 namespace octavo::cuda {
 
-Status prologue(Member& member, const MatmulOptions& options, Arena& arena,
-                const ExecContext& context) noexcept {
-  return host::prologue_by(kPasses, member, options, arena, context, host::Memory::device);
+Status quantize_activations(Member& member, const MatmulOptions& options, Arena& arena,
+                            const ExecContext& context) noexcept {
+  return host::quantize_activations_by(kPasses, member, options, arena, context,
+                                       host::Memory::device);
 }
 
 Status activate(const ActivateProblem& problem, Rows& result, Arena& arena,

@@ -53,7 +53,7 @@ void show_rows(QuantizeProblem& q, std::int64_t rows, Arena& arena) noexcept {
   q.shown_scales = matrix_view(arena.take<float>(rows), DType::float32, rows, 1, q.x.device);
 }
 
-Status section6(const Passes& passes, Member& member, Arena& arena, Memory memory,
+Status by_cells(const Passes& passes, Member& member, Arena& arena, Memory memory,
                 const ExecContext& context) noexcept {
   const ActivationQuant& rule = *member.a.quantize;
   const MatrixView x = member.a.data;
@@ -113,8 +113,8 @@ std::int64_t* count_on_device(const ActivationQuant& rule, Arena& arena) noexcep
   return rule.found_count != nullptr ? rule.found_count : arena.take<std::int64_t>(1);
 }
 
-Status section8(const Passes& passes, Member& member, Arena& arena, Memory memory,
-                const ExecContext& context, const MatmulOptions& options) noexcept {
+Status by_rows(const Passes& passes, Member& member, Arena& arena, Memory memory,
+               const ExecContext& context, const MatmulOptions& options) noexcept {
   const ActivationQuant& rule = *member.a.quantize;
   const MatrixView x = member.a.data;
   const std::int64_t rows = x.shape[0];
@@ -162,12 +162,12 @@ Status section8(const Passes& passes, Member& member, Arena& arena, Memory memor
 
 }  // namespace
 
-Status prologue_by(const Passes& passes, Member& member, const MatmulOptions& options, Arena& arena,
-                   const ExecContext& context, Memory memory) noexcept {
+Status quantize_activations_by(const Passes& passes, Member& member, const MatmulOptions& options,
+                               Arena& arena, const ExecContext& context, Memory memory) noexcept {
   if (member.a.quantize == nullptr) return {};
   const bool vectorwise = member.a.quantize->vectorwise;
-  OCTAVO_TRY(vectorwise ? section8(passes, member, arena, memory, context, options)
-                        : section6(passes, member, arena, memory, context));
+  OCTAVO_TRY(vectorwise ? by_rows(passes, member, arena, memory, context, options)
+                        : by_cells(passes, member, arena, memory, context));
   member.a.quantize = nullptr;
   return {};
 }

@@ -8,7 +8,7 @@
 #include "core/data/cells.hpp"
 #include "cuda/passes/two_places.hpp"
 
-namespace octavo::test::prologue_pass_test {
+namespace octavo::test::quantize_activations_test {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -20,7 +20,7 @@ struct Case {
   std::vector<double> fixed = {};
 };
 
-// The member's A behind the prologue, and the memory that it is in.
+// The member's A behind the quantiser, and the memory that it is in.
 struct Made {
   Member member;
   Tensor memory;
@@ -32,16 +32,16 @@ Made made(const Passes& passes, const ActivationQuant& rule, const TensorView& x
   m.member.a.quantize = &rule;
   const Member given = m.member;
   Arena counting(nullptr);
-  EXPECT_TRUE(passes.prologue(m.member, options, counting, {}).ok());
+  EXPECT_TRUE(passes.quantize_activations(m.member, options, counting, {}).ok());
   m.memory =
       Tensor::empty(uint8, {static_cast<std::int64_t>(counting.used()) + 1}, {x.device, nullptr});
   m.member = given;
   Arena outline(m.memory.data(), Arena::Use::outline);
-  EXPECT_TRUE(passes.prologue(m.member, options, outline, {}).ok());
+  EXPECT_TRUE(passes.quantize_activations(m.member, options, outline, {}).ok());
   const void* const codes = m.member.a.data.data;
   m.member = given;
   Arena arena(m.memory.data());
-  const Status status = passes.prologue(m.member, options, arena, {});
+  const Status status = passes.quantize_activations(m.member, options, arena, {});
   EXPECT_TRUE(status.ok()) << status.message();
   EXPECT_EQ(arena.used(), counting.used());
   EXPECT_EQ(m.member.a.data.data, codes);
@@ -182,7 +182,7 @@ TEST(Prologue, RefusesWhatIsNotFinite) {
   member.a.quantize = &rule;
   const Tensor memory = Tensor::empty(uint8, {4096}, {there.device(), nullptr});
   Arena arena(memory.data());
-  const Status status = tested().passes->prologue(member, {}, arena, {});
+  const Status status = tested().passes->quantize_activations(member, {}, arena, {});
   EXPECT_EQ(std::string(status.message()), "linear: x[1, 10] must be finite; got nan");
 }
 
@@ -205,11 +205,11 @@ TEST(Prologue, WritesWhereTheRuleSays) {
   member.a.quantize = &rule;
   const Tensor memory = Tensor::empty(uint8, {4096}, place);
   Arena arena(memory.data());
-  ASSERT_TRUE(tested().passes->prologue(member, {}, arena, {}).ok());
+  ASSERT_TRUE(tested().passes->quantize_activations(member, {}, arena, {}).ok());
   EXPECT_EQ(member.a.data.data, codes.data());
   EXPECT_EQ(to_host(count).data_as<std::int64_t>()[0], 1);
   EXPECT_EQ(to_host(found).data_as<std::int64_t>()[0], 300 % 128);
 }
 
 }  // namespace
-}  // namespace octavo::test::prologue_pass_test
+}  // namespace octavo::test::quantize_activations_test

@@ -18,11 +18,11 @@ namespace octavo::checkpoint {
 int most_threads(int wanted);
 
 /// A plan, how it is carried out, and what came of it so far.
-class Run {
+class PlanWriter {
  public:
-  Run(const Checkpoint& in, Plan plan, const RunOptions& options);
+  PlanWriter(const Checkpoint& in, WritePlan plan, const RunOptions& options);
 
-  const Plan& plan() const noexcept { return plan_; }
+  const WritePlan& plan() const noexcept { return plan_; }
   const RunOptions& options() const noexcept { return options_; }
   QuantizeReport& report() noexcept { return report_; }
   /// The layout of an output file with that metadata.
@@ -36,7 +36,7 @@ class Run {
 
  private:
   const Checkpoint& in_;
-  Plan plan_;
+  WritePlan plan_;
   const RunOptions& options_;
   QuantizeReport report_;
   std::int64_t done_ = 0, total_ = 0;  ///< bytes of tensors

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sixteen columns of 64 bytes of a plain weight, turned (unpacked/columns-inl.hpp), in plain C++:
-// as on Arm they lie in memory, and as steps, which `Words` make of four bytes of a column:
+// Sixteen columns of 64 bytes of an unpacked weight, turned (unpacked/columns-inl.hpp), in plain
+// C++: as on Arm they lie in memory, and as steps, which `Words` make of four bytes of a column:
 //   kSteps               of a word
 //   put(dot, word, out)  this column's place in the first one at `out`, in the others each
 //                        kSquareStep further on
@@ -17,9 +17,9 @@ struct Unseen {
 };
 
 template <class Words>
-struct TurnedSteps {
+struct TransposedSteps {
   template <class Dot>
-  TurnedSteps(const Dot& dot, const char* b, std::int64_t ldb) {
+  TransposedSteps(const Dot& dot, const char* b, std::int64_t ldb) {
     for (std::int64_t j = 0; j < 16; ++j) {
       for (std::int64_t w = 0; w < 16; ++w) {
         std::int32_t word;
@@ -42,4 +42,4 @@ struct SameWords {
   }
 };
 template <int bits>
-using TurnedSquare = TurnedSteps<SameWords>;
+using TransposedSquare = TransposedSteps<SameWords>;
