@@ -14,8 +14,7 @@ namespace octavo::checkpoint {
 namespace {
 
 bool is_matrix(const TensorEntry& entry) {
-  return layer_of(entry.name) && entry.shape.size() == 2 && entry.begin != entry.end &&
-         is_wide(dtype_of_name(entry.dtype));
+  return is_float_matrix(entry) && entry.begin != entry.end;
 }
 
 /// The numbers of rows that tables have which ids choose from, by the names of config.json's
@@ -56,6 +55,10 @@ std::string first_of(const std::vector<const TensorEntry*>& entries) {
 }
 
 }  // namespace
+
+bool is_float_matrix(const TensorEntry& entry) {
+  return layer_of(entry.name) && entry.shape.size() == 2 && is_wide(dtype_of_name(entry.dtype));
+}
 
 bool stays_for(Readers readers, ModuleKind kind) noexcept {
   if (kind == ModuleKind::protected_linear) return readers != Readers::decompress;

@@ -15,6 +15,9 @@
 
 namespace octavo::checkpoint {
 
+/// Whether a tensor is a layer's float matrix by name, shape and type.
+bool is_float_matrix(const TensorEntry& entry);
+
 /// How readers of a format multiply its layers.
 enum class Readers : std::uint8_t {
   decompress,   ///< compressed-tensors: the float weight is there for whoever looks at it

@@ -37,10 +37,6 @@ Readers readers_of(Format format) {
   return format == Format::compressed_tensors ? Readers::decompress : Readers::fp8_modules;
 }
 
-bool is_float_layer(const TensorEntry& entry) {
-  return layer_of(entry.name) && entry.shape.size() == 2 && is_wide(dtype_of_name(entry.dtype));
-}
-
 class ConvertPlanner {
  public:
   ConvertPlanner(const Checkpoint& in, Format format, bool keep_static)
@@ -80,7 +76,7 @@ class ConvertPlanner {
     for (const TensorEntry& entry : in_.entries()) {
       if (tensors_.is_part(entry)) continue;
       const bool linear = choice_.of(entry) == Treatment::keep_layer;
-      if (linear || is_float_layer(entry)) keep(*layer_of(entry.name));
+      if (linear || is_float_matrix(entry)) keep(*layer_of(entry.name));
     }
     const std::span<const StoredLayer> layers(tensors_.layers()), alone = tensors_.alone();
     for (const StoredLayer& layer : alone) {

@@ -179,8 +179,8 @@ Status reduce(const ReduceProblem& problem, const ExecContext& context) noexcept
   const bool columns_together =
       std::abs(first.strides[0]) < std::abs(first.strides[1]) && first.strides[0] != 0;
   if (columns_together && !problem.azp.defined()) {
-    const ReduceProblem transposed = transposed(problem);
-    Reduce(transposed).run(context);
+    const ReduceProblem by_columns = transposed(problem);
+    Reduce(by_columns).run(context);
   } else {
     Reduce(problem).run(context);
   }
