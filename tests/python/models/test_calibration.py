@@ -99,6 +99,10 @@ def test_smoothing_changes_nothing_but_the_range(maker, norms):
     """In float64, where what is left is rounding."""
     model, ids = small.made(maker).double(), small.tokens()
     model.config._experts_implementation = "eager"  # the default has no float64
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:  # biases of a new model are 0, and weights of its norms 1
+                parameter.add_(torch.randn_like(parameter) / 8)
     expected = small.outputs(model, ids)
     found, done = octavo.torch.smooth_(model, octavo.torch.calibrate(model, [ids]))
     assert len(done) == norms
@@ -157,6 +161,15 @@ def test_a_calibration_is_a_file(maker, tmp_path):
             assert torch.equal(getattr(read, field), getattr(row, field)), field
     assert len({row.hessian.data_ptr() for row in again.values()}) == len({row.hessian.data_ptr() for row in found.values()})
     octavo.torch.quantize_(model, "int8-dynamic", calibration=again)
+
+
+@pytest.mark.parametrize("scheme", ["int8-dynamic", "fp8-dynamic", "llm-int8"])
+def test_inputs_of_zeros_have_a_scale(scheme):
+    net = torch.nn.Sequential(torch.nn.Linear(16, 8))
+    found = octavo.torch.calibrate(net, [torch.zeros(4, 16)], scheme)
+    assert found["0"].input_scale == 1.0 and found["0"].outlier_columns == [] and torch.equal(found["0"].smooth, torch.ones(16))
+    octavo.torch.quantize_(net, scheme, calibration=found)
+    assert torch.equal(net(torch.zeros(1, 16))[0], net[0].bias) and net(torch.ones(1, 16)).isfinite().all()
 
 
 def test_hessians_are_those_of_all_inputs():
