@@ -5,6 +5,9 @@
 
 Compiles with the compiler of BUILD_DIR. Exits with 1 where a fault survives every test that
 mutations.toml names for it, where it does not fit the sources any more, or does not compile.
+A test is a test program ("parity_test"), a ctest test of programs ("ctest:bench_test"), or for a
+fault in Python a file of pytest's, or a test of it ("tests/python/layers/test_moe.py::test_state"),
+which runs in build/venv: the copy's python/ with the extension module that is installed there.
 --fit only looks whether each fits the sources, which takes no time.
 --work keeps the copy and its build, so that the next run starts quickly.
 """
@@ -24,6 +27,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOT_COPIED = shutil.ignore_patterns("build", ".git", "__pycache__")
 LIMIT_S = 360  # twice the slowest test; a fault may turn a loop into an endless one
+VENV = ROOT / "build" / "venv" / "bin" / "python"
+# What the tests of ctest run, where that is not the command line.
+PROGRAMS = {"bench_test": ["octavo-cli", "fake-peer"], **{f"mpi_ranks_{size}": ["mpi_ranks"] for size in range(1, 9)}}
 
 
 class Mutation(NamedTuple):
@@ -41,8 +47,11 @@ class Verdict(NamedTuple):
 
 
 def load_mutations() -> list[Mutation]:
-    data = tomllib.loads((Path(__file__).parent / "mutations.toml").read_text(encoding="utf-8"))
-    return [Mutation(name, **fields) for name, fields in data.items()]
+    """Those of every table beside this file, of which none has another's name."""
+    tables = [tomllib.loads(file.read_text(encoding="utf-8")) for file in sorted(Path(__file__).parent.glob("*.toml"))]
+    named = [(name, fields) for table in tables for name, fields in table.items()]
+    assert len(dict(named)) == len(named), "two mutations of one name"
+    return [Mutation(name, **fields) for name, fields in named]
 
 
 def cached(build: Path, variable: str) -> str:
@@ -52,10 +61,21 @@ def cached(build: Path, variable: str) -> str:
     return found[1] if found else ""
 
 
+def in_python(test: str) -> bool:
+    return test.startswith("tests/python/")
+
+
+def programs(tests: list[str]) -> list[str]:
+    """What has to be built for tests."""
+    found = {program for test in tests if not in_python(test)
+             for program in (PROGRAMS.get(test[6:], ["octavo-cli"]) if test.startswith("ctest:") else [test])}
+    return sorted(found)
+
+
 class Workshop:
     """A copy of the sources and its build."""
 
-    def __init__(self, folder: Path, like: Path, jobs: int) -> None:
+    def __init__(self, folder: Path, like: Path, jobs: int, tests: list[str]) -> None:
         self.source = folder / "source"
         self.build = folder / "build"
         self.jobs = jobs
@@ -63,6 +83,19 @@ class Workshop:
             self.refresh()
         else:
             shutil.copytree(ROOT, self.source, ignore=NOT_COPIED)
+        if any(map(in_python, tests)):
+            self.take_extension()
+        if programs(tests):
+            self.configure(like)
+
+    def take_extension(self) -> None:
+        """The extension module that is installed in build/venv, into the copy's package."""
+        found = subprocess.run([VENV, "-P", "-c", "import octavo._octavo as m; print(m.__file__)"], check=True,
+                               capture_output=True, text=True, cwd="/", env={**os.environ, "PYTHONPATH": ""}).stdout
+        for file in Path(found.strip()).parent.glob("_octavo*"):
+            shutil.copy(file, self.source / "python" / "octavo")
+
+    def configure(self, like: Path) -> None:
         compiler = cached(like, "CMAKE_CXX_COMPILER")
         subprocess.run(["cmake", "-G", "Ninja", "-S", self.source, "-B", self.build,
                         f"-DCMAKE_CXX_COMPILER={compiler}", "-DCMAKE_BUILD_TYPE=Release",
@@ -80,21 +113,33 @@ class Workshop:
                 shutil.copy(file, copy)
 
     def targets(self) -> set[str]:
+        if not self.build.exists():
+            return set()
         listing = subprocess.run(["ninja", "-C", self.build, "-t", "targets", "all"], check=True,
                                  capture_output=True, text=True).stdout
         return {line.partition(":")[0] for line in listing.splitlines()}
 
     def make(self, targets: list[str]) -> str:
         """Builds; the end of the output where that fails, else nothing."""
+        if not targets:
+            return ""
         done = subprocess.run(["ninja", "-C", self.build, f"-j{self.jobs}", *targets],
                               capture_output=True, text=True, check=False)
         return done.stdout[-3000:] if done.returncode else ""
 
+    def command(self, test: str) -> list[str | Path]:
+        if in_python(test):
+            return [VENV, "-m", "pytest", "-qx", "-p", "no:cacheprovider", test]
+        if test.startswith("ctest:"):
+            return ["ctest", "--test-dir", self.build, "--no-tests=error", "-R", f"^{test[6:]}$"]
+        return [self.build / "bin" / test, "--gtest_brief=1", "--gtest_fail_fast"]
+
     def passes(self, test: str) -> bool:
-        command = [self.build / "bin" / test, "--gtest_brief=1", "--gtest_fail_fast"]
+        # Without files of bytecode: they go by a source's second and size, which a fault may keep.
+        own = {"PYTHONPATH": str(self.source / "python"), "PYTHONDONTWRITEBYTECODE": "1"} if in_python(test) else {}
         try:
-            return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                  timeout=LIMIT_S, check=False).returncode == 0
+            return subprocess.run(self.command(test), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.source,
+                                  env={**os.environ, **own}, timeout=LIMIT_S, check=False).returncode == 0
         except subprocess.TimeoutExpired:
             return False
 
@@ -103,7 +148,7 @@ class Workshop:
         original = file.read_text(encoding="utf-8")
         file.write_text(original.replace(mutation.old, mutation.new), encoding="utf-8")
         try:
-            errors = self.make(mutation.tests)
+            errors = self.make(programs(mutation.tests))
             if errors:
                 return Verdict(f"does not compile:\n{errors}")
             for test in mutation.tests:
@@ -122,6 +167,8 @@ def fit(mutations: list[Mutation]) -> int:
     """Whether each can be put into the sources."""
     faults = [f"{m.name}: its fragment must stand once in {m.file}; got {found} times"
               for m in mutations if (found := places(m)) != 1]
+    faults += [f"{m.name}: tests of pytest must be for faults in Python, which need no build; got {m.file}"
+               for m in mutations if any(map(in_python, m.tests)) and not m.file.endswith(".py")]
     print("\n".join(faults), end="\n" if faults else "")
     return 1 if faults else 0
 
@@ -129,12 +176,12 @@ def fit(mutations: list[Mutation]) -> int:
 def run(workshop: Workshop, mutations: list[Mutation]) -> int:
     if fit(mutations):
         return 1
-    unknown = sorted({t for m in mutations for t in m.tests} - workshop.targets())
+    tests = sorted({test for m in mutations for test in m.tests})
+    unknown = sorted(set(programs(tests)) - workshop.targets())
     if unknown:
         print(f"no such test: {', '.join(unknown)}")
         return 1
-    tests = sorted({test for m in mutations for test in m.tests})
-    errors = workshop.make(tests)
+    errors = workshop.make(programs(tests))
     failing = [test for test in tests if not errors and not workshop.passes(test)]
     if errors or failing:
         print(errors or f"{', '.join(failing)} must pass without any mutation")
@@ -145,7 +192,7 @@ def run(workshop: Workshop, mutations: list[Mutation]) -> int:
         verdict = workshop.judge(mutation)
         bad += verdict.word != "killed"
         seconds = time.monotonic() - start
-        print(f"{mutation.name:<36}{verdict.word:<10}{verdict.by:<28}{seconds:5.1f} s", flush=True)
+        print(f"{mutation.name:<36}{verdict.word:<10}{verdict.by:<48}{seconds:5.1f} s", flush=True)
         if verdict.word == "SURVIVED":
             print(f"    {mutation.file}: {mutation.why}", flush=True)
     print(f"{len(mutations) - bad} of {len(mutations)} mutations killed")
@@ -167,7 +214,8 @@ def main() -> int:
         parser.error("BUILD_DIR must be a build of CMake's; got none")
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.work or Path(temporary)
-        return run(Workshop(folder, arguments.build, arguments.jobs), mutations)
+        tests = [test for m in mutations for test in m.tests]
+        return run(Workshop(folder, arguments.build, arguments.jobs, tests), mutations)
 
 
 if __name__ == "__main__":
