@@ -8,9 +8,10 @@
 //   shaped_for   thread_local: the rows that registers are shaped for, negative where these are
 //                turned (amx_unpacked-inl.hpp), 0: they are not in use
 //
-// Included inside an instruction-set region with AVX-512 BW and VBMI, after a `Vec`, Registers,
-// shaped_for and, outside of the region, number_table-inl.hpp; every including file gets its own
-// copy.
+// For regions with AVX-512 BW and VBMI.
+//
+// Needs: kNumbers, NumberTable, Registers, shaped_for, Vec
+// Gives: Bfloat16, E4m3Fours, Float8, Int8Pairs, kAmxKernels, kMaxRows
 #include "backends/cpu/kernels/vec/transpose_avx512-inl.hpp"
 
 #include "backends/cpu/kernels/panels/pack_codes-inl.hpp"

@@ -13,9 +13,12 @@
 // quads one after the other, however many a register has. What packs, decodes and joins panels, and
 // reads unpacked weights but int8 along K, is NEON's.
 //
-// Included by one file for each length, after OCTAVO_SVE_BITS, and kMaxRows and kWidth of
+// A file for each length includes this. Of tiles it says kMaxRows and kWidth:
 //   kLanesRows, kLanesWidth       tiles whose instructions take A from lanes
 //   kEightsRows, kEightsWidth     those that multiply two rows by two columns
+//
+// Needs: OCTAVO_SVE_BITS, kEightsRows, kEightsWidth, kLanesRows, kLanesWidth
+// Gives: kSveKernels
 #include <arm_sve.h>
 
 #include <bit>

@@ -5,8 +5,8 @@
 //   word   [b0 b1 b2 b3] of 8 bits, [b0 b1] of 16, b0 of 32   ->   four, two, one step of float32
 //   row    [b0 .. b15]                                        ->   one step
 //
-// Included inside an instruction-set region after the two and decode_neon-inl.hpp; every including
-// file gets its own copy.
+// Needs: Dot, kSquareStep, Part, TransposedSteps, Unseen, Vec
+// Gives: Bf16Lines, Bf16Source, FloatLines, HalfLines, HalfSource, Int8Lines, Int8Source
 
 // Two elements of 16 bits.
 struct Bf16Source {

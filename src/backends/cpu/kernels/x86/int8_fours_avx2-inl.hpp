@@ -9,8 +9,10 @@
 // Twelve registers of sums, two of B, one of A and the flip fit sixteen. clang 14 would keep a sum
 // on the stack, so that its tiles have five rows.
 //
-// Included inside an instruction-set region after vec_avx2-inl.hpp and a `Products`, whose add(sum,
-// a, b) is the instruction; every including file gets its own copy.
+// Products::add(sum, a, b) is the instruction.
+//
+// Needs: Products, Vec
+// Gives: Along, Dot, integer_kernels, kMaxRows, kWidth
 #if defined(__clang__)
 #define OCTAVO_FOURS_TILE "5x16 tile"
 constexpr std::array<std::int64_t, octavo::cpu::kPanelVectors> kMaxRows{5, 2, 1, 1};
