@@ -81,8 +81,16 @@ octavo::cpu::UnpackedKernel find_unpacked(const octavo::cpu::UnpackedWanted& wan
 
 constexpr octavo::cpu::IntegerKernels integer_kernels(const char* how, const char* how_unpacked,
                                                       octavo::cpu::ARows rows) {
-  return {{how, how_unpacked, octavo::cpu::kInt8Form, kMaxRows, &find_dot_tile, &pack_codes,
-           nullptr, nullptr, nullptr, &find_unpacked, kWidth},
-          rows,
-          &unpack_piece};
+  return {
+      .dot = {.how = how,
+              .how_unpacked = how_unpacked,
+              .form = octavo::cpu::kInt8Form,
+              .max_rows = kMaxRows,
+              .tile = &find_dot_tile,
+              .pack = &pack_codes,
+              .unpacked = &find_unpacked,
+              .width = kWidth},
+      .rows = rows,
+      .unpack = &unpack_piece,
+  };
 }
