@@ -16,6 +16,7 @@
 
 #include "backends/cpu/dot/float_layout.hpp"
 #include "backends/cpu/dot/int8_layout.hpp"
+#include "backends/cpu/dot/tuning.hpp"
 #include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/weight_rows.hpp"
 #include "core/problem/operand.hpp"
@@ -26,22 +27,8 @@ namespace {
 static_assert(kTileCols == kPanelWidth && kTileCols == kRowSums);
 
 constexpr std::int64_t kWideDepth = 128;  // a multiple of 4
-// How far a panel that is read once is prefetched in its own stream, which goes on into the next.
-constexpr std::int64_t kStreamAhead = 8192;
-// Up to so many rows wait for what their epilogue reads.
-constexpr std::int64_t kPrefetchedRows = 32;
-// Of a panel that tiles fetch into a second-level cache of 1 MB, and of the rows of A that all
-// panels meet there.
-constexpr std::int64_t kFlowBytes = std::int64_t{512} << 10;
 // Rows that decoding a last step of 8-bit weights may write past a chunk.
 constexpr std::int64_t kDecodedRows = 3;
-// A tile's call fetches an eighth of what is read next, or more where there are fewer calls: memory
-// is to have work all the time.
-constexpr std::int64_t kMostFetchingCalls = 8;
-
-// Bytes along K for which sums stay in registers, at least, in tiles of more rows than two
-// registers have: fewer do not pay for the sums' way through memory.
-constexpr std::int64_t kTallDepth = 512;
 
 // May a weight have codes that the tiles do not decode?
 bool may_have_others(const DotMember& d) noexcept {
@@ -89,7 +76,7 @@ Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vect
   t.unit = unit;
   t.calls = t.tiles * (vectors / t.width);
   t.fetching_calls = static_cast<std::int64_t>(
-      std::bit_floor(static_cast<std::uint64_t>(std::min(t.calls, kMostFetchingCalls))));
+      std::bit_floor(static_cast<std::uint64_t>(std::min(t.calls, cache_tuning().fetching_calls))));
   t.fetched_bytes = kPanelVectors * kernels.form.vector_bytes / t.fetching_calls;
   const auto lines = static_cast<int>((t.fetched_bytes + 63) / 64);
   const std::int64_t before_last = (t.tiles - 1) * t.height + t.taller * unit;
@@ -109,7 +96,8 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   DotScratch w{};
   const std::int64_t tile = d.strip * d.block_rows * kTileCols;
   const std::int64_t of_panel = d.segments.most * kTileCols;
-  const std::int64_t segments = std::min(d.strip * of_panel, std::max(of_panel, kStripScales));
+  const std::int64_t segments =
+      std::min(d.strip * of_panel, std::max(of_panel, cache_tuning().strip_scales));
   const PanelForm& form = d.path.on_the_fly->form;
   w.sums = arena.take<float>(tile);
   if (d.segments.present()) {
@@ -148,7 +136,7 @@ DotWorker::DotWorker(const DotMember& d, const MatmulOptions& options, const Dot
               d.path.kernels().form, d.k, d.n),
       element_(element_bytes(d.path.rows)),
       table_(float8_table(weight_dtype(d.p->b))),
-      tall_(tile_depth(d, element_) >= kTallDepth) {}
+      tall_(tile_depth(d, element_) >= cache_tuning().tall_depth) {}
 
 // Does a tile decode its panel, once for all of its rows?
 bool DotWorker::decodes() const noexcept {
@@ -173,7 +161,7 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
                     std::int64_t next) noexcept {
   begin_panel(panel);
   finisher_.set_columns(column_, columns_);
-  if (r1 - r0 <= kPrefetchedRows) finisher_.prefetch_terms();
+  if (r1 - r0 <= cache_tuning().prefetched_rows) finisher_.prefetch_terms();
   if (d_.segments.present()) {
     loaded_scales_ = load_segment_scales(d_, column_, loaded_scales_, w_.segment_scales);
   }
@@ -253,7 +241,7 @@ const char* DotWorker::stream_of(const DotMember& d, std::int64_t panel,
   if (b.strides[0] != 1 || b.strides[1] != d.k) return nullptr;
   const std::int64_t held =
       rows * d.k * element_bytes(d.path.rows) + d.k * kTileCols * element_bytes(b.dtype);
-  if (held > kFlowBytes) return nullptr;
+  if (held > cache_tuning().flow_bytes) return nullptr;
   return static_cast<const char*>(b.at(panel * kTileCols * b.strides[1]));
 }
 
@@ -418,7 +406,7 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
       const char* b = chunk.b + step * step_bytes + v * form.vector_bytes;
       const char* ahead = nullptr;
       if (streams) {
-        ahead = b + kStreamAhead;
+        ahead = b + cache_tuning().stream_ahead;
       } else if (fetches) {
         ahead = chunk.next + offset;
       }

@@ -8,8 +8,8 @@
 #include "backends/arena.hpp"
 #include "backends/cpu/dot/member.hpp"
 #include "backends/cpu/dot/panels.hpp"
+#include "backends/cpu/dot/tuning.hpp"
 #include "backends/cpu/dot/weight_ahead.hpp"
-#include "core/cpu_features.hpp"
 
 namespace octavo::cpu {
 
@@ -125,7 +125,7 @@ class DotWorker {
   const Panels packed_;
   const std::int64_t element_;  // bytes of A's rows
   const Float8Table& table_;
-  const bool first_level_ = fetches_first_level();  // this CPU
+  const bool first_level_ = cache_tuning().first_level;
   const bool tall_;  // tiles may have more than two registers of rows
   Tiling tiling_;
   // The panel at hand.
