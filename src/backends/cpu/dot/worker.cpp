@@ -360,6 +360,7 @@ void DotWorker::run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) 
   if (tiling_.rows != r1 - r0 || tiling_.vectors != vectors_ || tiling_.kernels != kernels_) {
     tiling_ = tiling_of(*kernels_, r1 - r0, vectors_, tall_ || decodes());
   }
+  DotTile of_calls = of_all_calls();
   std::int64_t row = r0;
   for (std::int64_t t = 0; t < tiling_.tiles; ++t) {
     const std::int64_t whole = tiling_.height + (t < tiling_.taller ? tiling_.unit : 0);
@@ -367,18 +368,32 @@ void DotWorker::run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) 
     // Sums wait for the next chunk, or leave at once.
     const std::int64_t place = d_.single_chunk ? 0 : place_ + (row - r0) * kTileCols;
     if (chunk.last) finisher_.prefetch_output(row, rows);
-    run_tile(chunk, row, rows, t, place);
+    run_tile(chunk, row, rows, t, place, of_calls);
     if (chunk.last) finish(row, row + rows, place);
     row += rows;
   }
 }
 
+// What the calls of tiles have in common that meet a chunk of the panel at hand.
+DotTile DotWorker::of_all_calls() const noexcept {
+  DotTile tile{};
+  tile.lda = d_.row_bytes;
+  tile.ldb = vectors_ * kernels_->form.vector_bytes;
+  tile.ahead_step = tiling_.fetched_bytes;
+  tile.first_level = first_level_ && direct();
+  tile.scale_a_stride = d_.segments.row_stride;
+  tile.scale_a_group_stride = d_.segments.stride;
+  tile.shift_stride = d_.shift_stride;
+  tile.flip = d_.flip;
+  tile.table = &table_;
+  return tile;
+}
+
 void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
-                         std::int64_t place) noexcept {
+                         std::int64_t place, DotTile& of_calls) noexcept {
   const Tiling& t = tiling_;
   const std::size_t kernel = t.kernel_of(tile);
   const PanelForm& form = kernels_->form;
-  const std::int64_t step_bytes = vectors_ * form.vector_bytes;
   const Segments& segments = d_.segments;
   const bool varies = segments.present();
   if (varies && chunk.step == 0) std::fill_n(w_.total + place, rows * kTileCols, 0.0F);
@@ -387,6 +402,8 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
   }
   const auto* a = static_cast<const char*>(d_.rows) + row * d_.row_bytes;
   auto* sums = static_cast<float*>(w_.sums) + place;  // or int32
+  of_calls.shift = d_.shift + row * d_.shift_stride;
+  const bool streams = t.calls == 1 && direct();
   const std::int64_t first_call = tile * (vectors_ / t.width);
   const std::int64_t fetched = (ahead_.pairs() + t.calls - 1) / t.calls;
   std::int64_t k = chunk.k0;
@@ -397,44 +414,29 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
     const std::int32_t* taken = nullptr;  // column sums
     if (!varies && chunk.last) taken = column_sums_;
     if (scaled && w_.segment_sums != nullptr) taken = w_.segment_sums + piece.segment * kTileCols;
+    of_calls.depth = (piece.k1 - k) * element_;
+    of_calls.a = a + k * element_;
+    of_calls.add = piece.add;
+    of_calls.group = piece.group * element_;
+    of_calls.scale_a =
+        scaled ? segments.scale_a + piece.segment * segments.stride + row * segments.row_stride
+               : nullptr;
     std::int64_t call = first_call;
     for (std::int64_t v = 0; v < vectors_; v += t.width, ++call) {
-      const bool streams = t.calls == 1 && direct();
+      const std::int64_t column = v * kVectorCols;
       const std::int64_t offset = (call * (chunk.end - chunk.step) + step) * t.fetched_bytes;
       const bool fetches = streams || (chunk.next != nullptr && call < t.fetching_calls &&
                                        offset < chunk.next_bytes);
-      const char* b = chunk.b + step * step_bytes + v * form.vector_bytes;
-      const char* ahead = nullptr;
-      if (streams) {
-        ahead = b + cache_tuning().stream_ahead;
-      } else if (fetches) {
-        ahead = chunk.next + offset;
-      }
-      (fetches ? t.fetching : t.unpacked)[kernel](
-          {.depth = (piece.k1 - k) * element_,
-           .a = a + k * element_,
-           .lda = d_.row_bytes,
-           .b = b,
-           .ldb = step_bytes,
-           .c = sums + v * kVectorCols,
-           .add = piece.add,
-           .ahead = ahead,
-           .ahead_step = t.fetched_bytes,
-           .first_level = first_level_ && direct(),
-           .total = scaled ? w_.total + place + v * kVectorCols : nullptr,
-           .group = piece.group * element_,
-           .scale_a = scaled ? segments.scale_a + piece.segment * segments.stride +
-                                   row * segments.row_stride
-                             : nullptr,
-           .scale_a_stride = segments.row_stride,
-           .scale_a_group_stride = segments.stride,
-           .scale_b =
-               scaled ? w_.segment_scales + piece.segment * kTileCols + v * kVectorCols : nullptr,
-           .column_sums = taken != nullptr ? taken + v * kVectorCols : nullptr,
-           .shift = d_.shift + row * d_.shift_stride,
-           .shift_stride = d_.shift_stride,
-           .flip = d_.flip,
-           .table = &table_});
+      const char* b = chunk.b + step * of_calls.ldb + v * form.vector_bytes;
+      of_calls.b = b;
+      of_calls.c = sums + column;
+      of_calls.ahead = streams   ? b + cache_tuning().stream_ahead
+                       : fetches ? chunk.next + offset
+                                 : nullptr;
+      of_calls.total = scaled ? w_.total + place + column : nullptr;
+      of_calls.scale_b = scaled ? w_.segment_scales + piece.segment * kTileCols + column : nullptr;
+      of_calls.column_sums = taken != nullptr ? taken + column : nullptr;
+      (fetches ? t.fetching : t.unpacked)[kernel](of_calls);
       ahead_.fetch(fetched);
     }
     if (piece.ends_chunk) add_chunk(place, rows * kTileCols);
