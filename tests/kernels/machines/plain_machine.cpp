@@ -90,25 +90,14 @@ struct Int8Source {
   }
 };
 
-struct FloatLines {
-  static constexpr int kRows = 1, kVectors = 1, kBytes = 64;
-  static constexpr bool kOrdered = true;
-  using Look = Unseen;
-  static Vec::Ints load(const Dot&, const char* b, std::int64_t) {
-    return Vec::load_unaligned_ints(b);
-  }
-  template <int>
-  static const Vec::Ints& step(const Dot&, const Vec::Ints& row) {
-    return row;
-  }
-};
+#include "backends/cpu/kernels/unpacked/element_lines-inl.hpp"
 
 cpu::UnpackedKernel find_unpacked(const cpu::UnpackedWanted& wanted) noexcept {
   const bool along_k = wanted.order == cpu::UnpackedOrder::along_k;
   if (wanted.weight == DType::int8 && along_k) return find_unpacked_columns<Int8Source>(wanted);
   if (wanted.weight != DType::float32) return nullptr;
   return along_k ? find_unpacked_columns<WordSource>(wanted)
-                 : find_unpacked_rows<AnyRows<FloatLines, 4>>(wanted.rows);
+                 : find_unpacked_rows<AnyRows<FloatLines<1>, 4>>(wanted.rows);
 }
 }  // namespace floats
 

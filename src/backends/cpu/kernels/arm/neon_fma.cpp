@@ -81,6 +81,7 @@ namespace few {
 #include "backends/cpu/kernels/unpacked/columns-inl.hpp"
 #include "backends/cpu/kernels/unpacked/rows-inl.hpp"
 
+#include "backends/cpu/kernels/unpacked/element_lines-inl.hpp"
 #include "backends/cpu/kernels/unpacked/floats_neon-inl.hpp"
 }  // namespace few
 
