@@ -5,12 +5,12 @@
     // Needs: Vec, Dot, kMaxRows
     // Gives: find_dot_tile
 
-and this script holds it to that: it compiles kernel files with each fragment in a namespace of its own, into which `using`
-declarations bring exactly the names that it needs, and from which they take exactly those that it gives. A name that a
-fragment uses and does not need, gives and does not have, or has and does not give to whoever uses it, does not compile. What a
-compiler looks up only where a template is used, and names that are needed in vain, tokens show. Machines in plain C++
-(tests/kernels) come first, so a fragment that knows no instruction set is compiled on the plain vector type; Arm's need its
-cross compiler. Names of macros count; what stands in headers does not.
+and this script holds it to that: it compiles kernel files with each fragment in a namespace of its own, into which
+`using` declarations bring exactly the names that it needs, and from which they take exactly those that it gives. A name
+that a fragment uses and does not need, gives and does not have, or has and does not give to whoever uses it, does not
+compile. What a compiler looks up only where a template is used, and names that are needed in vain, tokens show.
+Machines in plain C++ (tests/kernels) come first, so a fragment that knows no instruction set is compiled on the plain
+vector type; Arm's need its cross compiler. Names of macros count; what stands in headers does not.
 
     python3 scripts/check_fragments.py [--self-test] [--arm] [FRAGMENT...]
 """
@@ -31,8 +31,8 @@ ARM_COMPILER = "aarch64-linux-gnu-g++"
 INCLUDE = re.compile(r'#include "([^"]+-inl\.hpp)"')
 NAMESPACE = re.compile(r"(?:inline )?namespace(?: ([\w:]+))? \{$")
 NAMESPACE_END = re.compile(r"\}  // namespace")
-KEYWORDS = frozenset("if for while switch return sizeof requires template using struct class namespace else do case default "
-                     "constexpr static inline const auto typename noexcept defined".split())
+KEYWORDS = frozenset("if for while switch return sizeof requires template using struct class namespace else do "
+                     "case default constexpr static static_assert inline const auto typename noexcept defined".split())
 GIVEN = "given"  # the namespace that stands for a kernel file's anonymous one
 
 
@@ -49,12 +49,14 @@ def tokens_of(text):
 
 def called_in(text):
     """Names that are looked up once more where a template is used: what looks like a call."""
-    return {m[1] for m in re.finditer(r"(?<![\w.&])(?<!->)(?<!::)([A-Za-z_]\w*)(?:<[^;(){}]*?>)?\(", code_of(text))} - KEYWORDS
+    calls = re.finditer(r"(?<![\w.&])(?<!->)(?<!::)([A-Za-z_]\w*)(?:<[^;(){}]*?>)?\(", code_of(text))
+    return {m[1] for m in calls} - KEYWORDS
 
 
 def statements_of(text):
     """Declarations outside of all braces, without bodies and preprocessor lines."""
-    text = "\n".join(line for line in text.splitlines() if not re.match(r"(?:\}  // )?namespace octavo|namespace \{|\}  // namespace$", line))
+    around = re.compile(r"(?:\}  // )?namespace octavo|namespace \{|\}  // namespace$")
+    text = "\n".join(line for line in text.splitlines() if not around.match(line))
     text = re.sub(r"^#(?:[^\n]*\\\n)*[^\n]*$", "", code_of(text), flags=re.M)
     out, head, depth = [], "", 0
     for symbol in re.findall(r"[{}();]|[^{}();]+", text):
@@ -87,7 +89,8 @@ def declared_in(text):
         head = re.sub(r"\boperator\W+|\b(?:template|inline|typename|OCTAVO_INLINE|OCTAVO_KERNEL|constexpr|static)\b"
                       r"|__attribute__ *\(+[^()]*\)*|alignas *\([^()]*\)|\[\[.*?\]\]", " ", head)
         head = re.sub(r"^\s*requires\b.*?(?=\b(?:struct|class|int|bool|void)\b)", " ", head, flags=re.S)
-        if found := re.match(r"\s*(?:struct|class|enum class|enum|concept|using|namespace)\s+(?!namespace\b)(\w+)", head):
+        kinds = r"(?:struct|class|enum class|enum|concept|using|namespace)"
+        if found := re.match(rf"\s*{kinds}\s+(?!namespace\b)(\w+)", head):
             names.add(found[1])
         elif found := re.match(r"[^=]*?(\w+)\s*\(", head):
             names.add(found[1])
@@ -121,7 +124,8 @@ class KernelFile:
 
     def __init__(self, root, path, fragments):
         self.root, self.path, self.fragments = root, path, fragments
-        self.events = []  # (path, number, line, None), or (.., fragment) where one begins, and where it ends: without a line
+        # (path, number, line, None); where a fragment begins (.., fragment), and where it ends the same without a line.
+        self.events = []
         self.included = []
         self.expand(path, (root / path).read_text())
         self.is_arm = "/arm/" in path
@@ -164,7 +168,8 @@ class KernelFile:
             elif fragment:
                 alone, (scopes, givers) = "::".join(["", *scopes]), outer.pop()
                 out += ["} }", " ".join(f"namespace {scope} {{" for scope in scopes)]
-                if outer and len(scopes) == 2:  # in no namespace of the fragment around it, which gives this one's names, too
+                # The fragment around it gives its names, too, if they are in no namespace of that one.
+                if outer and len(scopes) == 2:
                     outer[-1][1].extend(givers)
                 for giver in givers:
                     out += [self.brings(name, alone, giver) for name in giver.gives or () if name not in own]
@@ -222,11 +227,12 @@ def words_wrong(fragments, files):
             if name not in here | below:
                 problems.append(f"{fragment.path}: Needs must list names that it uses; got {name}")
             if name not in given and not any(name in own[file.path] for file in includes):
-                problems.append(f"{fragment.path}: Needs must list what a fragment gives or a kernel file has; got {name}")
+                problems.append(f"{fragment.path}: Needs must list what something above it gives; got {name}")
         for name in sorted(called_in(fragment.text) & given - declared - provided - set(fragment.needs)):
             # But for members and local names.
-            if not re.search(rf"(?!return\b|else\b)\b\w+[>&\*]*\s+[\*&]*{name}(?:\(| = )|const \w+& {name}\b|template {name}<",
-                             code_of(fragment.text)):
+            of_its_own = (rf"(?!return\b|else\b)\b\w+[>&\*]*\s+[\*&]*{name}(?:\(| = )|const \w+& {name}\b"
+                          rf"|template {name}<")
+            if not re.search(of_its_own, code_of(fragment.text)):
                 problems.append(f"{fragment.path}: Needs must list every name that it uses; got none of {name}")
         if fragment.is_file:
             for name in fragment.gives:
@@ -247,17 +253,19 @@ def nested_of(fragment, fragments):
 
 def chosen(files, wanted):
     """[(file, fragments to compile there)]: machines in plain C++ first, then files that have most of what is left."""
-    left, out = [f for f in wanted if not f.is_file], []
+    left, out = {fragment for fragment in wanted if not fragment.is_file}, []
+
     def worth(file):
-        count = sum(fragment in left for fragment in file.included and set(file.included))
-        return (count > 0 and file.path.endswith("plain_machine.cpp"), count, not file.is_arm, file.path)
+        count = len(left & set(file.included))
+        return count > 0 and file.path.endswith("plain_machine.cpp"), count, not file.is_arm, file.path
+
     while left:
         best = max(files, key=worth)
-        here = [fragment for fragment in left if fragment in best.included]
+        here = left & set(best.included)
         if not here:
             break
         out.append((best, here))
-        left = [fragment for fragment in left if fragment not in here]
+        left -= here
     return out
 
 
@@ -269,7 +277,8 @@ def compile_alone(file, folder):
     sve = re.search(r"#define OCTAVO_SVE_BITS (\d+)", (file.root / file.path).read_text())
     command = [*compiler, "-std=c++20", "-fsyntax-only", "-w", "-fmax-errors=20", "-fdiagnostics-plain-output",
                *(["-march=armv8.2-a+sve", f"-msve-vector-bits={sve[1]}"] if sve else []),
-               *(f"-I{file.root / include}" for include in INCLUDES), f"-I{(file.root / file.path).parent}", str(source)]
+               *(f"-I{file.root / include}" for include in INCLUDES), f"-I{(file.root / file.path).parent}",
+               str(source)]
     ran = subprocess.run(command, capture_output=True, text=True)
     if ran.returncode == 0:
         return []
@@ -280,7 +289,8 @@ def compile_alone(file, folder):
 def check(root, only, arm):
     fragments, files = read(root)
     problems = words_wrong(fragments, files)
-    wanted = [f for f in fragments.values() if f.needs is not None and f.gives is not None and (not only or f.path in only)]
+    told = [f for f in fragments.values() if f.needs is not None and f.gives is not None]
+    wanted = [f for f in told if not only or f.path in only]
     jobs = chosen(files, wanted)
     skipped = [] if arm else [job for job in jobs if job[0].is_arm]
     jobs = [job for job in jobs if job not in skipped]
@@ -292,29 +302,36 @@ def check(root, only, arm):
 
 def self_test():
     """A fragment in order passes, and each way to be out of order is found."""
-    kernel = ('namespace octavo::cpu {\nnamespace {\nstruct Vec {};\n#include "kernels/lower-inl.hpp"\n'
-              '#include "kernels/upper-inl.hpp"\n}  // namespace\n}  // namespace octavo::cpu\n')
-    lower = "// Needs: nothing\n// Gives: load, kRows\ntemplate <class T>\nint load(T) { return 1; }\nconstexpr int kRows = 2;\n"
-    upper = "// Needs: Vec, kRows,\n//        load\n// Gives: upper\ntemplate <class T>\nint upper(T x) { return kRows + load(x) + sizeof(Vec); }\n"
-    cases = [
-        (upper, None),
-        (upper.replace("Needs: Vec, kRows,\n//        load", "Needs: Vec, load"), "kRows"),
-        (upper.replace("Needs: Vec, kRows,\n//        load", "Needs: Vec, kRows"), "load"),
-        (upper.replace("load\n", "load, lower\n"), "lower"),
-        (upper.replace("Gives: upper", "Gives: upper, other"), "other"),
-        (upper.replace("// Gives: upper\n", ""), "Gives"),
-        (upper.replace("Needs: Vec, kRows,\n//        load", "Needs: kRows, load"), "Vec"),
+    below = "backends/cpu/kernels"
+    kernel = (f'namespace octavo::cpu {{\nnamespace {{\nstruct Vec {{}};\n#include "{below}/lower-inl.hpp"\n'
+              f'#include "{below}/upper-inl.hpp"\nint use() {{ return upper(1); }}\n}}  // namespace\n'
+              "}  // namespace octavo::cpu\n")
+    lower = ("// Needs: nothing\n// Gives: load, kRows\ntemplate <class T>\nint load(T) { return 1; }\n"
+             "constexpr int kRows = 2;\n")
+    upper = ("// Needs: Vec, kRows,\n//        load\n// Gives: upper\ntemplate <class T>\n"
+             "int upper(T x) { return kRows + load(x) + sizeof(Vec); }\n")
+    needs = "Needs: Vec, kRows,\n//        load"
+    cases = [  # lower, upper, what must be found
+        (lower, upper, None),
+        (lower, upper.replace(needs, "Needs: Vec, load"), "kRows"),
+        (lower, upper.replace(needs, "Needs: Vec, kRows"), "load"),  # looked up where upper is used
+        (lower, upper.replace(needs, "Needs: kRows, load"), "Vec"),
+        (lower, upper.replace("load\n", "load, lower\n"), "lower"),
+        (lower, upper.replace("Gives: upper", "Gives: upper, other"), "other"),
+        (lower, upper.replace("// Gives: upper\n", ""), "Gives"),
+        (lower.replace("load, kRows", "load"), upper, "kRows"),
+        (lower, upper.replace("Gives: upper", "Gives: nothing"), "upper"),  # which the kernel file uses
     ]
-    for text, word in cases:
+    for case_lower, case_upper, word in cases:
         with tempfile.TemporaryDirectory() as folder:
-            kernels = pathlib.Path(folder) / "src/backends/cpu/kernels"
-            for name, content in (("kernel.cpp", kernel), ("lower-inl.hpp", lower), ("upper-inl.hpp", text)):
-                path = kernels / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(content.replace("kernels/", "backends/cpu/kernels/"))
+            kernels = pathlib.Path(folder) / "src" / below
+            kernels.mkdir(parents=True)
+            for name, content in (("kernel.cpp", kernel), ("lower-inl.hpp", case_lower), ("upper-inl.hpp", case_upper)):
+                (kernels / name).write_text(content)
             problems, _, _ = check(pathlib.Path(folder), [], False)
-            if (word is None) != (not problems) or (word and not any(word in problem for problem in problems)):
-                sys.exit(f"check_fragments: self-test: {word or 'nothing'} must be found in\n{text}\ngot {problems}")
+        if (word is None) != (not problems) or (word and not any(word in problem for problem in problems)):
+            sys.exit(f"check_fragments: self-test: {word or 'nothing'} must be found in\n{case_lower}{case_upper}"
+                     f"got {problems}")
 
 
 def main():

@@ -175,6 +175,8 @@ extern const cpu::WideningKernels kUnpackedInt8Pairs{
                                     cpu::kInt8Form, kMaxRows, &int8_pairs::find_dot_tile, kWidth),
             .most_rows = kMostRows,
         },
+    .bfloat16 = {},
+    .float16 = {},
 };
 
 }  // namespace octavo::test

@@ -5,7 +5,7 @@
 //   word   [b0 b1 b2 b3] of 8 bits, [b0 b1] of 16, b0 of 32   ->   four, two, one step of float32
 //   row    [b0 .. b15]                                        ->   one step
 //
-// Needs: Dot, ElementLines, kSquareStep, Part, TransposedSteps, Unseen, Vec
+// Needs: Dot, ElementLines, kSquareStep, Part, TransposedSteps, Vec
 // Gives: Bf16Lines, Bf16Source, HalfLines, HalfSource, Int8Lines, Int8Source
 
 // Two elements of 16 bits.

@@ -67,6 +67,8 @@ extern const WideningKernels kAvx512Int8PairsDot{
                             kInt8Form, kMaxRows, &find_dot_tile, kWidth),
             .most_rows = kMostRows,
         },
+    .bfloat16 = {},
+    .float16 = {},
 };
 
 }  // namespace octavo::cpu
