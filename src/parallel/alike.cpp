@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/problem/fields.hpp"
 
 namespace octavo {
 namespace {
@@ -32,9 +35,12 @@ class Checksum {
     for (std::size_t i = 0; i < bytes; i += sizeof(std::uint64_t)) {
       std::uint64_t word = 0;
       std::memcpy(&word, from + i, std::min(sizeof word, bytes - i));
-      sum_ = (sum_ ^ word) * 0x9E3779B97F4A7C15U;
-      sum_ ^= sum_ >> 32U;
+      add(word);
     }
+  }
+  void add(std::uint64_t word) {
+    sum_ = (sum_ ^ word) * 0x9E3779B97F4A7C15U;
+    sum_ ^= sum_ >> 32U;
   }
   // Of all rows where they are few, else of some, evenly spread.
   void add_rows(const TensorView& matrix) {
@@ -43,6 +49,20 @@ class Checksum {
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t row = i * rows / count;
       add(matrix.slice(0, row, row + 1));
+    }
+  }
+  // All that a rule says; not where a call's codes go.
+  template <class T>
+  void add_fields(const T& value) {
+    if constexpr (std::is_same_v<T, Tensor>) {
+      add(static_cast<std::uint64_t>(value.defined() ? value.numel() : -1));
+      if (value.defined()) add(value.view());
+    } else if constexpr (std::is_floating_point_v<T>) {
+      add(std::bit_cast<std::uint64_t>(static_cast<double>(value)));
+    } else if constexpr (std::is_integral_v<T> || std::is_enum_v<T>) {
+      add(static_cast<std::uint64_t>(value));
+    } else if constexpr (!std::is_same_v<T, TensorView> && !std::is_pointer_v<T>) {
+      for_each_field(value, [this](const char*, const auto& field) { add_fields(field); });
     }
   }
   std::string words() const { return fmt::format("checksum {:016x}", sum_); }
@@ -93,12 +113,15 @@ void check_alike(const char* operation, Communicator& ranks, std::span<const Tra
 
 std::string rule_words(const std::optional<ActivationQuant>& rule) {
   if (!rule) return "none";
-  if (rule->vectorwise) return fmt::format("llm-int8, threshold {}", rule->outlier_threshold);
+  Checksum sum;
+  sum.add_fields(*rule);
+  if (rule->vectorwise) {
+    return fmt::format("llm-int8, threshold {}, {}", rule->outlier_threshold, sum.words());
+  }
   const QuantizeSpec& spec = rule->spec;
-  return fmt::format("{} by {}{}, scales {}, rounding {}, static {}:{}", name(spec.dtype),
-                     to_string(spec.granularity), spec.azp ? " with zero points" : "",
-                     name(spec.scale_dtype), static_cast<int>(spec.rounding), rule->static_scale,
-                     rule->static_azp);
+  return fmt::format("{} by {}{}, static {}:{}, {}", name(spec.dtype), to_string(spec.granularity),
+                     spec.azp ? " with zero points" : "", rule->static_scale, rule->static_azp,
+                     sum.words());
 }
 
 void check_weights_alike(const char* operation, Communicator& ranks, const Weight& weight,

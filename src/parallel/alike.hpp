@@ -22,7 +22,7 @@ struct Trait {
 /// The library's version is compared, too. As many traits on all ranks.
 void check_alike(const char* operation, Communicator& ranks, std::span<const Trait> traits);
 
-/// An activation rule in words.
+/// An activation rule in words, with a checksum of all its fields.
 std::string rule_words(const std::optional<ActivationQuant>& rule);
 
 /// What of a weight all ranks have.

@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "octavo/octavo.hpp"
@@ -68,6 +70,7 @@ struct Layer {
   DType out;
   Weight weight;
   Tensor bias, x;
+  Tensor bias_of_call;  // which stands in the place of the layer's
 
   std::string words(int size) const {
     return fmt::format("{} {}x{}x{} k_chunks={} on {} ranks", kind->name, m, n, k, k_chunks, size);
@@ -111,18 +114,13 @@ Weight weight_of(const Layer& l, Dice& dice) {
   return w;
 }
 
-Layer random_layer(std::uint64_t seed) {
+// Of a size that is given, or a random one.
+Layer random_layer(std::uint64_t seed, const LayerSize* size) {
   Dice dice(seed * 7919 + 1);
-  Layer l{&kLayerKinds[seed % kLayerKinds.size()],
-          dice.number(9),
-          1 + dice.number(70),
-          dice.number(260),
-          24,
-          0,
-          float32,
-          {},
-          {},
-          {}};
+  const LayerSize thrown{dice.number(9), 1 + dice.number(70), dice.number(260)};
+  const LayerSize& of = size != nullptr ? *size : thrown;
+  Layer l{
+      &kLayerKinds[seed % kLayerKinds.size()], of.m, of.n, of.k, 24, 0, float32, {}, {}, {}, {}};
   const std::array<std::int32_t, 4> counts{24, 24, 12, 1};
   l.k_chunks = counts[static_cast<std::size_t>(dice.number(3))];
   l.overlap_rows = dice.number(3);
@@ -133,6 +131,7 @@ Layer random_layer(std::uint64_t seed) {
   disturb(x, dice);
   const bool of_type = !l.kind->activation && l.kind->scale.kind == Granularity::Kind::automatic;
   l.x = of_type ? x.to(l.kind->weight) : x.to(dice.number(1) == 0 ? float32 : bfloat16);
+  if (dice.number(2) == 0) l.bias_of_call = dice.floats(float32, {l.n});
   return l;
 }
 
@@ -167,6 +166,10 @@ Tensor gradient_in_chunks(const Layer& l, const Tensor& grad, int size) {
   return sum.to(l.x.dtype());
 }
 
+TensorView entries(const Tensor& bias, const ShardRange& range) {
+  return bias.defined() ? bias.view().slice(0, range.begin, range.end) : TensorView();
+}
+
 // Gradients of a layer on ranks and of the whole one: of x, and of the bias.
 std::string check_gradients(const Layer& l, const RowParallelLinear& row,
                             const ColumnParallelLinear& column, const PackedWeight& whole,
@@ -177,11 +180,13 @@ std::string check_gradients(const Layer& l, const RowParallelLinear& row,
   const auto part = [](const Tensor& t, int dim, const ShardRange& range) {
     return copy(t.view().slice(dim, range.begin, range.end), t.dtype());
   };
-  LinearOptions forward{.bias = l.bias, .out_dtype = l.out};
-  const MatmulWanted wanted{.a = true, .bias = l.bias.defined()};
+  const Tensor& bias = l.bias_of_call.defined() ? l.bias_of_call : l.bias;
+  LinearOptions forward{.bias = bias, .out_dtype = l.out};
+  const MatmulWanted wanted{.a = true, .bias = bias.defined()};
   const MatmulGradients all = linear_vjp(grad, l.x, whole, forward, wanted);
-  forward.bias = {};
+  forward.bias = l.bias_of_call;
   const MatmulGradients of_row = row.vjp(grad, part(l.x, 1, row.rows()), forward, wanted);
+  forward.bias = entries(l.bias_of_call, own);
   const MatmulGradients of_column = column.vjp(part(grad, 1, own), l.x, forward, wanted);
   if (!same(of_row.a, part(all.a, 1, row.rows()))) return "row-parallel gradient of x: ";
   if (!same(of_column.a, gradient_in_chunks(l, grad, size)))
@@ -193,14 +198,9 @@ std::string check_gradients(const Layer& l, const RowParallelLinear& row,
   return {};
 }
 
-}  // namespace
-
-int layer_kinds() { return static_cast<int>(kLayerKinds.size()); }
-
-std::string check_random_layer(const std::shared_ptr<Communicator>& ranks, std::uint64_t seed) {
-  const Layer l = random_layer(seed);
+std::string check_layer(const std::shared_ptr<Communicator>& ranks, const Layer& l) {
   const int size = ranks->size();
-  const LinearOptions options{.out_dtype = l.out};
+  const LinearOptions options{.bias = l.bias_of_call, .out_dtype = l.out};
   LinearOptions chunked = options;
   chunked.matmul.k_chunks = l.k_chunks % size == 0 ? l.k_chunks : size;
   const QuantizedLinear whole(l.weight, l.bias);
@@ -217,13 +217,13 @@ std::string check_random_layer(const std::shared_ptr<Communicator>& ranks, std::
   const Tensor got = row(part, options);
   const Tensor got_of_part = of_part(part, options);
   const ColumnParallelLinear column(l.weight, l.bias, ranks, of_ranks);
-  const ColumnParallelLinear column_of_part = ColumnParallelLinear::of_part(
-      shard(l.weight, ShardAxis::columns, ranks->rank(), size),
-      l.bias.defined() ? l.bias.view().slice(0, column.columns().begin, column.columns().end)
-                       : TensorView(),
-      ranks, of_ranks);
-  const Tensor own = column(l.x, options);
-  const Tensor all = column_of_part.gather(column_of_part(l.x, options));
+  const ColumnParallelLinear column_of_part =
+      ColumnParallelLinear::of_part(shard(l.weight, ShardAxis::columns, ranks->rank(), size),
+                                    entries(l.bias, column.columns()), ranks, of_ranks);
+  const LinearOptions of_columns{.bias = entries(l.bias_of_call, column.columns()),
+                                 .out_dtype = l.out};
+  const Tensor own = column(l.x, of_columns);
+  const Tensor all = column_of_part.gather(column_of_part(l.x, of_columns));
   const Tensor y = whole(l.x, options);
   const std::string gradients = check_gradients(l, row, column, whole.weight(), size);
   const ShardRange columns = column.columns();
@@ -240,6 +240,22 @@ std::string check_random_layer(const std::shared_ptr<Communicator>& ranks, std::
   }
   if (!gradients.empty()) return gradients + l.words(size);
   return {};
+}
+
+}  // namespace
+
+int layer_kinds() { return static_cast<int>(kLayerKinds.size()); }
+
+std::string check_random_layer(const std::shared_ptr<Communicator>& ranks, std::uint64_t seed) {
+  return check_layer(ranks, random_layer(seed, nullptr));
+}
+
+std::string check_layer_of_chunks(const std::shared_ptr<Communicator>& ranks,
+                                  const LayerSize& size) {
+  const auto* fp8 = std::ranges::find(kLayerKinds, std::string_view("fp8"), &LayerKind::name);
+  Layer l = random_layer(static_cast<std::uint64_t>(fp8 - kLayerKinds.begin()), &size);
+  l.k_chunks = 24;
+  return check_layer(ranks, l);
 }
 
 }  // namespace octavo::test

@@ -2,16 +2,20 @@
 // Layers on ranks that are threads: specification section 11, and what breaks it is said.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <string>
 
+#include "core/problem/fields.hpp"
 #include "octavo/octavo.hpp"
+#include "parallel/alike.hpp"
 #include "parallel/expert_checks.hpp"
 #include "parallel/layer_checks.hpp"
 #include "parallel/message_checks.hpp"
+#include "parallel/random.hpp"
 #include "parallel/thread_ranks.hpp"
 
 namespace octavo::test::parallel_test {
@@ -82,33 +86,60 @@ TEST_P(Ranks, SendToAllWhatTheyWaitFor) {
   });
 }
 
+// Sums of chunks go from rank to rank in blocks of rows: more rows than one block has, for results
+// (many columns) and for gradients (a deep layer).
+TEST(ManyRows, GiveTheBitsOfTheWholeLayer) {
+  std::mutex mutex;
+  for (const LayerSize size : {LayerSize{150, 4096, 48}, LayerSize{150, 48, 4096}}) {
+    on_ranks(2, [&](const std::shared_ptr<Communicator>& ranks) {
+      const std::string wrong = check_layer_of_chunks(ranks, size);
+      const std::lock_guard lock(mutex);
+      EXPECT_EQ(wrong, "") << "on rank " << ranks->rank();
+    });
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, Ranks, testing::Values(1, 2, 3, 4, 5, 8),
                          testing::PrintToStringParamName());
 
-// Sums of all ranks that 32 bits have no room for: every product 255 * 127.
-TEST(WideSums, LeaveThirtyTwoBitsOnAllRanksTogether) {
-  constexpr std::int64_t kDepth = 70000;
+// A layer of a rule of uint8 with a zero point, and x of one number, on two ranks as on one.
+void check_sums(const Tensor& w, bool zero_points, float x_value, std::int32_t azp, float sum) {
   Weight weight;
   weight.scheme = "test";
-  const Tensor w = Tensor::empty(DType::float32, {2, kDepth});
-  std::fill_n(w.data_as<float>(), w.numel(), 127.0F);
-  weight.codes = quantize(w, {.dtype = DType::int8, .granularity = per_token()});
+  weight.codes =
+      quantize(w, {.dtype = DType::int8, .granularity = per_token(), .azp = zero_points});
   ActivationQuant rule;
   rule.spec.dtype = DType::uint8;
   rule.spec.granularity = per_tensor();
   rule.spec.azp = true;
   rule.static_scale = 1.0F;
-  rule.static_azp = -5;
+  rule.static_azp = azp;
   weight.activation = rule;
-  const Tensor x = Tensor::empty(DType::float32, {1, kDepth});
-  std::fill_n(x.data_as<float>(), kDepth, 260.0F);
+  const Tensor x = Tensor::empty(DType::float32, {1, w.size(1)});
+  std::fill_n(x.data_as<float>(), x.numel(), x_value);
   const Tensor want = QuantizedLinear(weight)(x);
   on_ranks(2, [&](const std::shared_ptr<Communicator>& ranks) {
     const Tensor got = RowParallelLinear(weight, {}, ranks)(x);
     EXPECT_EQ(got.data_as<float>()[0], want.data_as<float>()[0]);
     EXPECT_EQ(got.data_as<float>()[1], want.data_as<float>()[1]);
-    EXPECT_FLOAT_EQ(want.data_as<float>()[0], 260.0F * 127.0F * kDepth);
+    EXPECT_FLOAT_EQ(want.data_as<float>()[0], sum);
   });
+}
+
+// Sums of all ranks that 32 bits have no room for: every product 255 * 127, or 255 * 255.
+TEST(WideSums, LeaveThirtyTwoBitsOnAllRanksTogether) {
+  constexpr std::int64_t kDepth = 70000;
+  const Tensor w = Tensor::empty(DType::float32, {2, kDepth});
+  std::fill_n(w.data_as<float>(), w.numel(), 127.0F);
+  check_sums(w, false, 260.0F, -5, 260.0F * 127.0F * kDepth);
+}
+
+TEST(WideSums, OfAWeightWithZeroPointsLeaveThemEarlier) {
+  constexpr std::int64_t kDepth = 40000;
+  const Tensor w = Tensor::empty(DType::float32, {2, kDepth});
+  std::fill_n(w.data_as<float>(), w.numel(), 255.0F);
+  w.data_as<float>()[0] = w.data_as<float>()[kDepth] = 0.0F;
+  check_sums(w, true, 255.0F, 0, 255.0F * 255.0F * (kDepth - 1));
 }
 
 Weight int8_weight(std::int64_t n, std::int64_t k) {
@@ -127,6 +158,29 @@ std::string complaint(const std::function<void(const std::shared_ptr<Communicato
     return error.what();
   }
   return {};
+}
+
+TEST(Parts, ThatNoRankHasAreRefused) {
+  const std::string sentence =
+      "RowParallelLinear: part must begin with a scale and have no outlier columns (make the layer "
+      "of the whole weight); got one of ";
+  const auto said = [](const Weight& part) {
+    std::string what;
+    try {
+      on_ranks(1, [&](const auto& ranks) { (void)RowParallelLinear::of_part(part, {}, ranks); });
+    } catch (const Error& error) {
+      what = error.what();
+    }
+    return what;
+  };
+  Weight cut = int8_weight(8, 64);
+  cut.codes = quantize(float_values(cut), {.dtype = DType::int8, .granularity = group(32)});
+  cut = shard(cut, ShardAxis::rows, {16, 64});
+  EXPECT_EQ(said(cut), sentence + cut.scheme);
+  Weight listed = int8_weight(8, 64);
+  listed.activation->vectorwise = true;
+  listed.activation->outlier_columns = Tensor::empty(DType::int64, {0});
+  EXPECT_EQ(said(listed), sentence + listed.scheme);
 }
 
 TEST(Disagreement, IsToldWhenALayerIsMade) {
@@ -150,6 +204,63 @@ TEST(Disagreement, IsToldWhenALayerIsMade) {
             }),
             "RowParallelLinear: part must have the columns that shard_range gives its rank; got 64 "
             "instead of 48 of 96 on rank 0");
+}
+
+// Wherever an eighth of the rows is another model's.
+TEST(Disagreement, OfSomeRowsIsTold) {
+  for (std::int64_t part = 0; part < 8; ++part) {
+    const std::string said = complaint([&](const auto& ranks) {
+      Weight weight = int8_weight(800, 8);
+      if (ranks->rank() == 1) {
+        auto* codes = weight.codes.data.data_as<std::int8_t>() + part * 100 * 8;
+        std::for_each(codes, codes + 100 * 8, [](std::int8_t& code) { code ^= 1; });
+      }
+      (void)ColumnParallelLinear(weight, {}, ranks);
+    });
+    EXPECT_NE(said.find("weight.values must be the same on all ranks"), said.npos) << part;
+  }
+}
+
+// Calls change(name, change of that field) for every field of an activation rule and its spec.
+template <class Rule, class Change>
+void change_fields(Rule& rule, const Change& change) {
+  for_each_field(rule, [&](const char* name, auto& field) {
+    using Field = std::remove_cvref_t<decltype(field)>;
+    if constexpr (std::is_same_v<Field, QuantizeSpec> || std::is_same_v<Field, Granularity>) {
+      change_fields(field, change);
+    } else if constexpr (std::is_same_v<Field, Tensor>) {
+      change(name, [&] {
+        field = Tensor::empty(DType::int64, {1});
+        *field.template data_as<std::int64_t>() = 3;
+      });
+    } else if constexpr (std::is_arithmetic_v<Field> || std::is_enum_v<Field>) {
+      change(name, [&] {
+        field = std::is_same_v<Field, bool> ? static_cast<Field>(field == Field{})
+                                            : static_cast<Field>(field == Field{1} ? 2 : 1);
+      });
+    }
+  });
+}
+
+TEST(Disagreement, OfAnyFieldOfARuleIsTold) {
+  const auto spoken = [](const ActivationQuant& rule) { return rule_words(rule); };
+  int fields = 0;
+  for (const bool vectorwise : {false, true}) {
+    ActivationQuant rule;
+    rule.vectorwise = vectorwise;
+    rule.spec.scale_ub = 4.0F;
+    rule.static_scale = 0.5F;
+    const ActivationQuant before = rule;
+    const std::string words = spoken(before);
+    change_fields(rule, [&](const char* name, const auto& change) {
+      change();
+      EXPECT_NE(spoken(rule), words) << name;
+      EXPECT_LT(spoken(rule).size(), 127U) << name;  // what ranks compare of it
+      rule = before;
+      ++fields;
+    });
+  }
+  EXPECT_EQ(fields, 2 * 19);
 }
 
 TEST(Disagreement, OfValuesIsToldAsWell) {
@@ -246,6 +357,36 @@ TEST(Disagreement, OfACallOfExpertsIsToldOnAllRanks) {
             "ExpertParallelMoE: topk_ids.shape[1] must be the same on all ranks; got 1 "
             "on rank 0 and 2 on rank 1");
   EXPECT_EQ(types[1], types[0]);
+}
+
+// Whatever one rank asks of gradients and the other does not.
+TEST(Disagreement, OfWhatGradientsAreAskedIsTold) {
+  struct Asked {
+    FusedExpertsOptions forward{};
+    FusedExpertsWanted wanted{};
+    GradientOptions options{};
+    DType grad = DType::float32;
+  };
+  const auto said = [](const auto& change) {
+    return complaint([&](const std::shared_ptr<Communicator>& ranks) {
+      const Moe moe;
+      Asked asked{.wanted = {.x = true}};
+      if (ranks->rank() == 1) change(asked);
+      const Tensor grad = Dice(1).floats(asked.grad, {2, 4});
+      (void)float_moe(ranks).vjp(grad, moe.x, moe.weights, moe.ids, asked.forward, asked.wanted,
+                                 asked.options);
+    });
+  };
+  const std::string begin = "ExpertParallelMoE: ", end = " must be the same on all ranks; got ";
+  const auto told = [&](const std::string& text, const std::string& what) {
+    EXPECT_EQ(text.substr(0, (begin + what + end).size()), begin + what + end);
+  };
+  told(said([](Asked& a) { a.wanted.topk_weights = true; }), "wanted");
+  told(said([](Asked& a) { a.wanted = {.topk_weights = true}; }), "wanted");
+  told(said([](Asked& a) { a.options.float32 = true; }), "options.float32");
+  told(said([](Asked& a) { a.grad = DType::bfloat16; }), "grad.dtype");
+  told(said([](Asked& a) { a.forward.apply_router_weight_on_input = true; }),
+       "apply_router_weight_on_input");
 }
 
 // Each rank's own scales: an element of x moves by half a step of either scale at most, and no

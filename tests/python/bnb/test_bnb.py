@@ -386,6 +386,44 @@ def test_the_pool_pools():
     pool.initialize()
 
 
+RULES = {"threshold": 3.0, "whole_columns": True, "outlier_columns": torch.tensor([7]), "use_pool": True}
+
+
+@pytest.mark.parametrize("trains", [False, True])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_that_changes_after_a_product_is_the_rule_of_the_next(rule, trains):
+    """Whatever the codes were packed with."""
+    pool = bnb.GlobalOutlierPooler.get_instance()
+
+    def product(state):
+        pool.initialize()
+        pool.add_outliers([20], 70)
+        return bnb.matmul(x, w, state=state)
+
+    x, w = activations(6, 70, columns=(5,)), gaussian(8, 70, seed=2)
+    x[1:, 5] = 5.5  # below the threshold
+    state, fresh = (state_of(6.0, has_fp16_weights=trains, is_training=trains) for _ in range(2))
+    before = product(state)
+    for each in (state, fresh):
+        setattr(each, rule, RULES[rule])
+    want = product(fresh)
+    assert torch.equal(product(state), want) and not torch.equal(want, before)
+    pool.initialize()
+
+
+@pytest.mark.parametrize("trains", [False, True])
+def test_the_pools_columns_join_a_states_own(trains):
+    pool = bnb.GlobalOutlierPooler.get_instance()
+    pool.initialize()
+    pool.add_outliers([20, 31], 70)
+    x, w = gaussian(6, 70).clamp(-3, 3), gaussian(8, 70, seed=2)
+    options = {"has_fp16_weights": trains, "is_training": trains}
+    pooled = state_of(6.0, use_pool=True, outlier_columns=torch.tensor([7, 31]), **options)
+    alone = state_of(6.0, outlier_columns=torch.tensor([7, 20, 31]), **options)
+    assert torch.equal(bnb.matmul(x, w, state=pooled), bnb.matmul(x, w, state=alone))
+    pool.initialize()
+
+
 def test_batch_invariance():
     x = gaussian(6, 70)
     x[2, 9], x[4, 11] = 40.0, -50.0

@@ -91,6 +91,37 @@ def test_a_state_that_is_refused_changes_no_codes(kind):
         assert torch.equal(run(layer), before)
 
 
+@pytest.mark.parametrize("kind", EVERY)
+def test_a_state_stays_the_callers(kind):
+    """What is written into it afterwards is not the layer's."""
+    layer = EVERY[kind]().eval()
+    state = copy.deepcopy(layer.state_dict())
+    if "frozen" in kind and not any(other in kind for other in ("bnb", "MoE", "Checkpoint")):
+        state["columns"] = torch.arange(K).flip(0)
+    with torch.no_grad():
+        layer.load_state_dict(state)
+        loaded = copy.deepcopy(layer.state_dict())
+        for value in state.values():
+            value.view(-1).view(torch.uint8).zero_()
+        assert all(torch.equal(t.view(-1).view(torch.uint8), loaded[name].view(-1).view(torch.uint8))
+                   for name, t in layer.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FROZEN if "bnb" not in kind and "MoE" not in kind])
+def test_a_layer_takes_all_of_its_codes_or_nothing(kind):
+    """A state of another layer with columns in another order, and codes or scales of a type that cannot be packed."""
+    layer, other = FROZEN[kind](), FROZEN[kind]().state_dict()
+    codes = {name: t for name, t in other.items() if name != "bias"} | {"columns": torch.arange(K).flip(0)}
+    with torch.no_grad():
+        before = run(layer)
+        for name, dtype in (("weight", torch.uint8), ("weight_scale", torch.float64)):
+            with pytest.raises(RuntimeError, match="weight"):
+                layer.load_state_dict(codes | {name: codes[name].to(dtype)}, strict=False)
+            assert torch.equal(run(layer), before) and "columns" not in layer.state_dict()
+        layer.load_state_dict(codes, strict=False)
+        assert not torch.equal(run(layer), before)
+
+
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("kind", ["Int8Linear", "Fp8Linear", "BlockFp8Linear", "Linear8bitLt", "bnb"])
 def test_float_states_are_strict_too(kind, bias):

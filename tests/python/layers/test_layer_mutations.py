@@ -145,6 +145,15 @@ def data_written(layer):
         layer.invalidate()
 
 
+def data_written_in_training(layer):
+    layer.zero_grad()
+    with torch.no_grad():
+        run(layer.eval())
+    layer.train()
+    layer.weight.data.mul_(-1.5)
+    run(layer)
+
+
 def storage_replaced(layer):
     layer.weight.data = torch.randn_like(layer.weight)
 
@@ -178,6 +187,7 @@ MUTATIONS = {
     "copy_": copied,
     "in place": in_place,
     ".data and invalidate()": data_written,
+    ".data in training": data_written_in_training,
     ".data = ...": storage_replaced,
     "another Parameter": parameter_replaced,
     "many Parameters": parameter_replaced_again_and_again,

@@ -77,6 +77,12 @@ def test_opcheck(name):
     torch.library.opcheck(operator, given, test_utils=checks(given))
 
 
+@pytest.mark.parametrize("granularity", ["tensor", "token", "group4", "block2x4"])
+def test_traced_quantizers_know_the_shapes_of_cut_cells(granularity):
+    for x in (gaussian(5, 10), gaussian(10, 5).t(), gaussian(0, 10)):
+        torch.library.opcheck(_straight_through.quantize, (x, None, torch.int8, granularity), test_utils="test_faketensor")
+
+
 def test_opcheck_of_linear():
     weight = octavo.pack(octavo.quantize(gaussian(5, 8)).T, activation="int8")
     arguments = (gaussian(3, 8, grad=True), gaussian(5, grad=True), None, _linear.handle_of(weight), 5,

@@ -474,7 +474,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         except (ValueError, RuntimeError) as error:
             return f"{prefix}weight must be codes that {type(self).__name__} can pack; got {codes.dtype} ({error})"
         self._rule = rule
-        self._columns = columns
+        self._columns = None if columns is None else columns.clone()
         self._freeze(packed, self.weight.dtype)
         return None
 
