@@ -39,7 +39,7 @@ KINDS = (
 
 
 @named(lambda kind, m, quantized, n, k:
-       f"layer, {kind.name}, {'codes' if quantised else 'bfloat16'} in, {m}x{n}x{k}")
+       f"layer, {kind.name}, {'codes' if quantized else 'bfloat16'} in, {m}x{n}x{k}")
 def row(kind: Kind, m: int, quantized: bool, n: int = 4096, k: int = 4096) -> Row:
     x = gaussian(m, k).bfloat16()
     bias = gaussian(n, seed=3).bfloat16()

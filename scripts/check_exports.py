@@ -3,7 +3,7 @@
 # The C ABI is what the list says: no symbol appears or goes unnoticed.
 """Usage: check_exports.py [--archive LIBRARY] [--shared LIBRARY]
 
-Compares tests/capi/exports.txt with what include/octavo/*.h declares, with the C functions of a
+Compares tests/capi/exports.txt with what the headers in include/octavo declare, with the C functions of a
 static library, and with every unmangled symbol that a shared library exports.
 """
 
@@ -21,7 +21,7 @@ DECLARATION = re.compile(r"^OCTAVO_C_API\b[^;(]*?\b(\w+)\(", re.MULTILINE)
 
 
 def declared() -> set[str]:
-    headers = (ROOT / "include" / "octavo").glob("*.h")
+    headers = (ROOT / "include" / "octavo").rglob("*.h")
     return {name for header in headers for name in DECLARATION.findall(header.read_text())}
 
 

@@ -20,6 +20,7 @@ struct BackendInfo {
   std::string unavailable;  ///< why not, if not
   std::string uses;         ///< the CPU's extensions that its kernels were chosen for; may be empty
   std::string more;         ///< those that the best kernels would need besides; empty: they run
+  std::string caches;       ///< the family of CPUs for whose caches products are cut; may be empty
 };
 OCTAVO_API std::vector<BackendInfo> backends();
 

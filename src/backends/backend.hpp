@@ -71,8 +71,9 @@ struct Plan {
 /// One way to run problems. The registry holds them best first.
 /// Extensions of a CPU that a backend has kernels for.
 struct Extensions {
-  const char* used = "";  ///< those of the kernels that run here
-  const char* more = "";  ///< those of the best ones, if they do not run here
+  const char* used = "";    ///< those of the kernels that run here
+  const char* more = "";    ///< those of the best ones, if they do not run here
+  const char* caches = "";  ///< the CPUs for whose caches products are cut
 };
 
 struct Backend {

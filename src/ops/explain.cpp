@@ -111,7 +111,7 @@ std::vector<BackendInfo> backends() {
     const bool chosen = why == nullptr && backend->extensions != nullptr;
     const Extensions extensions = chosen ? backend->extensions() : Extensions{};
     rows.push_back({backend->name, backend->summary, why == nullptr, why != nullptr ? why : "",
-                    extensions.used, extensions.more});
+                    extensions.used, extensions.more, extensions.caches});
   }
   return rows;
 }

@@ -94,7 +94,7 @@ class Bench(unittest.TestCase):
                       "bf16:int8:fp32 scale=none:channel",
                       "bf16:e4m3fn:fp32 quantize=e4m3fn scale=token:channel prepacked"):
             right = self.made_up(f"scaled_mm {words} 5x33x65")["right"]
-            note = "loops" if "prepacked" in words else "loops over plain weights"
+            note = "loops" if "prepacked" in words else "loops over unpacked weights"
             self.assertEqual((None, "bf16", note), (right["not_run"], right["as"], right["note"]))
             self.assertLessEqual(right["max_error_ratio"], 1, words)
         self.assertIsNone(self.made_up(LINE)["right"]["as"])
@@ -104,7 +104,7 @@ class Bench(unittest.TestCase):
 
     def test_scales_along_k_are_left_out_of_bfloat16(self) -> None:
         right = self.made_up("scaled_mm e4m3fn:e4m3fn:fp32 scale=group32:block32x32 5x33x65")["right"]
-        self.assertEqual("loops over plain weights, scales along K left out", right["note"])
+        self.assertEqual("loops over unpacked weights, scales along K left out", right["note"])
         self.assertIsNone(right["max_error_ratio"])
 
     def test_a_problem_that_peers_have_no_words_for(self) -> None:

@@ -54,9 +54,17 @@ TEST_F(Cli, InfoNamesTheBuildAndTheBackends) {
   const auto backend = std::find_if(objects.begin(), objects.end(),
                                     [](const json& o) { return o.at("type") == "backend"; });
   ASSERT_NE(objects.end(), backend);
-  EXPECT_EQ((std::vector<std::string>{"more", "name", "summary", "type", "unavailable", "usable",
-                                      "uses"}),
+  EXPECT_EQ((std::vector<std::string>{"caches", "more", "name", "summary", "type", "unavailable",
+                                      "usable", "uses"}),
             fields(*backend));
+  // Backends whose kernels are chosen for the processor, and no others, cut products for its
+  // caches.
+  for (const json& object : objects) {
+    if (object.at("type") != "backend") continue;
+    const std::string caches = object.at("caches");
+    EXPECT_EQ(object.at("uses").get<std::string>().empty(), caches.empty()) << object;
+    EXPECT_NE(std::string::npos, got.out.find("; caches of " + caches)) << got.out;
+  }
 }
 
 // Variables are read once, so every value has a process of its own.

@@ -32,7 +32,7 @@ run("installing" ${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${prefix})
 
 file(GLOB_RECURSE installed RELATIVE ${prefix} ${prefix}/*)
 foreach(file IN LISTS installed)
-  if(NOT file MATCHES "^(include/octavo/[a-z0-9_]+\\.hp?p?|bin/octavo|lib[^ ]*/(liboctavo\\.[a-z0-9.]+|cmake/octavo/octavo-[a-z-]+\\.cmake))$")
+  if(NOT file MATCHES "^(include/octavo/(c/|checkpoint/)?[a-z0-9_]+\\.hp?p?|bin/octavo|lib[^ ]*/(liboctavo\\.[a-z0-9.]+|cmake/octavo/octavo-[a-z-]+\\.cmake))$")
     message(FATAL_ERROR "${file} is installed, but is no public header, library, command or package file")
   endif()
 endforeach()

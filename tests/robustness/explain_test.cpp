@@ -146,8 +146,8 @@ TEST_F(Explain, SaysHowAWeightIsRead) {
   EXPECT_EQ(weight_of("prepacked 1x100x100"), "");
   const auto runs = [](const BackendInfo& b) { return b.name == "avx512" && b.usable; };
   if (std::ranges::none_of(backends(), runs)) GTEST_SKIP() << "no AVX-512";
-  EXPECT_NE(weight_of("1x100x100").find("where it lies"), std::string::npos);
-  EXPECT_NE(weight_of("layout=row 4x100x100").find("where it lies"), std::string::npos);
+  EXPECT_NE(weight_of("1x100x100").find("in place"), std::string::npos);
+  EXPECT_NE(weight_of("layout=row 4x100x100").find("in place"), std::string::npos);
   EXPECT_NE(weight_of("1000x100x100").find("packed by every call"), std::string::npos);
   EXPECT_NE(weight_of("layout=strided 1x100x100").find("packed by every call"), std::string::npos);
   // Also where AMX reads so many rows' weight in place, but not one of a short K.

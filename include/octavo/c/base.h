@@ -23,9 +23,9 @@
 extern "C" {
 #endif
 
-/* Structs that begin with `struct_size` are of version 1: the caller sets their sizeof, and any other
- * size is refused, so that a later version with more fields can tell what a caller has. Structs
- * without `struct_size` never change. */
+/* Structs that begin with `struct_size` are of version 1: the caller sets their sizeof, and any
+ * other size is refused, so that a later version with more fields can tell what a caller has.
+ * Structs without `struct_size` never change. */
 #define OCTAVO_INIT_FUNCTION_(type)      \
   static inline type type##_init(void) { \
     type value;                          \

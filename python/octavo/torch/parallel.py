@@ -15,10 +15,10 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
 from torch.distributed.tensor.parallel import style as _torch
 
-from ._parallel_experts import ExpertParallelMoE
-from ._parallel_linear import ColumnParallelLinear, Mode, ParallelLinear, RowParallelLinear
-from ._quantized_linear import QuantizedLinear
+from .layers._quantized_linear import QuantizedLinear
 from .ranks import _placements  # noqa: F401  (registers them)
+from .ranks._parallel_experts import ExpertParallelMoE
+from .ranks._parallel_linear import ColumnParallelLinear, Mode, ParallelLinear, RowParallelLinear
 
 __all__ = ["ColumnParallelLinear", "ColwiseParallel", "ExpertParallelMoE", "ParallelLinear", "RowParallelLinear", "RowwiseParallel"]
 

@@ -29,12 +29,12 @@ class UnknownModel : public Scratch {
     write_file(path("in/config.json"), config);
   }
   /// What would be written: the plan of it takes no writing.
-  checkpoint::Plan plan(const QuantizeFileOptions& options = {}) const {
+  checkpoint::WritePlan plan(const QuantizeFileOptions& options = {}) const {
     return checkpoint::plan_quantization(open_checkpoint(path("in")), options);
   }
 };
 
-std::vector<std::string> layers(const checkpoint::Plan& plan) {
+std::vector<std::string> layers(const checkpoint::WritePlan& plan) {
   std::vector<std::string> names;
   for (const checkpoint::LayerPlan& layer : plan.files.at(0).layers) names.push_back(layer.name);
   std::sort(names.begin(), names.end());
@@ -106,7 +106,7 @@ TEST_F(UnknownModel, WhatAKnownClassHasNotIsSaid) {
          weight("model.layers.0.extra.weight", 64, 32), weight("model.more.weight", 64, 32)},
         R"({"architectures": ["LlamaForCausalLM"]})");
   for (const bool guess : {false, true}) {
-    const checkpoint::Plan planned = plan({.guess = guess});
+    const checkpoint::WritePlan planned = plan({.guess = guess});
     ASSERT_EQ(1U, planned.warnings.size());
     EXPECT_NE(std::string::npos, planned.warnings[0].find("LlamaForCausalLM of transformers"))
         << planned.warnings[0];
@@ -123,7 +123,7 @@ TEST_F(UnknownModel, AKnownClassSaysNothing) {
   write({weight("model.layers.0.mlp.up_proj.weight", 64, 32),
          weight("model.embed_tokens.weight", 96, 32)},
         R"({"architectures": ["LlamaForCausalLM"], "vocab_size": 96})");
-  const checkpoint::Plan planned = plan();
+  const checkpoint::WritePlan planned = plan();
   EXPECT_TRUE(planned.warnings.empty());
   EXPECT_EQ(std::vector<std::string>{"model.layers.0.mlp.up_proj"}, layers(planned));
 }

@@ -356,7 +356,7 @@ TEST(DotMachines, FindTheNanOfFnuzWeights) {
 
 // Explanations name the kernels that run: a few rows decode codes of a weight in place if they
 // do where it is packed, whatever packs it for more rows.
-TEST(DotMachines, SayHowFewRowsReadCodesWhereTheyLie) {
+TEST(DotMachines, SayHowFewRowsReadCodesInPlace) {
   if (dot_packer() == nullptr) GTEST_SKIP() << "no machine of this CPU has kernels";
   const auto plan_of = [](const cpu::DotMachine& m, const std::string& line, const char* packer) {
     const Made made(line, packer);
@@ -378,7 +378,7 @@ TEST(DotMachines, SayHowFewRowsReadCodesWhereTheyLie) {
                             name(b), layout, rows);
             const Plan packed = plan_of(m, line, dot_packer()),
                        unpacked = plan_of(m, line, nullptr);
-            if (!says(unpacked.weight, "where it lies")) continue;
+            if (!says(unpacked.weight, "in place")) continue;
             if (!says(packed.how, "fp8")) continue;
             EXPECT_TRUE(says(unpacked.how, "fp8"))
                 << m.name << ", " << line << ": " << unpacked.how << " | " << packed.how;

@@ -68,15 +68,26 @@ void decode_eights(const void* codes, std::int64_t steps, std::int64_t vectors,
 }
 
 constexpr cpu::IntegerKernels kBlocks{
-    {"4x32 tile, plain C++, blocks of signed bytes, exact int32 sums", nullptr, cpu::kEightsForm,
-     kMaxRows, &find_dot_tile, &pack_eights, nullptr, &decode_eights, nullptr, nullptr, kWidth},
-    cpu::ARows::signed_bytes,
-    nullptr,
+    .dot =
+        {
+            .how = "4x32 tile, plain C++, blocks of signed bytes, exact int32 sums",
+            .form = cpu::kEightsForm,
+            .max_rows = kMaxRows,
+            .tile = &find_dot_tile,
+            .pack = &pack_eights,
+            .decode_int8 = &decode_eights,
+            .width = kWidth,
+        },
+    .rows = cpu::ARows::signed_bytes,
 };
 
 }  // namespace
 
 extern const cpu::DotMachine kBlocksMachine{
-    "plain C++, blocks", &kBlocks, nullptr, nullptr, kPlainMachine.floats, kPlainMachine.integers};
+    .name = "plain C++, blocks",
+    .integers = &kBlocks,
+    .floats = kPlainMachine.floats,
+    .few_rows = kPlainMachine.integers,
+};
 
 }  // namespace octavo::test

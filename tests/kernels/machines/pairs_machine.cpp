@@ -204,42 +204,40 @@ void from_pairs(DType, const void* halves, std::int64_t steps, std::int64_t vect
 }
 
 constexpr cpu::DotKernels kFours{
-    "3x16 tile, plain C++, blocks of bfloat16, float32 sums of pairs",
-    nullptr,
-    cpu::kBf16FoursForm,
-    kMaxRows,
-    &fours::find_dot_tile,
-    &pack<4>,
-    &pack_rows<4>,
-    &decode_int8<4>,
-    &decode_float8<4>,
-    nullptr,
-    kWidth,
-    &from_pairs,
+    .how = "3x16 tile, plain C++, blocks of bfloat16, float32 sums of pairs",
+    .form = cpu::kBf16FoursForm,
+    .max_rows = kMaxRows,
+    .tile = &fours::find_dot_tile,
+    .pack = &pack<4>,
+    .pack_rows = &pack_rows<4>,
+    .decode_int8 = &decode_int8<4>,
+    .decode_float8 = &decode_float8<4>,
+    .width = kWidth,
+    .from_pairs = &from_pairs,
 };
 
 constexpr cpu::DotKernels kPairs{
-    "3x16 tile, plain C++, pairs of bfloat16, float32 sums of pairs",
-    nullptr,
-    cpu::kBf16Form,
-    kMaxRows,
-    &pairs::find_dot_tile,
-    &pack<2>,
-    &pack_rows<2>,
-    &decode_int8<2>,
-    &decode_float8<2>,
-    nullptr,
-    kWidth,
+    .how = "3x16 tile, plain C++, pairs of bfloat16, float32 sums of pairs",
+    .form = cpu::kBf16Form,
+    .max_rows = kMaxRows,
+    .tile = &pairs::find_dot_tile,
+    .pack = &pack<2>,
+    .pack_rows = &pack_rows<2>,
+    .decode_int8 = &decode_int8<2>,
+    .decode_float8 = &decode_float8<2>,
+    .width = kWidth,
 };
 
 }  // namespace
 
-extern const cpu::DotMachine kPairsMachine{.name = "plain C++, pairs of bfloat16",
-                                           .integers = kPlainMachine.integers,
-                                           .pairs = &kFours,
-                                           .floats = kPlainMachine.floats,
-                                           .few_pairs = &kPairs,
-                                           .beside_floats = &kUnpackedWidening,
-                                           .beside_pairs = &kUnpackedInt8Pairs};
+extern const cpu::DotMachine kPairsMachine{
+    .name = "plain C++, pairs of bfloat16",
+    .integers = kPlainMachine.integers,
+    .pairs = &kFours,
+    .floats = kPlainMachine.floats,
+    .few_pairs = &kPairs,
+    .beside_floats = &kUnpackedWidening,
+    .beside_pairs = &kUnpackedInt8Pairs,
+};
 
 }  // namespace octavo::test

@@ -90,53 +90,53 @@ struct Int8Source {
   }
 };
 
-struct FloatLines {
-  static constexpr int kRows = 1, kVectors = 1, kBytes = 64;
-  static constexpr bool kOrdered = true;
-  using Look = Unseen;
-  static Vec::Ints load(const Dot&, const char* b, std::int64_t) {
-    return Vec::load_unaligned_ints(b);
-  }
-  template <int>
-  static const Vec::Ints& step(const Dot&, const Vec::Ints& row) {
-    return row;
-  }
-};
+#include "backends/cpu/kernels/unpacked/element_lines-inl.hpp"
 
 cpu::UnpackedKernel find_unpacked(const cpu::UnpackedWanted& wanted) noexcept {
   const bool along_k = wanted.order == cpu::UnpackedOrder::along_k;
   if (wanted.weight == DType::int8 && along_k) return find_unpacked_columns<Int8Source>(wanted);
   if (wanted.weight != DType::float32) return nullptr;
   return along_k ? find_unpacked_columns<WordSource>(wanted)
-                 : find_unpacked_rows<AnyRows<FloatLines, 4>>(wanted.rows);
+                 : find_unpacked_rows<AnyRows<FloatLines<1>, 4>>(wanted.rows);
 }
 }  // namespace floats
 
 constexpr cpu::IntegerKernels kBytes{
-    {"2x64 tile, plain C++, signed bytes, exact int32 sums",
-     "few rows, plain C++, signed bytes, exact int32 sums", cpu::kInt8Form, kMaxRows,
-     &bytes::find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, &bytes::find_unpacked},
-    cpu::ARows::signed_bytes,
-    &unpack_piece,
+    .dot =
+        {
+            .how = "2x64 tile, plain C++, signed bytes, exact int32 sums",
+            .how_unpacked = "few rows, plain C++, signed bytes, exact int32 sums",
+            .form = cpu::kInt8Form,
+            .max_rows = kMaxRows,
+            .tile = &bytes::find_dot_tile,
+            .pack = &pack_codes,
+            .unpacked = &bytes::find_unpacked,
+        },
+    .rows = cpu::ARows::signed_bytes,
+    .unpack = &unpack_piece,
 };
 
 constexpr cpu::DotKernels kFloats{
-    "2x64 tile, plain C++, FMA, float32 sums in ascending k",
-    "few rows, plain C++, FMA, float32 sums in ascending k",
-    cpu::kFloat32Form,
-    kMaxRows,
-    &floats::find_dot_tile,
-    &pack_floats,
-    &pack_rows,
-    &decode_int8,
-    &decode_float8,
-    &floats::find_unpacked,
-    floats::kWidth,
-    &from_pairs,
+    .how = "2x64 tile, plain C++, FMA, float32 sums in ascending k",
+    .how_unpacked = "few rows, plain C++, FMA, float32 sums in ascending k",
+    .form = cpu::kFloat32Form,
+    .max_rows = kMaxRows,
+    .tile = &floats::find_dot_tile,
+    .pack = &pack_floats,
+    .pack_rows = &pack_rows,
+    .decode_int8 = &decode_int8,
+    .decode_float8 = &decode_float8,
+    .unpacked = &floats::find_unpacked,
+    .width = floats::kWidth,
+    .from_pairs = &from_pairs,
 };
 
 }  // namespace
 
-extern const cpu::DotMachine kPlainMachine{"plain C++", &kBytes, nullptr, nullptr, &kFloats};
+extern const cpu::DotMachine kPlainMachine{
+    .name = "plain C++",
+    .integers = &kBytes,
+    .floats = &kFloats,
+};
 
 }  // namespace octavo::test

@@ -5,7 +5,8 @@
 //   put(dot, word, out)  this column's place in the first one at `out`, in the others each
 //                        kSquareStep further on
 //
-// Included after a `Vec`; every including file gets its own copy.
+// Needs: Vec
+// Gives: kPairedRows, kSquareStep, TransposedSquare, TransposedSteps, Unseen
 constexpr int kPairedRows = 2;
 constexpr std::int64_t kSquareStep = 16;  // dwords
 

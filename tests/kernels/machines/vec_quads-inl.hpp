@@ -2,7 +2,8 @@
 // A vector of sixteen columns in two registers of two quads of 16 bytes, in plain C++: SVE's of 256
 // bits, for any CPU. The names are those of vec_sve-inl.hpp.
 //
-// Included after "arm_instructions.hpp"; every including file gets its own copy.
+// Needs: nothing
+// Gives: Part, Vec
 struct Part {
   static constexpr int kBytes = 32;
   static constexpr std::size_t kQuads = kBytes / 16;

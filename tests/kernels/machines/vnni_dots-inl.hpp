@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // vnni::dot of eight lanes at once. For regions with AVX2.
+//
+// Needs: nothing
+// Gives: vnni_dots
 
 template <class Byte>
 __m256i vnni_dots(__m256i sum, __m256i a, __m256i b) {

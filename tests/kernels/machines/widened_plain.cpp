@@ -145,21 +145,36 @@ struct Dot : QuadsDot<2, arm::Halves> {
 }  // namespace
 
 extern const cpu::WideningKernels kUnpackedWidening{
-    {cpu::tiles_alone("2x16 tile, plain C++, int8 widened, float32 sums in ascending k",
-                      cpu::kInt8Form, kMaxRows, &int8_floats::find_dot_tile, kWidth),
-     kMostRows},
-    {cpu::tiles_alone("2x16 tile, plain C++, bfloat16 widened, float32 sums in ascending k",
-                      cpu::kBf16Form, kMaxRows, &bfloat16_floats::find_dot_tile, kWidth),
-     kMostRows},
-    {cpu::tiles_alone("2x16 tile, plain C++, float16 widened, float32 sums in ascending k",
-                      cpu::kFloat16Form, kMaxRows, &float16_floats::find_dot_tile, kWidth),
-     kMostRows},
+    .int8 =
+        {
+            .dot =
+                cpu::tiles_alone("2x16 tile, plain C++, int8 widened, float32 sums in ascending k",
+                                 cpu::kInt8Form, kMaxRows, &int8_floats::find_dot_tile, kWidth),
+            .most_rows = kMostRows,
+        },
+    .bfloat16 =
+        {
+            .dot = cpu::tiles_alone(
+                "2x16 tile, plain C++, bfloat16 widened, float32 sums in ascending k",
+                cpu::kBf16Form, kMaxRows, &bfloat16_floats::find_dot_tile, kWidth),
+            .most_rows = kMostRows,
+        },
+    .float16 =
+        {
+            .dot = cpu::tiles_alone(
+                "2x16 tile, plain C++, float16 widened, float32 sums in ascending k",
+                cpu::kFloat16Form, kMaxRows, &float16_floats::find_dot_tile, kWidth),
+            .most_rows = kMostRows,
+        },
 };
 
 extern const cpu::WideningKernels kUnpackedInt8Pairs{
-    .int8 = {cpu::tiles_alone("2x16 tile, plain C++, int8 widened, float32 sums of pairs",
-                              cpu::kInt8Form, kMaxRows, &int8_pairs::find_dot_tile, kWidth),
-             kMostRows},
+    .int8 =
+        {
+            .dot = cpu::tiles_alone("2x16 tile, plain C++, int8 widened, float32 sums of pairs",
+                                    cpu::kInt8Form, kMaxRows, &int8_pairs::find_dot_tile, kWidth),
+            .most_rows = kMostRows,
+        },
     .bfloat16 = {},
     .float16 = {},
 };

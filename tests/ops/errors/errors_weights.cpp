@@ -461,7 +461,7 @@ std::vector<ErrorRow> line_errors() {
   };
   const std::string known =
       "words must be among scale, scale_dtype, bias, azp, alpha, beta, scale_result, groups, "
-      "split, batch, prepacked, quantise, static, threshold, outliers, outlier_columns, "
+      "split, batch, prepacked, quantize, static, threshold, outliers, outlier_columns, "
       "subnormals, "
       "k_chunks, layout, seed; got 'scales=a:b'";
   return {
@@ -525,7 +525,7 @@ std::vector<ErrorRow> line_errors() {
       row("LineOutlierColumnsAlone",
           "outlier_columns must come with quantize=int8; got outlier_columns=3",
           "scaled_mm fp32:int8:fp32 outlier_columns=3 1x1x9"),
-      row("LineStaticAlone", "static must come with quantise; got static=0.5",
+      row("LineStaticAlone", "static must come with quantize; got static=0.5",
           "scaled_mm int8:int8:fp32 static=0.5 1x2x3"),
       row("LineThresholdAlone", "threshold must come with quantize=int8; got threshold=6",
           "scaled_mm fp32:int8:fp32 threshold=6 1x1x1"),

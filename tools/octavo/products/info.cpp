@@ -42,6 +42,7 @@ void print_info_json(bool peaks) {
                 {"usable", backend.usable},
                 {"uses", backend.uses},
                 {"more", backend.more},
+                {"caches", backend.caches},
                 {"unavailable", backend.unavailable}});
   }
   if (peaks) {
@@ -93,6 +94,7 @@ void print_info() {
     std::string what = backend.usable ? backend.summary : backend.unavailable;
     if (!backend.uses.empty()) what += "; here by " + backend.uses;
     if (!backend.more.empty()) what += "; could use " + backend.more;
+    if (!backend.caches.empty()) what += "; caches of " + backend.caches;
     table.add({backend.name, backend.usable ? "yes" : "no", what});
   }
   table.print();

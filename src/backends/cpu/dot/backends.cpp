@@ -8,6 +8,7 @@
 #include "backends/cpu/dot/float_layout.hpp"
 #include "backends/cpu/dot/int8_layout.hpp"
 #include "backends/cpu/dot/machines.hpp"
+#include "backends/cpu/dot/tuning.hpp"
 #include "backends/cpu/kernels/sve.hpp"
 #include "backends/cpu/passes.hpp"
 #include "core/cpu_features.hpp"
@@ -68,7 +69,7 @@ template <DotRegisters registers>
 Extensions extensions() noexcept {
   const char* used = dot_machine(registers).name;
   const char* best = cpu::best_dot_machine(registers).name;
-  return {used, std::string_view(used) == best ? "" : best};
+  return {used, std::string_view(used) == best ? "" : best, cpu::cache_tuning().family};
 }
 
 }  // namespace

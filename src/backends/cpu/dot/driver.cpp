@@ -16,6 +16,7 @@
 #include "backends/cpu/dot/float_layout.hpp"
 #include "backends/cpu/dot/int8_layout.hpp"
 #include "backends/cpu/dot/member.hpp"
+#include "backends/cpu/dot/tuning.hpp"
 #include "backends/cpu/dot/worker.hpp"
 #include "backends/cpu/streams.hpp"
 #include "backends/host/zero.hpp"
@@ -27,23 +28,11 @@
 namespace octavo::cpu {
 namespace {
 
-constexpr std::int64_t kCachedRowBytes = std::int64_t{16} << 20;  // of A
-constexpr std::int64_t kLeastCachedRows = 512;
-static_assert(kMostUnpackedRows <=
-              kLeastCachedRows);  // so that members are transposed in one piece
 // Work below which waking other threads costs more than it saves, about 6 us: in products of bytes,
 // with a byte of B for six of them.
 constexpr double kSerialWork = 3 << 20;
 constexpr double kByteWork = 6;
 constexpr std::int64_t kSerialConversion = 1 << 18;  // elements
-// Between the scratch of two workers: a core's prefetchers run ahead of what it reads into the
-// pages behind it, and the lines they take are those that the other worker writes. Of members of a
-// short K, whose scratch is small, two workers took longer than one.
-constexpr std::int64_t kScratchGap = 16 << 10;
-// Rows for whose products a panel is read in the time that it takes to read it from memory, on one
-// core; with fewer the panel is what costs.
-constexpr std::int64_t kFreeRows = 12;
-
 double work_of(const DotMember& d) noexcept {
   const auto product = static_cast<double>(element_bytes(d.path.rows));
   return (static_cast<double>(d.m) * product + kByteWork) * static_cast<double>(d.n) *
@@ -57,7 +46,7 @@ class Cutter {
  public:
   // Adds rows; true: they begin a new region.
   bool add(std::int64_t bytes) noexcept {
-    const bool begins = count_ > 0 && bytes_ + bytes > kCachedRowBytes;
+    const bool begins = count_ > 0 && bytes_ + bytes > cache_tuning().region_bytes;
     if (begins) count_ = bytes_ = 0;
     bytes_ += bytes;
     ++count_;
@@ -85,7 +74,8 @@ template <class Visit>
 void for_each_block(const DotMember& d, Blocks which, const Visit& visit) noexcept {
   if (d.empty()) return;
   const std::int64_t row_bytes = std::max<std::int64_t>(d.k * element_bytes(d.path.rows), 1);
-  const std::int64_t cached = std::max(kCachedRowBytes / row_bytes, kLeastCachedRows);
+  const std::int64_t cached =
+      std::max(cache_tuning().region_bytes / row_bytes, cache_tuning().region_rows);
   const std::int64_t last = (d.m - 1) / cached * cached;
   for (std::int64_t begin = 0; begin < d.m; begin += cached) {
     const std::int64_t end = std::min(d.m, begin + cached);
@@ -242,8 +232,8 @@ Status DotRun::reserve_for_any(Arena& arena) noexcept {
   // converted.
   bool few_converted = false, few_transposed = false;
   for (const std::int64_t most :
-       {all, kMostUnpackedRows, kFewRows, std::int64_t{16}, std::int64_t{8}, std::int64_t{4},
-        std::int64_t{3}, std::int64_t{2}, std::int64_t{1}}) {
+       {all, kMostUnpackedRows, cache_tuning().few_rows, std::int64_t{16}, std::int64_t{8},
+        std::int64_t{4}, std::int64_t{3}, std::int64_t{2}, std::int64_t{1}}) {
     const std::int64_t extent = std::min(all, most);
     DotMember d;
     Arena counter(nullptr);
@@ -263,8 +253,9 @@ Status DotRun::reserve_for_any(Arena& arena) noexcept {
   const std::int64_t few_rows = saturating_product(kMostUnpackedRows, count_);
   const std::int64_t rows = whole.converted ? all_rows : std::min(all_rows, few_rows);
   const std::int64_t bytes = saturating_product(cuts_inner ? whole.m : rows, row);
-  const std::int64_t most_bytes =
-      std::min(bytes, std::max(kCachedRowBytes, saturating_product(kLeastCachedRows, row)));
+  const std::int64_t most_bytes = std::min(
+      bytes,
+      std::max(cache_tuning().region_bytes, saturating_product(cache_tuning().region_rows, row)));
   const std::int64_t most_rows = cuts_inner ? rows : std::min(rows, most_bytes / row);
   converted_bytes_ = saturating_sum(saturating_sum(most_bytes, 64 * count_),
                                     saturating_product(most_rows, kRowPadding));
@@ -284,7 +275,7 @@ Status DotRun::measure_or_run(Arena& arena) noexcept {
   if (is_tensor_form(problem_) || quantizes(problem_)) own_ = arena.take<Member>(count_);
   OCTAVO_TRY(arena.counting() && has_offsets(problem_) ? reserve_for_any(arena)
                                                        : describe_all(arena));
-  if (workers_ > 1) scratch_bytes_ = saturating_sum(scratch_bytes_, kScratchGap);
+  if (workers_ > 1) scratch_bytes_ = saturating_sum(scratch_bytes_, cache_tuning().scratch_gap);
   scratch_ = arena.take<char>(saturating_product(scratch_bytes_, workers_));
   converted_ = arena.take<char>(converted_bytes_);
   if (arena.counting()) return {};
@@ -305,7 +296,8 @@ void DotRun::add(DotMember& d, std::int64_t begin, std::int64_t end) noexcept {
   const std::int64_t rows = end - begin;
   const Panels panels = panels_of(d);
   // What a vector costs for all rows, and for each of them.
-  const std::int64_t vector = std::max<std::int64_t>(d.k, 1) * std::max(rows, kFreeRows);
+  const std::int64_t vector =
+      std::max<std::int64_t>(d.k, 1) * std::max(rows, cache_tuning().free_rows);
   // Costs are shares of 2^62, whatever they are made of.
   const std::int64_t most = (std::int64_t{1} << 62) / count_ / (panels.vectors() * rows);
   const std::int64_t unit =

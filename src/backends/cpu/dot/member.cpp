@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "backends/cpu/dot/panels.hpp"
-#include "core/cpu_features.hpp"
+#include "backends/cpu/dot/tuning.hpp"
 #include "core/data/cells.hpp"
 #include "core/data/convert.hpp"
 #include "core/data/element.hpp"
@@ -18,57 +18,7 @@
 namespace octavo::cpu {
 namespace {
 
-// Of a panel, in a second-level cache of 1 MB; half of it for a few rows, whose own bytes then stay
-// in the first-level cache from one half of the panel to the other.
-constexpr std::int64_t kChunkBytes = std::int64_t{256} << 10;
-// The same, packed on the fly: what is packed next is fetched between the calls of tiles, which are
-// few and must be short then.
-constexpr std::int64_t kPackedBytes = std::int64_t{64} << 10;
-constexpr std::int64_t kManyRows = 128;
-constexpr std::int64_t kBlockRows = 512;
-// Panels that are packed side by side, as long as their sums fit beside what is packed.
-struct PackedStrip {
-  std::int64_t panels;      // at most
-  std::int64_t bytes;       // of a chunk of all of them
-  std::int64_t sums;        // of all of them, one for each row
-  std::int64_t block_rows;  // that are multiplied by what is packed once
-};
-constexpr PackedStrip kPackedStrip{8, kChunkBytes, std::int64_t{64} << 10, kBlockRows};
-// The same where A's rows are fetched (DotKernels::fetches_rows), by processors with a second-level
-// cache of 2 MB, whose tiles go through a chunk faster than through its sums.
-constexpr PackedStrip kFetchingStrip{4, 2 * kChunkBytes, kPackedStrip.sums, kBlockRows};
-// The same beside more than kMostPlainRows. A workspace for any rows counts so many, too
-// (driver.cpp, reserve_for_any).
-constexpr std::int64_t kManyRowsBlock = 1024;
-constexpr PackedStrip kManyRowsStrip{4, 4 * kChunkBytes, kManyRowsBlock * 4 * kPanelWidth,
-                                     kManyRowsBlock};
-// Of a chunk of many rows, so many bytes meet all panels of the strip before the next ones, in
-// whole tiles.
-constexpr std::int64_t kPartBytes = std::int64_t{256} << 10;
-// Bytes of A's rows that stay in a second-level cache of 2 MB beside panels; of those of a chunk
-// that panels share, beside two panels' chunks; sums of the panels that share them. Panels are read
-// once more for every block of rows, equal ones, so that none is read for a few; up to so many rows
-// are one, since rows come sooner than panels then.
-constexpr std::int64_t kCachedRows = std::int64_t{1} << 20;
-constexpr std::int64_t kSharingBlock = 192, kSharingAlone = 256;
-constexpr std::int64_t kSharedRows = kSharingBlock * (std::int64_t{4} << 10);
-constexpr std::int64_t kSharingSums = kSharingBlock * 16 * kPanelWidth;
-constexpr std::int64_t kSharingPanels = 4;
-// Sums of panels that turned rows meet one after the other: of rows that stay there, and of more.
-constexpr std::int64_t kTransposedSums = std::int64_t{32} << 10;
-constexpr std::int64_t kManyTransposedSums = std::int64_t{128} << 10;
-// Sums of panels that are read side by side: those of up to so many rows stay in the first-level
-// cache, for each byte of the weight's elements. More would leave pieces of a row too short for
-// memory.
-constexpr std::int64_t kStripSums = 8 << 10;
-constexpr std::int64_t kRowsAtOnce = 4;
 constexpr float kOne = 1.0F;
-// Rows that far apart share few sets of the first-level cache: where a weight passes through it
-// beside them, or tiles fetch them into it for so many panels, they are copied to where they do
-// not.
-constexpr std::int64_t kMeetingRows = 1024;
-constexpr std::int64_t kCopiedRowsPanels = 4;
-
 constexpr std::int64_t kMostSum = (std::int64_t{1} << 31) - 1;
 constexpr std::int64_t kLargestWeight = 128;                   // of int8, in magnitude
 constexpr std::int64_t kExactProduct = std::int64_t{1} << 52;  // of a zero point and a column's sum
@@ -212,28 +162,30 @@ bool packs_strips(const DotMember& d) noexcept {
 }
 
 const PackedStrip& packed_strip(const DotMember& d) noexcept {
-  if (!d.path.kernels().fetches_rows) return kPackedStrip;
-  return has_many_rows(d) ? kManyRowsStrip : kFetchingStrip;
+  if (!d.path.kernels().fetches_rows) return cache_tuning().packed;
+  return has_many_rows(d) ? cache_tuning().many : cache_tuning().fetching;
 }
 
 // Are there more of A's rows, for kernels that fetch them, than the second-level cache keeps from
 // one panel to the next? Some panels then meet a chunk of them before the next chunk. What would be
 // decoded or packed once for all rows is not to be made more often.
 bool shares_rows(const DotMember& d, std::int64_t rows) noexcept {
-  const bool several_chunks = d.steps > kChunkBytes / step_bytes(d);
-  const std::int64_t counted = std::clamp<std::int64_t>(rows, 1, kCachedRows);  // of any number
-  const bool decoded = d.p->b.packed != nullptr || rows <= kSharingAlone;
+  const bool several_chunks = d.steps > cache_tuning().chunk_bytes / step_bytes(d);
+  const std::int64_t counted =
+      std::clamp<std::int64_t>(rows, 1, cache_tuning().cached_bytes);  // of any number
+  const bool decoded = d.p->b.packed != nullptr || rows <= cache_tuning().sharing_alone;
   return d.path.kernels().fetches_rows && d.unpacked == nullptr && d.segments.most == 0 &&
-         !packs_strips(d) && d.n >= kSharingPanels * kPanelWidth &&
+         !packs_strips(d) && d.n >= cache_tuning().sharing_panels * kPanelWidth &&
          (d.path.direct != nullptr || (several_chunks && decoded && d.path.integers == nullptr)) &&
-         d.k > kCachedRows / (counted * element_bytes(d.path.rows));
+         d.k > cache_tuning().cached_bytes / (counted * element_bytes(d.path.rows));
 }
 
 // Rows of a block that panels share.
 std::int64_t sharing_rows(const DotMember& d) noexcept {
-  if (d.m <= kSharingAlone) return d.m;
+  if (d.m <= cache_tuning().sharing_alone) return d.m;
   const std::int64_t unit = d.path.kernels().register_rows;
-  const std::int64_t blocks = (d.m + kSharingBlock - 1) / kSharingBlock;
+  const std::int64_t blocks =
+      (d.m + cache_tuning().sharing_block - 1) / cache_tuning().sharing_block;
   return ((d.m + blocks - 1) / blocks + unit - 1) / unit * unit;
 }
 
@@ -242,15 +194,17 @@ std::int64_t longest_chunk(const DotMember& d, std::int64_t strip) noexcept {
   const std::int64_t step = step_bytes(d);
   if (d.shares_rows) {
     const std::int64_t depth = d.path.kernels().form.step * element_bytes(d.path.rows);
-    return std::min(kSharedRows / (d.block_rows * depth), kChunkBytes / step);
+    return std::min(cache_tuning().shared_bytes / (d.block_rows * depth),
+                    cache_tuning().chunk_bytes / step);
   }
   // A panel alone is a strip, too, where sums that pass through tiles cost more than packing ahead.
   const bool strips = packs_strips(d) && d.path.kernels().fetches_rows;
   if (strip > 1 || strips) return packed_strip(d).bytes / (step * strip);
-  const std::int64_t whole = d.m > kFewRows ? kChunkBytes : kChunkBytes / 2;
-  const std::int64_t on_the_fly = d.m > kManyRows  ? kChunkBytes
-                                  : d.m > kFewRows ? kPackedBytes
-                                                   : kPackedBytes / 2;
+  const std::int64_t whole =
+      d.m > cache_tuning().few_rows ? cache_tuning().chunk_bytes : cache_tuning().chunk_bytes / 2;
+  const std::int64_t on_the_fly = d.m > cache_tuning().many_rows  ? cache_tuning().chunk_bytes
+                                  : d.m > cache_tuning().few_rows ? cache_tuning().packed_bytes
+                                                                  : cache_tuning().packed_bytes / 2;
   return (d.path.pack != nullptr ? on_the_fly : whole) / step;
 }
 
@@ -266,8 +220,9 @@ std::int64_t whole_chunk(const DotMember& d) noexcept {
 
 // Sums of panels that turned rows meet one after the other.
 std::int64_t transposed_sums(const DotMember& d) noexcept {
-  return d.k > kCachedRows / (d.m * element_bytes(d.path.rows)) ? kManyTransposedSums
-                                                                : kTransposedSums;
+  return d.k > cache_tuning().cached_bytes / (d.m * element_bytes(d.path.rows))
+             ? cache_tuning().many_transposed_sums
+             : cache_tuning().transposed_sums;
 }
 
 // Panels whose sums, and scales of so many segments, stay in the caches.
@@ -282,15 +237,18 @@ std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
     return std::clamp<std::int64_t>(std::min(fitting, strip.panels), 1, panels);
   }
   if (d.shares_rows) {
-    return std::clamp<std::int64_t>(kSharingSums / (d.block_rows * kPanelWidth), 1, panels);
+    return std::clamp<std::int64_t>(cache_tuning().sharing_sums / (d.block_rows * kPanelWidth), 1,
+                                    panels);
   }
   if (d.unpacked == nullptr || d.p->b.data.strides[0] == 1) return 1;
   // Where the first level takes rows of K, several of a strip are to fit it (rows_together), also
   // of the widest one, whose sums are those of one row of A.
-  const std::int64_t fewest = fetches_first_level() ? kRowsAtOnce / 2 : 1;
-  const std::int64_t most = kRowsAtOnce * element_bytes(d.p->b.data.dtype);
-  const std::int64_t sums = kStripSums / (std::clamp(d.m, fewest, most) * kPanelWidth);
-  const std::int64_t scales = kStripScales / (std::max<std::int64_t>(segments, 1) * kPanelWidth);
+  const std::int64_t fewest = cache_tuning().fewest_at_once;
+  const std::int64_t most = cache_tuning().rows_at_once * element_bytes(d.p->b.data.dtype);
+  const std::int64_t sums =
+      cache_tuning().strip_sums / (std::clamp(d.m, fewest, most) * kPanelWidth);
+  const std::int64_t scales =
+      cache_tuning().strip_scales / (std::max<std::int64_t>(segments, 1) * kPanelWidth);
   return std::clamp<std::int64_t>(std::min(sums, scales), 1, panels);
 }
 
@@ -342,7 +300,7 @@ UnpackedKernel unpacked_kernel(const Member& p, const MatmulOptions& options,
        .order = b.strides[0] == 1 ? UnpackedOrder::along_k : UnpackedOrder::along_n,
        .rows = p.a.data.shape[0],
        .group = group * element_bytes(path.rows),
-       .first_level = fetches_first_level()});
+       .first_level = cache_tuning().first_level});
 }
 
 void lengthen(DotMember& d) noexcept {
@@ -363,20 +321,20 @@ void lengthen(DotMember& d) noexcept {
   } else if (d.shares_rows) {
     d.shares_rows = false;
     d.strip = 1;
-    d.block_rows = std::min(d.m, kBlockRows);
+    d.block_rows = std::min(d.m, cache_tuning().block_rows);
   }
   d.chunk = std::min(whole_chunk(d), longest_chunk(d, d.strip) + 1);
 }
 
 bool lengthen_shared(DotMember& d) noexcept {
-  const std::int64_t few = std::min(d.m, kSharingAlone);
+  const std::int64_t few = std::min(d.m, cache_tuning().sharing_alone);
   if (!shares_rows(d, d.m) && !shares_rows(d, few)) return false;
   const std::int64_t panels = panel_count(d);
   const std::int64_t sums = few * kPanelWidth;
   d.shares_rows = true;
   d.block_rows = few;
-  d.strip = std::min((kSharingSums + sums - 1) / sums, panels);
-  d.chunk = std::min(whole_chunk(d), kChunkBytes / step_bytes(d) + 1);
+  d.strip = std::min((cache_tuning().sharing_sums + sums - 1) / sums, panels);
+  d.chunk = std::min(whole_chunk(d), cache_tuning().chunk_bytes / step_bytes(d) + 1);
   return true;
 }
 
@@ -389,7 +347,7 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   const PanelForm& form = d.path.kernels().form;
   d.steps = (d.k + form.step - 1) / form.step;
   const KChunks sums = sum_chunks(p, options);
-  d.block_rows = std::min(d.m, kBlockRows);
+  d.block_rows = std::min(d.m, cache_tuning().block_rows);
   d.row_scales = load_rows(p, arena);
   d.outliers = gather_outliers(p, options, arena, context);
   load_segments(p, d.k, sums, arena, d);
@@ -422,7 +380,7 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   if (packs_strips(d) && has_many_rows(d)) {
     const std::int64_t row = d.chunk * form.step * element_bytes(d.path.rows);  // 0 where K is
     const std::int64_t tile = d.path.kernels().max_rows.back();
-    const std::int64_t parts = kPartBytes / std::max<std::int64_t>(row * tile, 1);
+    const std::int64_t parts = cache_tuning().part_bytes / std::max<std::int64_t>(row * tile, 1);
     d.part_rows = std::max<std::int64_t>(parts, 1) * tile;
   }
   if (d.transposed != nullptr) {
@@ -433,9 +391,9 @@ void describe(const MatmulOptions& options, const ExecContext& context, Arena& a
   }
   const MatrixView& a = p.a.data;
   const std::int64_t size = element_bytes(d.path.rows);
-  const bool cached = d.unpacked != nullptr ||
-                      (d.path.kernels().fetches_rows && d.n >= kCopiedRowsPanels * kPanelWidth);
-  const bool meet = cached && d.m > 1 && a.strides[0] * size % kMeetingRows == 0;
+  const bool cached = d.unpacked != nullptr || (d.path.kernels().fetches_rows &&
+                                                d.n >= cache_tuning().copied_panels * kPanelWidth);
+  const bool meet = cached && d.m > 1 && a.strides[0] * size % cache_tuning().meeting_stride == 0;
   d.converted = a.dtype != d.path.rows || (a.strides[1] != 1 && d.k > 1) || meet;
   d.row_bytes = d.converted ? copied_row(d.k * size) : a.strides[0] * size;
   if (!d.converted) d.rows = a.data;

@@ -78,10 +78,6 @@ const TransposedUnpacked* transposed_unpacked(const Member& member, const Matmul
 void describe(const MatmulOptions& options, const ExecContext& context, Arena& arena,
               DotMember& d) noexcept;
 
-/// The most rows of a member for which chunks of panels are shorter.
-inline constexpr std::int64_t kFewRows = 24;
-/// Scales along K of panels that are read side by side, unless one panel has more.
-inline constexpr std::int64_t kStripScales = std::int64_t{32} << 10;
 /// A chunk, or strip, of a member as long as one of as many rows and any K can be.
 void lengthen(DotMember& member) noexcept;
 /// The same of one of some of its rows that panels share; false: they share none.

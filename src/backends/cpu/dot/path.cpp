@@ -7,6 +7,7 @@
 
 #include "backends/cpu/dot/float_layout.hpp"
 #include "backends/cpu/dot/int8_layout.hpp"
+#include "backends/cpu/dot/tuning.hpp"
 #include "core/problem/operand.hpp"
 #include "core/scales/grid.hpp"
 
@@ -16,17 +17,11 @@ namespace {
 // Scales that change more often cost more than the products between them.
 constexpr std::int64_t kShortestGroup = 8;
 
-// Rows, fewer than a tile's (kFewRows), that machines' `few_rows` and `few_pairs` are for, and any
-// number where groups of scales end inside the steps of the others: integers' sums are exact,
-// whatever adds them, and those of pairs the same.
-constexpr std::int64_t kReadBoundRows = 8;
-
-// Rows for which tiles decode fp8 weights that are packed on the fly: more would decode them too
-// often. Where strips of [K, N] are packed beside tiles that fetch A's rows, none do.
-constexpr std::int64_t kDecodingRows = 24;
+// Do tiles decode an fp8 weight that is packed on the fly? Of more rows they would too often; where
+// strips of [K, N] are packed beside tiles that fetch A's rows, none do.
 bool decodes_in_tiles(const Member& p, const DotKernels& kernels) noexcept {
   const bool in_strips = kernels.fetches_rows && lies_in_rows(p.b);
-  return p.a.data.shape[0] <= kDecodingRows && !in_strips &&
+  return p.a.data.shape[0] <= cache_tuning().decoding_rows && !in_strips &&
          !float8_table(p.b.data.dtype).negative_zero_is_nan;
 }
 
@@ -74,8 +69,11 @@ const TransposedUnpacked* transposed_of(const DotKernels& kernels, DType weight)
 const char* integer_path(const Member& p, const DotMachine& machine, DType a,
                          DotPath& path) noexcept {
   const bool fits = check_scales(p, machine.integers->dot.form.step) == nullptr;
+  // Also of any number where groups of scales end inside the steps of the others: integers' sums
+  // are exact, whatever adds them, and those of pairs the same.
+  const std::int64_t read_bound = cache_tuning().read_bound_rows;
   const std::int64_t most =
-      lies_in_rows(p.b) ? std::max(kReadBoundRows, machine.few_rows_of_unpacked) : kReadBoundRows;
+      lies_in_rows(p.b) ? std::max(read_bound, machine.few_rows_of_unpacked) : read_bound;
   const bool few = machine.few_rows != nullptr && (p.a.data.shape[0] <= most || !fits);
   path.integers = few ? machine.few_rows : machine.integers;
   path.on_the_fly = &path.integers->dot;
@@ -133,7 +131,7 @@ const char* float_path(const Member& p, const MatmulOptions& options, const DotM
   path.on_the_fly = pairs ? machine.pairs : machine.floats;
   if (pairs && machine.few_pairs != nullptr) {
     path.of_rows = true;
-    const bool few = p.a.data.shape[0] <= kReadBoundRows;
+    const bool few = p.a.data.shape[0] <= cache_tuning().read_bound_rows;
     if (few || check_scales(p, machine.pairs->form.step) != nullptr) {
       path.on_the_fly = machine.few_pairs;
     }

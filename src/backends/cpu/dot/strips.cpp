@@ -11,15 +11,14 @@
 //   for each chunk of K, for each panel: the tiles of all rows
 #include <algorithm>
 
+#include "backends/cpu/dot/tuning.hpp"
 #include "backends/cpu/dot/worker.hpp"
 
 namespace octavo::cpu {
 namespace {
 
-// Rows of K that are packed for one panel after the other, and those between what is packed and
-// what is fetched meanwhile: farther away where the second-level cache takes them.
+// Rows of K that are packed for one panel after the other.
 constexpr std::int64_t kPackedDepth = 32;
-constexpr std::int64_t kNearRows = kPackedDepth, kFarRows = 2 * kPackedDepth;
 
 }  // namespace
 
@@ -126,7 +125,7 @@ RowsAhead DotWorker::rows_ahead(std::int64_t first, std::int64_t count,
                                 std::int64_t k) const noexcept {
   if (!lies_in_rows(d_.p->b)) return {};
   const MatrixView& b = d_.p->b.data;
-  const std::int64_t later = k + (first_level_ ? kNearRows : kFarRows);
+  const std::int64_t later = k + (cache_tuning().packed_rows_ahead);
   const bool leaves = later >= d_.k;
   if (leaves) first += count;
   if (first >= packed_.count()) return {};

@@ -16,6 +16,7 @@
 
 #include "backends/cpu/dot/float_layout.hpp"
 #include "backends/cpu/dot/int8_layout.hpp"
+#include "backends/cpu/dot/tuning.hpp"
 #include "backends/cpu/row_kernels.hpp"
 #include "backends/cpu/weight_rows.hpp"
 #include "core/problem/operand.hpp"
@@ -26,22 +27,8 @@ namespace {
 static_assert(kTileCols == kPanelWidth && kTileCols == kRowSums);
 
 constexpr std::int64_t kWideDepth = 128;  // a multiple of 4
-// How far a panel that is read once is prefetched in its own stream, which goes on into the next.
-constexpr std::int64_t kStreamAhead = 8192;
-// Up to so many rows wait for what their epilogue reads.
-constexpr std::int64_t kPrefetchedRows = 32;
-// Of a panel that tiles fetch into a second-level cache of 1 MB, and of the rows of A that all
-// panels meet there.
-constexpr std::int64_t kFlowBytes = std::int64_t{512} << 10;
 // Rows that decoding a last step of 8-bit weights may write past a chunk.
 constexpr std::int64_t kDecodedRows = 3;
-// A tile's call fetches an eighth of what is read next, or more where there are fewer calls: memory
-// is to have work all the time.
-constexpr std::int64_t kMostFetchingCalls = 8;
-
-// Bytes along K for which sums stay in registers, at least, in tiles of more rows than two
-// registers have: fewer do not pay for the sums' way through memory.
-constexpr std::int64_t kTallDepth = 512;
 
 // May a weight have codes that the tiles do not decode?
 bool may_have_others(const DotMember& d) noexcept {
@@ -89,7 +76,7 @@ Tiling tiling_of(const DotKernels& kernels, std::int64_t rows, std::int64_t vect
   t.unit = unit;
   t.calls = t.tiles * (vectors / t.width);
   t.fetching_calls = static_cast<std::int64_t>(
-      std::bit_floor(static_cast<std::uint64_t>(std::min(t.calls, kMostFetchingCalls))));
+      std::bit_floor(static_cast<std::uint64_t>(std::min(t.calls, cache_tuning().fetching_calls))));
   t.fetched_bytes = kPanelVectors * kernels.form.vector_bytes / t.fetching_calls;
   const auto lines = static_cast<int>((t.fetched_bytes + 63) / 64);
   const std::int64_t before_last = (t.tiles - 1) * t.height + t.taller * unit;
@@ -109,7 +96,8 @@ DotScratch take_scratch(const DotMember& d, Arena& arena) noexcept {
   DotScratch w{};
   const std::int64_t tile = d.strip * d.block_rows * kTileCols;
   const std::int64_t of_panel = d.segments.most * kTileCols;
-  const std::int64_t segments = std::min(d.strip * of_panel, std::max(of_panel, kStripScales));
+  const std::int64_t segments =
+      std::min(d.strip * of_panel, std::max(of_panel, cache_tuning().strip_scales));
   const PanelForm& form = d.path.on_the_fly->form;
   w.sums = arena.take<float>(tile);
   if (d.segments.present()) {
@@ -148,7 +136,7 @@ DotWorker::DotWorker(const DotMember& d, const MatmulOptions& options, const Dot
               d.path.kernels().form, d.k, d.n),
       element_(element_bytes(d.path.rows)),
       table_(float8_table(weight_dtype(d.p->b))),
-      tall_(tile_depth(d, element_) >= kTallDepth) {}
+      tall_(tile_depth(d, element_) >= cache_tuning().tall_depth) {}
 
 // Does a tile decode its panel, once for all of its rows?
 bool DotWorker::decodes() const noexcept {
@@ -173,7 +161,7 @@ void DotWorker::run(std::int64_t panel, std::int64_t r0, std::int64_t r1,
                     std::int64_t next) noexcept {
   begin_panel(panel);
   finisher_.set_columns(column_, columns_);
-  if (r1 - r0 <= kPrefetchedRows) finisher_.prefetch_terms();
+  if (r1 - r0 <= cache_tuning().prefetched_rows) finisher_.prefetch_terms();
   if (d_.segments.present()) {
     loaded_scales_ = load_segment_scales(d_, column_, loaded_scales_, w_.segment_scales);
   }
@@ -253,7 +241,7 @@ const char* DotWorker::stream_of(const DotMember& d, std::int64_t panel,
   if (b.strides[0] != 1 || b.strides[1] != d.k) return nullptr;
   const std::int64_t held =
       rows * d.k * element_bytes(d.path.rows) + d.k * kTileCols * element_bytes(b.dtype);
-  if (held > kFlowBytes) return nullptr;
+  if (held > cache_tuning().flow_bytes) return nullptr;
   return static_cast<const char*>(b.at(panel * kTileCols * b.strides[1]));
 }
 
@@ -372,6 +360,7 @@ void DotWorker::run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) 
   if (tiling_.rows != r1 - r0 || tiling_.vectors != vectors_ || tiling_.kernels != kernels_) {
     tiling_ = tiling_of(*kernels_, r1 - r0, vectors_, tall_ || decodes());
   }
+  DotTile of_calls = of_all_calls();
   std::int64_t row = r0;
   for (std::int64_t t = 0; t < tiling_.tiles; ++t) {
     const std::int64_t whole = tiling_.height + (t < tiling_.taller ? tiling_.unit : 0);
@@ -379,18 +368,32 @@ void DotWorker::run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) 
     // Sums wait for the next chunk, or leave at once.
     const std::int64_t place = d_.single_chunk ? 0 : place_ + (row - r0) * kTileCols;
     if (chunk.last) finisher_.prefetch_output(row, rows);
-    run_tile(chunk, row, rows, t, place);
+    run_tile(chunk, row, rows, t, place, of_calls);
     if (chunk.last) finish(row, row + rows, place);
     row += rows;
   }
 }
 
+// What the calls of tiles have in common that meet a chunk of the panel at hand.
+DotTile DotWorker::of_all_calls() const noexcept {
+  DotTile tile{};
+  tile.lda = d_.row_bytes;
+  tile.ldb = vectors_ * kernels_->form.vector_bytes;
+  tile.ahead_step = tiling_.fetched_bytes;
+  tile.first_level = first_level_ && direct();
+  tile.scale_a_stride = d_.segments.row_stride;
+  tile.scale_a_group_stride = d_.segments.stride;
+  tile.shift_stride = d_.shift_stride;
+  tile.flip = d_.flip;
+  tile.table = &table_;
+  return tile;
+}
+
 void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
-                         std::int64_t place) noexcept {
+                         std::int64_t place, DotTile& of_calls) noexcept {
   const Tiling& t = tiling_;
   const std::size_t kernel = t.kernel_of(tile);
   const PanelForm& form = kernels_->form;
-  const std::int64_t step_bytes = vectors_ * form.vector_bytes;
   const Segments& segments = d_.segments;
   const bool varies = segments.present();
   if (varies && chunk.step == 0) std::fill_n(w_.total + place, rows * kTileCols, 0.0F);
@@ -399,6 +402,8 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
   }
   const auto* a = static_cast<const char*>(d_.rows) + row * d_.row_bytes;
   auto* sums = static_cast<float*>(w_.sums) + place;  // or int32
+  of_calls.shift = d_.shift + row * d_.shift_stride;
+  const bool streams = t.calls == 1 && direct();
   const std::int64_t first_call = tile * (vectors_ / t.width);
   const std::int64_t fetched = (ahead_.pairs() + t.calls - 1) / t.calls;
   std::int64_t k = chunk.k0;
@@ -409,44 +414,29 @@ void DotWorker::run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows
     const std::int32_t* taken = nullptr;  // column sums
     if (!varies && chunk.last) taken = column_sums_;
     if (scaled && w_.segment_sums != nullptr) taken = w_.segment_sums + piece.segment * kTileCols;
+    of_calls.depth = (piece.k1 - k) * element_;
+    of_calls.a = a + k * element_;
+    of_calls.add = piece.add;
+    of_calls.group = piece.group * element_;
+    of_calls.scale_a =
+        scaled ? segments.scale_a + piece.segment * segments.stride + row * segments.row_stride
+               : nullptr;
     std::int64_t call = first_call;
     for (std::int64_t v = 0; v < vectors_; v += t.width, ++call) {
-      const bool streams = t.calls == 1 && direct();
+      const std::int64_t column = v * kVectorCols;
       const std::int64_t offset = (call * (chunk.end - chunk.step) + step) * t.fetched_bytes;
       const bool fetches = streams || (chunk.next != nullptr && call < t.fetching_calls &&
                                        offset < chunk.next_bytes);
-      const char* b = chunk.b + step * step_bytes + v * form.vector_bytes;
-      const char* ahead = nullptr;
-      if (streams) {
-        ahead = b + kStreamAhead;
-      } else if (fetches) {
-        ahead = chunk.next + offset;
-      }
-      (fetches ? t.fetching : t.unpacked)[kernel](
-          {.depth = (piece.k1 - k) * element_,
-           .a = a + k * element_,
-           .lda = d_.row_bytes,
-           .b = b,
-           .ldb = step_bytes,
-           .c = sums + v * kVectorCols,
-           .add = piece.add,
-           .ahead = ahead,
-           .ahead_step = t.fetched_bytes,
-           .first_level = first_level_ && direct(),
-           .total = scaled ? w_.total + place + v * kVectorCols : nullptr,
-           .group = piece.group * element_,
-           .scale_a = scaled ? segments.scale_a + piece.segment * segments.stride +
-                                   row * segments.row_stride
-                             : nullptr,
-           .scale_a_stride = segments.row_stride,
-           .scale_a_group_stride = segments.stride,
-           .scale_b =
-               scaled ? w_.segment_scales + piece.segment * kTileCols + v * kVectorCols : nullptr,
-           .column_sums = taken != nullptr ? taken + v * kVectorCols : nullptr,
-           .shift = d_.shift + row * d_.shift_stride,
-           .shift_stride = d_.shift_stride,
-           .flip = d_.flip,
-           .table = &table_});
+      const char* b = chunk.b + step * of_calls.ldb + v * form.vector_bytes;
+      of_calls.b = b;
+      of_calls.c = sums + column;
+      of_calls.ahead = streams   ? b + cache_tuning().stream_ahead
+                       : fetches ? chunk.next + offset
+                                 : nullptr;
+      of_calls.total = scaled ? w_.total + place + column : nullptr;
+      of_calls.scale_b = scaled ? w_.segment_scales + piece.segment * kTileCols + column : nullptr;
+      of_calls.column_sums = taken != nullptr ? taken + column : nullptr;
+      (fetches ? t.fetching : t.unpacked)[kernel](of_calls);
       ahead_.fetch(fetched);
     }
     if (piece.ends_chunk) add_chunk(place, rows * kTileCols);

@@ -8,8 +8,8 @@
 #include "backends/arena.hpp"
 #include "backends/cpu/dot/member.hpp"
 #include "backends/cpu/dot/panels.hpp"
+#include "backends/cpu/dot/tuning.hpp"
 #include "backends/cpu/dot/weight_ahead.hpp"
-#include "core/cpu_features.hpp"
 
 namespace octavo::cpu {
 
@@ -100,8 +100,9 @@ class DotWorker {
   std::int64_t chunk_end(std::int64_t step) const noexcept;
   void block(std::int64_t r0, std::int64_t r1, std::int64_t next) noexcept;
   void run_chunk(std::int64_t r0, std::int64_t r1, const Chunk& chunk) noexcept;
+  DotTile of_all_calls() const noexcept;
   void run_tile(const Chunk& chunk, std::int64_t row, std::int64_t rows, std::int64_t tile,
-                std::int64_t place) noexcept;
+                std::int64_t place, DotTile& of_calls) noexcept;
   void run_part(std::int64_t first, std::int64_t count, std::int64_t r0, std::int64_t r1,
                 std::int64_t block, bool last_rows, Chunk& chunk) noexcept;
   void make_shared(Chunk& chunk, std::int64_t first, std::int64_t count, bool last_rows) noexcept;
@@ -125,7 +126,7 @@ class DotWorker {
   const Panels packed_;
   const std::int64_t element_;  // bytes of A's rows
   const Float8Table& table_;
-  const bool first_level_ = fetches_first_level();  // this CPU
+  const bool first_level_ = cache_tuning().first_level;
   const bool tall_;  // tiles may have more than two registers of rows
   Tiling tiling_;
   // The panel at hand.

@@ -214,8 +214,8 @@ constexpr int least_sharing(std::int64_t most) noexcept {
 
 /// The kernels of one instruction set and one type of B.
 struct DotKernels {
-  const char* how;           ///< what explain says
-  const char* how_unpacked;  ///< the same, of what `plain` finds; null: nothing
+  const char* how;                     ///< what explain says
+  const char* how_unpacked = nullptr;  ///< the same, of what `plain` finds; null: nothing
   PanelForm form;
   /// The most rows that a tile of v + 1 vectors keeps in registers; 0: there is no such tile.
   std::array<std::int64_t, kPanelVectors> max_rows;
@@ -227,20 +227,22 @@ struct DotKernels {
   /// Packs elements of any type that the form holds exactly: int8 into bytes; 8 bits and bfloat16
   /// into bfloat16; these, float16 and float32 into float32; fp8 into its own form. Where elements
   /// become wider, all rows of a last step of int8, or of bfloat16, are written.
-  void (*pack)(const PackPiece& piece) noexcept;
+  /// Null of tiles that stand beside kernels which pack.
+  void (*pack)(const PackPiece& piece) noexcept = nullptr;
   /// Packs `depth` rows of floats that the form holds exactly, [vectors][depth][16], 64-byte
   /// aligned, from the first step of a panel on, a last step padded with zeros. Null where B is
   /// packed otherwise.
   void (*pack_rows)(const float* rows, std::int64_t depth, std::int64_t vectors,
-                    void* panel) noexcept;
+                    void* panel) noexcept = nullptr;
   /// Decodes packed int8 and fp8 into a panel of this form with `vectors` vectors, from the first
   /// of some steps of theirs on: all rows of the last one are written, and zeros where a step of
   /// this form goes on behind them. Null where `pack_rows` is.
   void (*decode_int8)(const void* codes, std::int64_t steps, std::int64_t vectors,
-                      void* panel) noexcept;
+                      void* panel) noexcept = nullptr;
   /// `code_vectors` is `vectors` or one more.
   void (*decode_float8)(const Float8Table& table, const void* codes, std::int64_t steps,
-                        std::int64_t code_vectors, std::int64_t vectors, void* panel) noexcept;
+                        std::int64_t code_vectors, std::int64_t vectors,
+                        void* panel) noexcept = nullptr;
   /// The kernel of such a product, null where none is built: the weight is packed on the fly then.
   UnpackedKernel (*unpacked)(const UnpackedWanted& wanted) noexcept = nullptr;
   /// Vectors of the tiles that many rows take: a whole panel's, or what registers hold sums of
@@ -271,17 +273,21 @@ constexpr DotKernels tiles_alone(const char* how, const PanelForm& form,
                                  const std::array<std::int64_t, kPanelVectors>& max_rows,
                                  DotKernel (*tile)(std::int64_t, std::int64_t, int) noexcept,
                                  std::int64_t width) noexcept {
-  return {.how = how,
-          .how_unpacked = nullptr,
-          .form = form,
-          .max_rows = max_rows,
-          .tile = tile,
-          .pack = nullptr,
-          .pack_rows = nullptr,
-          .decode_int8 = nullptr,
-          .decode_float8 = nullptr,
-          .width = width};
+  return {.how = how, .form = form, .max_rows = max_rows, .tile = tile, .width = width};
 }
+
+/// Whether kernels have none of what a row of their table may leave out, but tiles' width.
+constexpr bool has_tiles_alone(const DotKernels& kernels) noexcept {
+  const auto& [how, how_unpacked, form, max_rows, tile, pack, pack_rows, decode_int8, decode_float8,
+               unpacked, width, from_pairs, block, fetches_rows, transposed, register_rows] =
+      kernels;
+  const bool packs = pack != nullptr || pack_rows != nullptr || decode_int8 != nullptr ||
+                     decode_float8 != nullptr || from_pairs != nullptr;
+  const bool reads_in_place =
+      how_unpacked != nullptr || unpacked != nullptr || transposed != nullptr;
+  return !packs && !reads_in_place && block == 1 && !fetches_rows && register_rows == 1;
+}
+static_assert(has_tiles_alone(tiles_alone("", kInt8Form, {}, nullptr, kPanelVectors)));
 
 /// Does a form hold the elements of a type exactly?
 constexpr bool holds(const PanelForm& form, DType dtype) noexcept {
@@ -313,7 +319,7 @@ struct IntegerKernels {
   DotKernels dot;
   ARows rows;
   /// Of any form of 4 bytes a column; null where `dot` has another.
-  void (*unpack)(const UnpackPiece& piece) noexcept;
+  void (*unpack)(const UnpackPiece& piece) noexcept = nullptr;
   /// A row of `count` bytes as words, at any address; null: bytes stay what they are.
   void (*widen)(const void* codes, bool is_signed, std::int64_t count,
                 std::int16_t* out) noexcept = nullptr;
@@ -328,9 +334,9 @@ struct Float8Kernels {
   DType rows;  ///< of A: bfloat16, beside DotMachine::pairs, or float32, beside `floats`
   /// `count` neighbouring fp8 codes as bfloat16, exactly. Any alignment. Null beside `floats`.
   void (*decode)(const Float8Table& table, const void* codes, std::int64_t count,
-                 void* out) noexcept;
+                 void* out) noexcept = nullptr;
   /// `pack` of fp8 into bfloat16, faster than that of the bfloat16 kernels. Null beside `floats`.
-  void (*pack_pairs)(const PackPiece& piece) noexcept;
+  void (*pack_pairs)(const PackPiece& piece) noexcept = nullptr;
   /// Of 32 columns.
   void (*unpack)(const UnpackPiece& piece) noexcept;
   /// The most rows for which decoding inside the tile is faster than once, ahead; 0: any number.

@@ -11,7 +11,10 @@
 //   row k      [b0 b1 b2 ..]     as float32   [b0 b2 .. b30] [b1 b3 .. b31] ..   and by a[r][k]
 //   row k + 2  [b0 b1 b2 ..]     ..
 //
-// Included after amx_tile-inl.hpp; Kinds are those of bfloat16 (amx_unpacked-inl.hpp).
+// Kinds are those of bfloat16 (amx_unpacked-inl.hpp).
+//
+// Needs: kRegisterBytes, NumberLines, Vec
+// Gives: add_strip_vectors, FlushesSubnormals, kChainsDepth, kVectorRows
 
 constexpr std::int64_t kChainsDepth = 32;  // rows of K that two chains go through
 

@@ -8,9 +8,10 @@
 //   shaped_for   thread_local: the rows that registers are shaped for, negative where these are
 //                turned (amx_unpacked-inl.hpp), 0: they are not in use
 //
-// Included inside an instruction-set region with AVX-512 BW and VBMI, after a `Vec`, Registers,
-// shaped_for and, outside of the region, number_table-inl.hpp; every including file gets its own
-// copy.
+// For regions with AVX-512 BW and VBMI.
+//
+// Needs: kNumbers, NumberTable, Registers, shaped_for, Vec
+// Gives: Bfloat16, E4m3Fours, Float8, Int8Pairs, kAmxKernels, kMaxRows
 #include "backends/cpu/kernels/vec/transpose_avx512-inl.hpp"
 
 #include "backends/cpu/kernels/panels/pack_codes-inl.hpp"
@@ -193,87 +194,99 @@ const octavo::cpu::TransposedUnpacked* find_transposed_e4m3(octavo::DType) noexc
 }
 
 constexpr octavo::cpu::AmxKernels kAmxKernels{
-    .integers = {{.how = "48x32 tile, AMX, exact int32 sums",
-                  .how_unpacked = nullptr,
-                  .form = octavo::cpu::kInt8Form,
-                  .max_rows = kMaxRows,
-                  .tile = &find_amx_tile<Int8>,
-                  .pack = &pack_codes,
-                  .pack_rows = nullptr,
-                  .decode_int8 = nullptr,
-                  .decode_float8 = nullptr,
-                  .block = kRegisterSteps,
-                  .fetches_rows = true,
-                  .transposed = &find_transposed_int8,
-                  .register_rows = kRegisterRows},
-                 octavo::cpu::ARows::signed_bytes,
-                 &unpack_piece,
-                 nullptr,
-                 &leave_tiles},
-    .float8 = {{.how = "48x32 tile, fp8 by table, AMX BF16, float32 sums of 32 products at a time",
-                .how_unpacked =
-                    "few rows, fp8 by table, AMX BF16 or, of very few by [K, N], FMA with "
-                    "its bits, float32 sums of 32 products at a time",
-                .form = octavo::cpu::kFloat8Form,
-                .max_rows = kMaxRowsOfCodes,
-                .tile = &find_amx_tile<Float8>,
-                .pack = &pack_fp8,
-                .pack_rows = nullptr,
-                .decode_int8 = nullptr,
-                .decode_float8 = nullptr,
-                .unpacked = &find_amx_unpacked,
-                .block = kBlock / octavo::cpu::kFloat8Form.step,
-                .fetches_rows = true,
-                .register_rows = kRegisterRows},
-               octavo::DType::bfloat16,
-               &decode_codes,
-               &pack_fp8_pairs,
-               &unpack_fp8,
-               kMostRows},
-    .pairs = {.how = "48x32 tile, AMX BF16, float32 sums of 32 products at a time",
-              .how_unpacked = "few rows, AMX BF16 or, of very few by [K, N], FMA with its bits, "
-                              "float32 sums of 32 products at a time",
-              .form = octavo::cpu::kBf16Form,
-              .max_rows = kMaxRows,
-              .tile = &find_amx_tile<Bfloat16>,
-              .pack = &pack_bf16,
-              .pack_rows = &pack_rows,
-              .decode_int8 = &decode_int8,
-              .decode_float8 = &decode_fp8,
-              .unpacked = &find_amx_unpacked,
-              .block = kBlock / octavo::cpu::kBf16Form.step,
-              .fetches_rows = true,
-              .transposed = &find_transposed_pairs,
-              .register_rows = kRegisterRows},
+    .integers =
+        {
+            .dot =
+                {
+                    .how = "48x32 tile, AMX, exact int32 sums",
+                    .form = octavo::cpu::kInt8Form,
+                    .max_rows = kMaxRows,
+                    .tile = &find_amx_tile<Int8>,
+                    .pack = &pack_codes,
+                    .block = kRegisterSteps,
+                    .fetches_rows = true,
+                    .transposed = &find_transposed_int8,
+                    .register_rows = kRegisterRows,
+                },
+            .rows = octavo::cpu::ARows::signed_bytes,
+            .unpack = &unpack_piece,
+            .leave = &leave_tiles,
+        },
+    .float8 =
+        {
+            .dot =
+                {
+                    .how =
+                        "48x32 tile, fp8 by table, AMX BF16, float32 sums of 32 products at a time",
+                    .how_unpacked =
+                        "few rows, fp8 by table, AMX BF16 or, of very few by [K, N], FMA with "
+                        "its bits, float32 sums of 32 products at a time",
+                    .form = octavo::cpu::kFloat8Form,
+                    .max_rows = kMaxRowsOfCodes,
+                    .tile = &find_amx_tile<Float8>,
+                    .pack = &pack_fp8,
+                    .unpacked = &find_amx_unpacked,
+                    .block = kBlock / octavo::cpu::kFloat8Form.step,
+                    .fetches_rows = true,
+                    .register_rows = kRegisterRows,
+                },
+            .rows = octavo::DType::bfloat16,
+            .decode = &decode_codes,
+            .pack_pairs = &pack_fp8_pairs,
+            .unpack = &unpack_fp8,
+            .most_rows = kMostRows,
+        },
+    .pairs =
+        {
+            .how = "48x32 tile, AMX BF16, float32 sums of 32 products at a time",
+            .how_unpacked = "few rows, AMX BF16 or, of very few by [K, N], FMA with its bits, "
+                            "float32 sums of 32 products at a time",
+            .form = octavo::cpu::kBf16Form,
+            .max_rows = kMaxRows,
+            .tile = &find_amx_tile<Bfloat16>,
+            .pack = &pack_bf16,
+            .pack_rows = &pack_rows,
+            .decode_int8 = &decode_int8,
+            .decode_float8 = &decode_fp8,
+            .unpacked = &find_amx_unpacked,
+            .block = kBlock / octavo::cpu::kBf16Form.step,
+            .fetches_rows = true,
+            .transposed = &find_transposed_pairs,
+            .register_rows = kRegisterRows,
+        },
     .beside_pairs =
-        {.int8 = {{.how = "48x32 tile, int8 by table, AMX BF16, float32 sums of 32 products "
-                          "at a time",
-                   .how_unpacked = nullptr,
-                   .form = octavo::cpu::kInt8Form,
-                   .max_rows = kMaxRows,
-                   .tile = &find_amx_tile<Int8Pairs>,
-                   .pack = nullptr,
-                   .pack_rows = nullptr,
-                   .decode_int8 = nullptr,
-                   .decode_float8 = nullptr,
-                   .block = kBlock / octavo::cpu::kInt8Form.step,
-                   .fetches_rows = true,
-                   .register_rows = kRegisterRows},
-                  kMostRows},
-         .bfloat16 = {},
-         .float16 = {}},
-    .e4m3 = {.how = "48x32 tile, AMX FP8, float32 sums of 64 products at a time",
-             .how_unpacked = "few rows, AMX FP8, float32 sums of 64 products at a time",
-             .form = octavo::cpu::kFloat8Form,
-             .max_rows = kMaxRowsOfCodes,
-             .tile = &find_amx_tile<E4m3>,
-             .pack = &pack_fp8,
-             .pack_rows = nullptr,
-             .decode_int8 = nullptr,
-             .decode_float8 = nullptr,
-             .unpacked = &find_amx_unpacked_e4m3,
-             .block = kBlockOfCodes / octavo::cpu::kFloat8Form.step,
-             .fetches_rows = true,
-             .transposed = &find_transposed_e4m3,
-             .register_rows = kRegisterRows},
+        {
+            .int8 =
+                {
+                    .dot =
+                        {
+                            .how =
+                                "48x32 tile, int8 by table, AMX BF16, float32 sums of 32 products "
+                                "at a time",
+                            .form = octavo::cpu::kInt8Form,
+                            .max_rows = kMaxRows,
+                            .tile = &find_amx_tile<Int8Pairs>,
+                            .block = kBlock / octavo::cpu::kInt8Form.step,
+                            .fetches_rows = true,
+                            .register_rows = kRegisterRows,
+                        },
+                    .most_rows = kMostRows,
+                },
+            .bfloat16 = {},
+            .float16 = {},
+        },
+    .e4m3 =
+        {
+            .how = "48x32 tile, AMX FP8, float32 sums of 64 products at a time",
+            .how_unpacked = "few rows, AMX FP8, float32 sums of 64 products at a time",
+            .form = octavo::cpu::kFloat8Form,
+            .max_rows = kMaxRowsOfCodes,
+            .tile = &find_amx_tile<E4m3>,
+            .pack = &pack_fp8,
+            .unpacked = &find_amx_unpacked_e4m3,
+            .block = kBlockOfCodes / octavo::cpu::kFloat8Form.step,
+            .fetches_rows = true,
+            .transposed = &find_transposed_e4m3,
+            .register_rows = kRegisterRows,
+        },
 };

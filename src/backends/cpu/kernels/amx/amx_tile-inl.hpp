@@ -20,7 +20,7 @@
 // Registers are shaped for the rows at hand. A thread keeps them shaped from one tile to the next;
 // whoever runs tiles calls `leave_tiles` at the end, since other code would be slowed down by them.
 //
-// Included after a `Vec` and `Registers`, which is what the instructions do:
+// `Registers` is what the instructions do:
 //   Registers::configure(const Shapes*)   release()   zero<t>()
 //   Registers::load<t>(from, stride)      store<t>(to, stride)
 // A `Kind` is an instruction and a form of B:
@@ -32,6 +32,11 @@
 //   Kind(tile).widen(b, ldb, steps, vectors, out)
 //                                 steps of the panel as steps of 4 bytes of A each, kRowSums * 4
 //                                 bytes apart; where the last of these goes on behind them, zeros
+//
+// Needs: Registers, shaped_for, Vec
+// Gives: add_scaled, Ahead, begin_sums, end_sums, fetch_register, find_amx_tile, kMostRows,
+//        kRegisterBytes, kRegisterRows, kRegisterSteps, kStagedBytes, kStagedStep, leave_tiles,
+//        Operands, Product, shape_tiles, Shapes
 
 constexpr std::int64_t kRegisterRows = 16, kRegisterBytes = 64;
 constexpr std::int64_t kRegisterSteps = kRegisterBytes / octavo::cpu::kStepBytes;

@@ -19,7 +19,11 @@
 // Between chunks sums lie in c as in registers, columns in rows: 16 x 16 of them at a time are
 // turned where they are, with the last chunk.
 //
-// Included after amx_unpacked-inl.hpp, whose Kinds these are. Depths and chunks count bytes of A.
+// Kinds are those of amx_unpacked-inl.hpp. Depths and chunks count bytes of A.
+//
+// Needs: fetch_register, kRegisterBytes, kRegisterRows, kRegisterSteps, kWidening, put_columns,
+//        put_line, Registers, shape_transposed, transpose_rows, turn, Vec
+// Gives: Square, transposed_of
 
 constexpr std::int64_t kSquare = 2 * kRegisterRows;
 // Turns, before the products that meet it, in which a register's depth is gathered and fetched.

@@ -13,11 +13,18 @@
 // the sums of a strip of columns wait for the next ones, which are fetched meanwhile. Of very few
 // rows vectors add up the same (amx_few_rows-inl.hpp).
 //
-// Codes become bfloat16 on their way to either, unless the instruction takes them. Included after
-// amx_tile-inl.hpp, the Kinds and what packs; a `Kind` for these has besides
+// Codes become bfloat16 on their way to either, unless the instruction takes them. A `Kind` has
+// beside what amx_tile-inl.hpp asks for
 //   kWeight             a type that it is for
 //   pack(piece)         rows of it for the Kind that Packed<> says
 //   numbers(codes)      64 of them in their order, unless columns lie in place
+//
+// Needs: add_scaled, Ahead, begin_sums, Bfloat16, E4m3Fours, end_sums, Float8, Int8Pairs,
+// kRegisterBytes,
+//        kRegisterRows, kRegisterSteps, kStagedBytes, kStagedStep, NumberLines, Operands, Product,
+//        Registers, shape_tiles, shaped_for, Shapes, turn, Vec
+// Gives: add_columns, find_amx_unpacked, find_amx_unpacked_e4m3, kWidening, put_columns, put_line,
+//        shape_transposed, transpose_rows
 
 #include "backends/cpu/kernels/amx/amx_few_rows-inl.hpp"
 

@@ -103,17 +103,17 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const DotKernels kNeonBf16Dot{
-    "5x16 tile, NEON BF16 (bfdot), float32 sums in ascending k",
-    "few rows, NEON BF16 (bfdot), float32 sums in ascending k",
-    kBf16Form,
-    kMaxRows,
-    &find_dot_tile,
-    &pack_pairs,
-    &pack_rows,
-    &decode_int8,
-    &decode_float8,
-    &find_unpacked,
-    kWidth,
+    .how = "5x16 tile, NEON BF16 (bfdot), float32 sums in ascending k",
+    .how_unpacked = "few rows, NEON BF16 (bfdot), float32 sums in ascending k",
+    .form = kBf16Form,
+    .max_rows = kMaxRows,
+    .tile = &find_dot_tile,
+    .pack = &pack_pairs,
+    .pack_rows = &pack_rows,
+    .decode_int8 = &decode_int8,
+    .decode_float8 = &decode_float8,
+    .unpacked = &find_unpacked,
+    .width = kWidth,
 };
 
 }  // namespace octavo::cpu

@@ -60,18 +60,16 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const DotKernels kNeonBf16Mmla{
-    "6x16 tile, NEON BF16 (bfmmla), float32 sums in ascending k",
-    nullptr,
-    kBf16FoursForm,
-    kMaxRows,
-    &find_dot_tile,
-    &pack_fours,
-    &pack_rows,
-    &decode_int8,
-    &decode_float8,
-    nullptr,
-    kWidth,
-    &from_pairs,
+    .how = "6x16 tile, NEON BF16 (bfmmla), float32 sums in ascending k",
+    .form = kBf16FoursForm,
+    .max_rows = kMaxRows,
+    .tile = &find_dot_tile,
+    .pack = &pack_fours,
+    .pack_rows = &pack_rows,
+    .decode_int8 = &decode_int8,
+    .decode_float8 = &decode_float8,
+    .width = kWidth,
+    .from_pairs = &from_pairs,
 };
 
 }  // namespace octavo::cpu

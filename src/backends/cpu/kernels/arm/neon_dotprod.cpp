@@ -45,11 +45,19 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const IntegerKernels kNeonDotprodDot{
-    {"5x16 tile, NEON dotprod (sdot), exact int32 sums",
-     "few rows, NEON dotprod (sdot), exact int32 sums", kInt8Form, kMaxRows, &find_dot_tile,
-     &pack_codes, nullptr, nullptr, nullptr, &find_unpacked, kWidth},
-    ARows::signed_bytes,
-    &unpack_piece,
+    .dot =
+        {
+            .how = "5x16 tile, NEON dotprod (sdot), exact int32 sums",
+            .how_unpacked = "few rows, NEON dotprod (sdot), exact int32 sums",
+            .form = kInt8Form,
+            .max_rows = kMaxRows,
+            .tile = &find_dot_tile,
+            .pack = &pack_codes,
+            .unpacked = &find_unpacked,
+            .width = kWidth,
+        },
+    .rows = ARows::signed_bytes,
+    .unpack = &unpack_piece,
 };
 
 }  // namespace octavo::cpu

@@ -81,6 +81,7 @@ namespace few {
 #include "backends/cpu/kernels/unpacked/columns-inl.hpp"
 #include "backends/cpu/kernels/unpacked/rows-inl.hpp"
 
+#include "backends/cpu/kernels/unpacked/element_lines-inl.hpp"
 #include "backends/cpu/kernels/unpacked/floats_neon-inl.hpp"
 }  // namespace few
 
@@ -129,18 +130,18 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const DotKernels kNeonFmaDot{
-    "5x16 tile, NEON FMA, float32 sums in ascending k",
-    "few rows, NEON FMA, float32 sums in ascending k",
-    kFloat32Form,
-    kMaxRows,
-    &find_dot_tile,
-    &pack,
-    &pack_rows,
-    &decode_int8,
-    &decode_float8,
-    &find_unpacked,
-    kWidth,
-    &from_pairs,
+    .how = "5x16 tile, NEON FMA, float32 sums in ascending k",
+    .how_unpacked = "few rows, NEON FMA, float32 sums in ascending k",
+    .form = kFloat32Form,
+    .max_rows = kMaxRows,
+    .tile = &find_dot_tile,
+    .pack = &pack,
+    .pack_rows = &pack_rows,
+    .decode_int8 = &decode_int8,
+    .decode_float8 = &decode_float8,
+    .unpacked = &find_unpacked,
+    .width = kWidth,
+    .from_pairs = &from_pairs,
 };
 
 }  // namespace octavo::cpu

@@ -45,10 +45,17 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const IntegerKernels kNeonI8mmDot{
-    {"6x16 tile, NEON i8mm (smmla), exact int32 sums", nullptr, kEightsForm, kMaxRows,
-     &find_dot_tile, &pack_eights, nullptr, &interleave_panel, nullptr, nullptr, kWidth},
-    ARows::signed_bytes,
-    nullptr,
+    .dot =
+        {
+            .how = "6x16 tile, NEON i8mm (smmla), exact int32 sums",
+            .form = kEightsForm,
+            .max_rows = kMaxRows,
+            .tile = &find_dot_tile,
+            .pack = &pack_eights,
+            .decode_int8 = &interleave_panel,
+            .width = kWidth,
+        },
+    .rows = ARows::signed_bytes,
 };
 
 }  // namespace octavo::cpu

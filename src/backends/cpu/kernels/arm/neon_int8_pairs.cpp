@@ -46,9 +46,13 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const WideningKernels kNeonInt8PairsDot{
-    .int8 = {tiles_alone("4x16 tile, int8 widened, NEON BF16 (bfdot), float32 sums in ascending k",
-                         kInt8Form, kMaxRows, &find_dot_tile, kWidth),
-             kMostRows},
+    .int8 =
+        {
+            .dot = tiles_alone(
+                "4x16 tile, int8 widened, NEON BF16 (bfdot), float32 sums in ascending k",
+                kInt8Form, kMaxRows, &find_dot_tile, kWidth),
+            .most_rows = kMostRows,
+        },
     .bfloat16 = {},
     .float16 = {},
 };

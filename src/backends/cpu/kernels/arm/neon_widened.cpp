@@ -89,15 +89,24 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const WideningKernels kNeonWideningDot{
-    {tiles_alone("4x16 tile, int8 widened, NEON FMA, float32 sums in ascending k", kInt8Form,
-                 kMaxRows, &of_int8::find_dot_tile, kWidth),
-     kMostRows},
-    {tiles_alone("4x16 tile, bfloat16 widened, NEON FMA, float32 sums in ascending k", kBf16Form,
-                 kMaxRows, &of_bfloat16::find_dot_tile, kWidth),
-     kMostBf16Rows},
-    {tiles_alone("4x16 tile, float16 widened, NEON FMA, float32 sums in ascending k", kFloat16Form,
-                 kMaxRows, &of_float16::find_dot_tile, kWidth),
-     kMostRows},
+    .int8 =
+        {
+            .dot = tiles_alone("4x16 tile, int8 widened, NEON FMA, float32 sums in ascending k",
+                               kInt8Form, kMaxRows, &of_int8::find_dot_tile, kWidth),
+            .most_rows = kMostRows,
+        },
+    .bfloat16 =
+        {
+            .dot = tiles_alone("4x16 tile, bfloat16 widened, NEON FMA, float32 sums in ascending k",
+                               kBf16Form, kMaxRows, &of_bfloat16::find_dot_tile, kWidth),
+            .most_rows = kMostBf16Rows,
+        },
+    .float16 =
+        {
+            .dot = tiles_alone("4x16 tile, float16 widened, NEON FMA, float32 sums in ascending k",
+                               kFloat16Form, kMaxRows, &of_float16::find_dot_tile, kWidth),
+            .most_rows = kMostRows,
+        },
 };
 
 }  // namespace octavo::cpu

@@ -13,9 +13,12 @@
 // quads one after the other, however many a register has. What packs, decodes and joins panels, and
 // reads unpacked weights but int8 along K, is NEON's.
 //
-// Included by one file for each length, after OCTAVO_SVE_BITS, and kMaxRows and kWidth of
+// A file for each length includes this. Of tiles it says kMaxRows and kWidth:
 //   kLanesRows, kLanesWidth       tiles whose instructions take A from lanes
 //   kEightsRows, kEightsWidth     those that multiply two rows by two columns
+//
+// Needs: OCTAVO_SVE_BITS, kEightsRows, kEightsWidth, kLanesRows, kLanesWidth
+// Gives: kSveKernels
 #include <arm_sve.h>
 
 #include <bit>
@@ -165,31 +168,78 @@ void unpack(const UnpackPiece& piece) noexcept { kNeonInt8Dot.unpack(piece); }
 #define OCTAVO_SVE_NAME "SVE of " OCTAVO_SVE_TEXT(OCTAVO_SVE_BITS) " bits"
 
 constexpr SveKernels kSveKernels{
-    .sdot = {{OCTAVO_SVE_NAME " (sdot), exact int32 sums",
-              "few rows, " OCTAVO_SVE_NAME " (sdot), exact int32 sums", kInt8Form, kLanesRows,
-              &by_sdot::find_dot_tile, &pack<kNeonInt8Dot.dot>, nullptr, nullptr, nullptr,
-              &find_unpacked_int8, kLanesWidth},
-             ARows::signed_bytes,
-             &unpack},
-    .smmla = {{OCTAVO_SVE_NAME " (smmla), exact int32 sums", nullptr, kEightsForm, kEightsRows,
-               &by_smmla::find_dot_tile, &pack<kNeonI8mmDot.dot>, nullptr,
-               &decode_int8<kNeonI8mmDot.dot>, nullptr, nullptr, kEightsWidth},
-              ARows::signed_bytes,
-              nullptr},
-    .bfdot = {OCTAVO_SVE_NAME " (bfdot), float32 sums in ascending k",
-              "few rows, NEON BF16 (bfdot), float32 sums in ascending k", kBf16Form, kLanesRows,
-              &by_bfdot::find_dot_tile, &pack<kNeonBf16Dot>, &pack_rows<kNeonBf16Dot>,
-              &decode_int8<kNeonBf16Dot>, &decode_float8<kNeonBf16Dot>,
-              &find_unpacked<kNeonBf16Dot>, kLanesWidth},
-    .bfmmla = {OCTAVO_SVE_NAME " (bfmmla), float32 sums in ascending k", nullptr, kBf16FoursForm,
-               kEightsRows, &by_bfmmla::find_dot_tile, &pack<kNeonBf16Mmla>,
-               &pack_rows<kNeonBf16Mmla>, &decode_int8<kNeonBf16Mmla>,
-               &decode_float8<kNeonBf16Mmla>, nullptr, kEightsWidth, &from_pairs<kNeonBf16Mmla>},
-    .fmla = {OCTAVO_SVE_NAME " (fmla), float32 sums in ascending k",
-             "few rows, NEON FMA, float32 sums in ascending k", kFloat32Form, kLanesRows,
-             &by_fmla::find_dot_tile, &pack<kNeonFmaDot>, &pack_rows<kNeonFmaDot>,
-             &decode_int8<kNeonFmaDot>, &decode_float8<kNeonFmaDot>, &find_unpacked<kNeonFmaDot>,
-             kLanesWidth, &from_pairs<kNeonFmaDot>},
+    .sdot =
+        {
+            .dot =
+                {
+                    .how = OCTAVO_SVE_NAME " (sdot), exact int32 sums",
+                    .how_unpacked = "few rows, " OCTAVO_SVE_NAME " (sdot), exact int32 sums",
+                    .form = kInt8Form,
+                    .max_rows = kLanesRows,
+                    .tile = &by_sdot::find_dot_tile,
+                    .pack = &pack<kNeonInt8Dot.dot>,
+                    .unpacked = &find_unpacked_int8,
+                    .width = kLanesWidth,
+                },
+            .rows = ARows::signed_bytes,
+            .unpack = &unpack,
+        },
+    .smmla =
+        {
+            .dot =
+                {
+                    .how = OCTAVO_SVE_NAME " (smmla), exact int32 sums",
+                    .form = kEightsForm,
+                    .max_rows = kEightsRows,
+                    .tile = &by_smmla::find_dot_tile,
+                    .pack = &pack<kNeonI8mmDot.dot>,
+                    .decode_int8 = &decode_int8<kNeonI8mmDot.dot>,
+                    .width = kEightsWidth,
+                },
+            .rows = ARows::signed_bytes,
+        },
+    .bfdot =
+        {
+            .how = OCTAVO_SVE_NAME " (bfdot), float32 sums in ascending k",
+            .how_unpacked = "few rows, NEON BF16 (bfdot), float32 sums in ascending k",
+            .form = kBf16Form,
+            .max_rows = kLanesRows,
+            .tile = &by_bfdot::find_dot_tile,
+            .pack = &pack<kNeonBf16Dot>,
+            .pack_rows = &pack_rows<kNeonBf16Dot>,
+            .decode_int8 = &decode_int8<kNeonBf16Dot>,
+            .decode_float8 = &decode_float8<kNeonBf16Dot>,
+            .unpacked = &find_unpacked<kNeonBf16Dot>,
+            .width = kLanesWidth,
+        },
+    .bfmmla =
+        {
+            .how = OCTAVO_SVE_NAME " (bfmmla), float32 sums in ascending k",
+            .form = kBf16FoursForm,
+            .max_rows = kEightsRows,
+            .tile = &by_bfmmla::find_dot_tile,
+            .pack = &pack<kNeonBf16Mmla>,
+            .pack_rows = &pack_rows<kNeonBf16Mmla>,
+            .decode_int8 = &decode_int8<kNeonBf16Mmla>,
+            .decode_float8 = &decode_float8<kNeonBf16Mmla>,
+            .width = kEightsWidth,
+            .from_pairs = &from_pairs<kNeonBf16Mmla>,
+        },
+    .fmla =
+        {
+            .how = OCTAVO_SVE_NAME " (fmla), float32 sums in ascending k",
+            .how_unpacked = "few rows, NEON FMA, float32 sums in ascending k",
+            .form = kFloat32Form,
+            .max_rows = kLanesRows,
+            .tile = &by_fmla::find_dot_tile,
+            .pack = &pack<kNeonFmaDot>,
+            .pack_rows = &pack_rows<kNeonFmaDot>,
+            .decode_int8 = &decode_int8<kNeonFmaDot>,
+            .decode_float8 = &decode_float8<kNeonFmaDot>,
+            .unpacked = &find_unpacked<kNeonFmaDot>,
+            .width = kLanesWidth,
+            .from_pairs = &from_pairs<kNeonFmaDot>,
+        },
 };
 
 }  // namespace

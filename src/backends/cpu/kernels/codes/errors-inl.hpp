@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Errors of codes: sums of w^2 and (w - code * scale)^2, their largest, codes at the end of the
-// range. Included after rows-inl.hpp and statistics-inl.hpp inside an instruction-set region.
+// range.
 //
 //   element i of a piece      into sum i % 16 of float32, whatever the width of vectors
 //   a piece's 16 sums         into 16 of float64, each into its own
@@ -8,6 +8,9 @@
 //
 // A sum of float32 has at most kPiece / 16 terms. Where float32 cannot hold their squares
 // (magnitudes beyond [1e-12, 1e12], errors all below 1e-16) a piece is done over in float64.
+//
+// Needs: kPiece, Lanes, Statistics, vector_at, widen_row
+// Gives: Errors
 
 template <int lanes>
 struct Errors : Statistics<lanes> {

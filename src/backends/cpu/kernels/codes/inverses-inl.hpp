@@ -12,7 +12,8 @@
 // unit the products are off by less than kMostOff: the rest is rounded three times and is below s
 // 2^-25 of 2^24 S. Scales too near a multiple, about one in 10^4 for int8, are left to divisions.
 //
-// Included after statistics-inl.hpp inside an instruction-set region.
+// Needs: fused, kLanesWithSigns, put_vector, Statistics, vector_at
+// Gives: Inverting
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 

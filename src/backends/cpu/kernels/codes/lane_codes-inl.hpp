@@ -2,8 +2,8 @@
 // From elements in lanes and what their cell has to 8-bit codes in lanes (specification sections 6
 // and 8).
 //
-// Included after inverses-inl.hpp inside an instruction-set region; every including file gets its
-// own copy.
+// Needs: fused, Inverting, sum_of_halves
+// Gives: LaneCodes
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 

@@ -14,8 +14,9 @@
 // has the codes of divisions. A step that holds other quotients than zeros and normal numbers goes
 // the general way.
 //
-// Included after inverses-inl.hpp, looked_up, any_below and put_signed_halves (widths-inl.hpp says
-// what they do) inside an instruction-set region.
+// Needs: any_below, Inverting, Lanes, looked_up, put_signed_halves, put_vector, subtract_saturated,
+//        vector_at
+// Gives: Ties
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 

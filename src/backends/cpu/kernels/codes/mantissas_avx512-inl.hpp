@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // 64 bfloat16 elements to fp8 codes by a table of their mantissas, with 3 instructions for every 8
 // elements. Where a quotient is a normal number of the format, its code is that of its mantissa,
-// which is one of 128 under one scale, and so many binades more or less. Included inside an
-// instruction-set region with VBMI.
+// which is one of 128 under one scale, and so many binades more or less.
+//
+// For regions with VBMI.
+//
+// Needs: put_bytes
+// Gives: Mantissas
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // No tables of mantissas (mantissas_avx512-inl.hpp): without VBMI bytes are not picked from tables.
-// Included inside an instruction-set region.
+//
+// Needs: nothing
+// Gives: Mantissas
 
 template <int lanes>
 struct Mantissas {

@@ -8,8 +8,8 @@
 // The carry of a mantissa that is rounded up counts the exponent on. It holds where quotients are
 // normal numbers of the format, or zeros; a step that has another one goes the general way.
 //
-// Included after statistics-inl.hpp, any_below and put_signed_halves (widths-inl.hpp says what they
-// do) inside an instruction-set region.
+// Needs: any_below, Lanes, put_signed_halves, subtract_saturated, vector_at
+// Gives: Powers
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 

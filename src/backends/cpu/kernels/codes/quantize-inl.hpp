@@ -11,10 +11,11 @@
 //
 // Here are the steps; quantize_rows-inl.hpp has the rows that take them.
 //
-// Included after lanes-inl.hpp, errors-inl.hpp, lane_codes-inl.hpp, powers-inl.hpp and one of
-// mantissas_*-inl.hpp inside an instruction-set region; every including file gets its own copy.
+// Changes of width are those of widths-inl.hpp, or an instruction set's own.
 //
-// The file that includes this defines the changes of width that widths-inl.hpp has.
+// Needs: Errors, LaneCodes, Lanes, Mantissas, Powers, put_low_bytes, put_lower_halves,
+//        put_saturated, put_with_signs, Ties, vector_at
+// Gives: QuantizeSteps
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 

@@ -2,7 +2,8 @@
 // Rows of one factor, or of a factor for every run, by the steps of quantize-inl.hpp: which way
 // each row goes, and the ways.
 //
-// Included after quantize-inl.hpp inside an instruction-set region.
+// Needs: kLanesWithSigns, kPiece, Lanes, Mantissas, Powers, put_vector, QuantizeSteps
+// Gives: Quantize
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 

@@ -13,7 +13,8 @@
 // Scales are those of core/scales/scale_rule.hpp, in lanes. Whoever calls does the cells that this
 // leaves: those that hold infinities or NaN, and scales at the ends of float32's range.
 //
-// Included after quantize_rows-inl.hpp inside an instruction-set region.
+// Needs: any_greater, Lanes, Mantissas, Powers, put_vector, Quantize, Ties, vector_at
+// Gives: ScaledCells
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 

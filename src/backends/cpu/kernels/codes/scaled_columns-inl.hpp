@@ -9,7 +9,8 @@
 // and has too few lines on their way of pieces that nobody announces. The four lines of float32 are
 // slower than two, but faster than two readings.
 //
-// Included after scaled_cells-inl.hpp inside an instruction-set region.
+// Needs: ScaledCells
+// Gives: ScaledColumns
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 

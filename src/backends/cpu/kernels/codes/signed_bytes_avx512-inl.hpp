@@ -5,7 +5,10 @@
 //   lanes      [.. .. c0 ..][.. .. c1 ..] ...     of a and b (c and d) in turn or one after the
 //   other elements   [s. ..][s. ..] ...                 of 2 or 4 bytes result     [s c0][s c1] ...
 //
-// Included before rows_avx512-inl.hpp, whose low_halves it uses, inside an instruction-set region.
+// low_halves is defined further on, by rows_avx512-inl.hpp.
+//
+// Needs: Lanes, vector_at
+// Gives: signed_bytes
 
 template <bool in_turn>
 inline __m512i low_halves(Lanes<std::uint32_t, 16> a, Lanes<std::uint32_t, 16> b);

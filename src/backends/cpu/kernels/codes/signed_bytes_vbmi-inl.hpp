@@ -2,7 +2,10 @@
 // 64 codes from the second bytes of lanes, at most the last one, and on top of them the signs of
 // their elements, as signed_bytes_avx512-inl.hpp has them: bytes are picked in place.
 //
-// Included inside an instruction-set region with VBMI.
+// For regions with VBMI.
+//
+// Needs: Lanes, Mantissas
+// Gives: signed_bytes
 
 // Of two vectors of lanes, bytes of every lane: in turn or one vector after the other.
 template <std::uint8_t byte, bool in_turn>

@@ -6,8 +6,8 @@
 // of a row or of each `run` neighbours; magnitudes are compared as integers (the bits of |x|), so
 // that NaN is above infinity and no order of comparisons matters.
 //
-// Included after lanes-inl.hpp and the changes of width (widths-inl.hpp) inside an instruction-set
-// region.
+// Needs: half_to_float, Lanes, put_vector, vector_at, wide_halves
+// Gives: Statistics
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 

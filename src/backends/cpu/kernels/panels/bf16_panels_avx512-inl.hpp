@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Panels of bfloat16 in pairs along K, of rows of floats and of any weight that they hold exactly.
 //
-// Included inside an instruction-set region with AVX-512 BW after pack-inl.hpp; every including
-// file gets its own copy.
+// For regions with AVX-512 BW.
+//
+// Needs: pack_piece, SameElements
+// Gives: Decoded, pack_bf16, pack_rows
 
 // Two rows of a vector as pairs: their upper halves are all they have.
 void pack_rows(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept {

@@ -5,8 +5,8 @@
 //
 // and the targets of a packer (pack-inl.hpp) that makes such panels of weights.
 //
-// Included inside an instruction-set region after vec_avx2-inl.hpp; every including file gets its
-// own copy.
+// Needs: Vec
+// Gives: decode_float8, decode_int8, Float8Codes, Int8Codes, kDecodeAhead
 #include "backends/cpu/kernels/panels/float8_codes_avx2-inl.hpp"
 
 // How far ahead codes are fetched: few rows of A leave them waiting for memory.

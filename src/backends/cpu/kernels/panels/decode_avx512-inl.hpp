@@ -6,10 +6,12 @@
 //
 // and the targets of a packer (pack-inl.hpp) that makes such panels of weights.
 //
-// Included inside an instruction-set region with AVX-512 BW, after `Decoded`, which stores what one
-// vector becomes:
+// For regions with AVX-512 BW. `Decoded` stores what one vector becomes:
 //   Decoded::store_pairs(out, row_bytes, words)  bfloat16 of two rows of 16 columns, in pairs
 //   Decoded::store_numbers(out, row_bytes, x)    float32 of four rows, x[0] to x[3]
+//
+// Needs: Decoded
+// Gives: decode_float8, decode_int8, Float8Codes, Int8Codes, kDecodeAhead
 
 // How far ahead codes are fetched: few rows of A leave them waiting for memory.
 constexpr std::int64_t kDecodeAhead = 4096;

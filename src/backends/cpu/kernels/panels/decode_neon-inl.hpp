@@ -7,8 +7,8 @@
 // byte of a word, shifted down until its exponent begins where that of a bfloat16 does, is a
 // bfloat16 of its number but for a power of two (float8_codes_avx2-inl.hpp).
 //
-// Included inside an instruction-set region after vec_neon-inl.hpp and pack-inl.hpp; every
-// including file gets its own copy.
+// Needs: fetch, Vec
+// Gives: AllCodes, decode_float8, decode_int8, Float8Codes, Int8Codes, kDecodeAhead
 
 // How far ahead codes are fetched: few rows of A leave them waiting for memory.
 constexpr std::int64_t kDecodeAhead = 4096;

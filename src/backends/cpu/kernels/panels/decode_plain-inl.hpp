@@ -7,7 +7,8 @@
 //   fp8      [k / 2][j][2]     ->  [k][j], its columns in the order of kFloat8Form
 //   16 bits  [k / 2][j][2]     ->  [k][j]
 //
-// Included where its names are not taken; every including file gets its own copy.
+// Needs: nothing
+// Gives: decode_float8, decode_int8, from_pairs, pack_floats, pack_rows
 void pack_rows(const float* rows, std::int64_t depth, std::int64_t vectors, void* panel) noexcept {
   for (std::int64_t v = 0; v < vectors; ++v) {
     float* out = static_cast<float*>(panel) + v * 16;

@@ -2,8 +2,10 @@
 // 64 codes of fp8 as bytes of bfloat16, looked up by vpermi2b, but a 0x80 that is NaN: unpacking
 // the low and high bytes of a half of each 128 bits makes numbers of them.
 //
-// Included inside an instruction-set region with AVX-512 BW and VBMI; every including file gets its
-// own copy.
+// For regions with AVX-512 BW and VBMI.
+//
+// Needs: nothing
+// Gives: Bytes, eights_in_turns, Float8Bytes, interleaved, NumberLines
 struct Bytes {
   __m512i low, high;
 };

@@ -8,7 +8,8 @@
 //
 // Subnormal codes become subnormal numbers, which the product with that power makes normal.
 //
-// Included inside an instruction-set region with AVX2; every including file gets its own copy.
+// Needs: nothing
+// Gives: AllCodes, FiniteCodes, OtherCodes
 
 // Codes that are finite numbers, at the least. Sums need the registers, so that constants stay in
 // memory; but the one that every number is multiplied by, or loads would be what takes time.

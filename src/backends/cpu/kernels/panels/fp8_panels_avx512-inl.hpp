@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // fp8 codes by table: rows and weights of them as bfloat16, and weights in their own form.
 //
-// Included inside an instruction-set region with AVX-512 BW and VBMI after
-// float8_bytes_avx512-inl.hpp and pack-inl.hpp; every including file gets its own copy.
+// For regions with AVX-512 BW and VBMI.
+//
+// Needs: Bytes, eights_in_turns, Float8Bytes, interleaved, NumberLines, pack_piece, SameElements,
+//        turn, Vec
+// Gives: CodePairs, decode_codes, NanCodes, numbers_of, pack_fp8, pack_fp8_pairs, unpack_fp8,
+//        with_nan
 
 // Writes NaN over some numbers.
 inline Bytes with_nan(Bytes bytes, __mmask64 nan) {

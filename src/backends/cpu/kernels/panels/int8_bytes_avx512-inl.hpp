@@ -3,9 +3,10 @@
 // lower halves of each 128 bits of low and high bytes makes numbers of a column's first two codes,
 // unpacking the upper ones of its last two.
 //
-// Included inside an instruction-set region with AVX-512 BW and VBMI, after
-// float8_bytes_avx512-inl.hpp, which has `Bytes`, and outside of it number_table-inl.hpp; every
-// including file gets its own copy.
+// For regions with AVX-512 BW and VBMI.
+//
+// Needs: Bytes, kNumbers, NumberTable
+// Gives: Int8Bytes
 struct Int8Bytes {
   Int8Bytes()
       : low0(_mm512_load_si512(kNumbers.low.data())),

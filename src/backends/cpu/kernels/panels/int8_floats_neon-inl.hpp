@@ -7,8 +7,8 @@
 //      added to the bits of 1.5 * 2^15, whose last bits count 2^-8:     1.5 * 2^15 + b
 //      1.5 * 2^15 subtracted:                                           b
 //
-// Included inside an instruction-set region of 64-bit Arm, after <arm_neon.h>; every including file
-// gets its own copy.
+// Needs: nothing
+// Gives: Int8Floats
 struct Int8Floats {
   explicit OCTAVO_INLINE Int8Floats(uint8x16_t codes)
       : first(halfwords<0>(codes)), last(halfwords<2>(codes)) {}

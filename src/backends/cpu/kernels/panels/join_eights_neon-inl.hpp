@@ -3,8 +3,8 @@
 //
 //   [k / 4][j][4]  ->  [k / 8][j][8]
 //
-// Included inside an instruction-set region after vec_neon-inl.hpp and pack-inl.hpp; every
-// including file gets its own copy.
+// Needs: fetch
+// Gives: interleave_panel, interleave_steps, pack_interleaved
 
 // Two steps of four columns.
 OCTAVO_INLINE void interleave_steps(char* out, int32x4_t first, int32x4_t second) {

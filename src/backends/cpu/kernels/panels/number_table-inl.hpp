@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The magnitudes of int8 as bytes of bfloat16, for tables of bytes. Included outside of
-// instruction-set regions, after <array> and <bit>; every including file gets its own copy.
+// The magnitudes of int8 as bytes of bfloat16, for tables of bytes.
+//
+// For the outside of regions: its initialiser is a function.
+//
+// Needs: nothing
+// Gives: kNumbers, NumberTable
 struct alignas(64) NumberTable {
   std::array<std::uint8_t, 128> low, high;  // of 0 to 127
   std::array<std::uint8_t, 64> high_of_128;

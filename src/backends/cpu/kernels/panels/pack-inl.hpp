@@ -14,8 +14,8 @@
 // Columns whose elements are contiguous along k are transposed as squares of 16 columns x 64 bytes,
 // contiguous rows along j are interleaved; of other strides squares are copied first.
 //
-// Included inside an instruction-set region after a `Vec` and what turns and joins its vectors
-// (transpose_<isa>-inl.hpp); every including file gets its own copy.
+// Needs: interleave, step_sums, turn, Vec
+// Gives: fetch, pack_neighbours, pack_piece, SameElements
 
 // What the panel holds is what B holds.
 template <int size, bool sums>

@@ -3,8 +3,8 @@
 //
 //   panel[k / 4][j][k % 4] = b[k][j]            sums[j] += the sum over k of b[k][j]
 //
-// Included inside an instruction-set region after what pack-inl.hpp wants; every including file
-// gets its own copy.
+// Needs: interleave, step_sums, turn, Vec
+// Gives: pack_codes, unpack_piece
 #include "backends/cpu/kernels/panels/pack-inl.hpp"
 
 void pack_codes(const octavo::cpu::PackPiece& p) noexcept {

@@ -4,11 +4,13 @@
 //
 //   even, odd   four codes of 16 columns each      first, second   the two steps that they are
 //
-// Included inside an instruction-set region after pack-inl.hpp; every including file gets its own
-// copy. An `Order` is made from the table of codes and says
+// An `Order` is made from the table of codes and says
 //   look(even, odd)          notes codes that are no finite numbers; found(): whether there were
 //   any first(), second()        (even, odd) -> a step columns<v>(first, second)  back to four
 //   codes of 16 columns
+//
+// Needs: pack_piece, SameElements, turn, Vec
+// Gives: pack_float8, unpack_float8
 
 // A few squares at a time.
 template <class Order>

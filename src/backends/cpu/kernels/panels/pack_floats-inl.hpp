@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Weights of every type into the panels of float32 kernels, each widened as its elements' packer
-// does. Included inside an instruction-set region, after BFloat16Pairs, Float16Pairs, Int8Codes and
-// Float8Codes; every including file gets its own copy.
+// does.
+//
+// Needs: BFloat16Pairs, Float16Pairs, Float8Codes, Int8Codes, pack_piece, SameElements
+// Gives: pack
 
 void pack(const octavo::cpu::PackPiece& p) noexcept {
   if (p.dtype == octavo::DType::float32) return pack_piece(p, SameElements<4, false>());

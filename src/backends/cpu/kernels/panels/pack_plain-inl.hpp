@@ -7,7 +7,8 @@
 //   step 0    b00 b10 b20 b30    b01 b11 b21 b31   ..
 //   step 1    b40 b50 b60 b70    ..
 //
-// Included where its names are not taken; every including file gets its own copy.
+// Needs: nothing
+// Gives: pack_codes, unpack_piece
 void pack_codes(const octavo::cpu::PackPiece& p) noexcept {
   const std::int64_t padded = (p.columns + 15) / 16 * 16;
   const auto* b = static_cast<const std::int8_t*>(p.b);

@@ -3,8 +3,8 @@
 //
 //   int8  [k / 4][j][4]  ->  int16 [k / 2][j][2]
 //
-// Included inside an instruction-set region after words_dot-inl.hpp and pack-inl.hpp; every
-// including file gets its own copy.
+// Needs: pack_piece, Vec, widened_pairs
+// Gives: decode_words, pack_words
 struct CodeWords {
   static constexpr std::int64_t kSize = 1, kRows = 2;
   static constexpr bool kSums = true;

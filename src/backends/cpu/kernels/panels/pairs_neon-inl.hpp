@@ -5,10 +5,12 @@
 //
 // Two steps of pairs of four columns at a time go where put_steps() puts them.
 //
-// Included inside an instruction-set region after pack-inl.hpp and
-//   put_steps(out, vectors, v, quad, first, second, both)   vector v's columns 4 quad on; `out`:
-//                                                           where the two steps begin
-// every including file gets its own copy.
+// put_steps(out, vectors, v, quad, first, second, both)   vector v's columns 4 quad on; `out`:
+//                                                         where the two steps begin
+//
+// Needs: fetch, pack_piece, put_steps, SameElements, Vec
+// Gives: decode_float8, decode_int8, first_pairs, Float8Bytes, Float8Codes, int8_pairs, Int8Codes,
+//        kDecodeAhead, pack_pairs, pack_rows, pairs_of, second_pairs
 
 // 16 codes of fp8 as bfloat16. A code's magnitude, shifted, is the lower byte, and but for a
 // constant the upper one; sixteen subnormal codes, and sixteen that may be no numbers, are looked

@@ -3,8 +3,8 @@
 //
 //   [k / 2][j][2]  ->  [k][j]
 //
-// Included inside an instruction-set region after a `Vec`, decode_*-inl.hpp and what packers make
-// of pairs of 16 columns, BFloat16Pairs and Float16Pairs; every including file gets its own copy.
+// Needs: BFloat16Pairs, Float16Pairs, kDecodeAhead, Vec
+// Gives: from_pairs
 
 template <class Pairs>
 OCTAVO_INLINE void floats_of(const Pairs& put, const void* pairs, std::int64_t steps,

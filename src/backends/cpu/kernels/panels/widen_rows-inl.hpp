@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of bytes as 16-bit numbers, in plain C++ that compilers vectorise.
 //
-// Included inside an instruction-set region; every including file gets its own copy.
+// Needs: nothing
+// Gives: widen_rows
 void widen_rows(const void* codes, bool is_signed, std::int64_t count, std::int16_t* out) noexcept {
   if (is_signed) {
     const auto* from = static_cast<const std::int8_t*>(codes);

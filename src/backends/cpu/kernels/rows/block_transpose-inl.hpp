@@ -4,7 +4,10 @@
 //   16 / size rows of 64 bytes   ->   64 / size rows of 16 bytes
 //
 // Rows half a block apart are interleaved, unit by unit within 128 bits, as often as doubling a
-// unit takes it to 16 bytes. Included inside an instruction-set region after lanes-inl.hpp.
+// unit takes it to 16 bytes.
+//
+// Needs: Lanes, put_vector, vector_at
+// Gives: transpose
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 

@@ -6,19 +6,19 @@
 //
 // each step rounded, in vectors of any width.
 //
-// Included after rows-inl.hpp inside an instruction-set region; every including file gets its own
-// copy.
-//
-// The file that includes this defines, for its width, what compilers do not find by themselves:
-//   high_halves(a, b)   the upper 16 bits of the lanes of two vectors, one after the other
+// What compilers do not find by themselves, for the width at hand:
+//   high_halves(a, b)      the upper 16 bits of the lanes of two vectors, one after the other
 //   unpacked_bfloat16(x)   whether bfloat16s rounds four vectors as encode<kBFloat16> does; false
-//   for
-//                       few: at least for those that hold a NaN
-//   bfloat16s(a, b)     two vectors, one after the other
-//   stream(bytes, out)  a vector to its own alignment, past the caches
+//                          for few: at least for those that hold a NaN
+//   bfloat16s(a, b)        two vectors, one after the other
+//   stream(bytes, out)     a vector to its own alignment, past the caches
 //
 // Four vectors of a row stay in registers from the sum to the store, whatever the steps are; they
 // are named by constants only, or they would live on the stack.
+//
+// Needs: bfloat16s, high_halves, Lanes, narrow_row, put_vector, round_bfloat16, stream,
+//        unpacked_bfloat16, vector_at
+// Gives: finish
 
 // The loops over rows know what they store, or constants would not stay in registers.
 enum class Out { bfloat16, float32, other };

@@ -3,7 +3,8 @@
 //
 //   c[r][j] = c[r][j] + a[k][r] * b[k][j]       a panel [depth][rows], b panel [depth][16]
 //
-// Included inside an instruction-set region; every including file gets its own copy.
+// Needs: nothing
+// Gives: add_product
 
 // Adds A B to rows x (vectors * lanes) of c; b and c begin at the tile's first column. Accumulators
 // are named by constants only, so that they stay in registers.

@@ -7,9 +7,10 @@
 //
 //   out[r][j] = sum over outlier columns c, ascending, of a[r][c] * w[c][j]      rounded each
 //
-// Included after statistics-inl.hpp inside an instruction-set region.
+// any_greater(a, b): whether a lane of a is above b's.
 //
-// The file that includes this defines any_greater(a, b): whether a lane of a is above b's.
+// Needs: any_greater, put_vector, Statistics, vector_at
+// Gives: Outliers
 
 #define OCTAVO_INLINE inline __attribute__((always_inline))
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of elements to and from float32 (out[i] = decode(in[i]), out[i] = encode(in[i]); section 1),
-// and their products and sums, for the instruction set of the region that includes this after
-// lanes-inl.hpp.
+// and their products and sums, for the instruction set of the region.
 //
 // Conversions go through pieces of 32-bit codes, so that arithmetic and change of width are loops
 // of their own: compilers mix widths badly otherwise.
+//
+// Needs: round_bfloat16
+// Gives: add_products, kPiece, multiply_row, narrow_row, shift_sums, widen_row
 
 constexpr std::int64_t kPiece = 256;
 

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the AVX-512 kernels share. Included inside an instruction-set region after lanes-inl.hpp,
-// unpacked_bfloat16 and bfloat16s (finish-inl.hpp says what they do).
+// What the AVX-512 kernels share.
+//
+// Needs: bfloat16s, Lanes, Mantissas, put_vector, round_bfloat16, signed_bytes, unpacked_bfloat16,
+//        vector_at
+// Gives: any_below, any_greater, fused, half_to_float, high_halves, kLanesWithSigns, kTable,
+//        looked_up, put_bytes, put_low_bytes, put_lower_halves, put_saturated, put_signed_halves,
+//        put_with_signs, stream, subtract_saturated, sum_of_halves, wide_halves
 #include "backends/cpu/kernels/rows/float_tile-inl.hpp"
 #include "backends/cpu/kernels/rows/rows-inl.hpp"
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The activation of gated layers, and weighted sums of rows. Included after lanes-inl.hpp inside an
-// instruction-set region.
+// The activation of gated layers, and weighted sums of rows.
 //
 // With a = min(|x|, 128) and e^-a = 2^n p, p a polynomial in f = -a - n ln2:
 //   x >= 0: x / (1 + e^-a)      x < 0: max(x, -128) * p / (1 + e^-a) * 2^n, rounded once at the end
 // and its slope is s (1 + x t) with s = 1 / (1 + e^-x), t = 1 - s.
 // Every step is rounded by itself, so that all widths give the same bits. Whatever a NaN becomes on
 // the way, it meets a NaN again in the quotient.
+//
+// Needs: Lanes, put_vector, vector_at
+// Gives: Experts
 
 template <int lanes>
 struct Experts {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of an instruction set whose vectors hold `lanes` floats. Included inside its region,
-// after everything that it names.
+// The table of an instruction set whose vectors hold `lanes` floats.
+//
+// Needs: add_products, Errors, Experts, finish, multiply_row, narrow_row, Outliers, Quantize,
+//        ScaledColumns, shift_sums, transpose, widen_row
+// Gives: make_kernels
 
 template <int lanes>
 constexpr octavo::cpu::Kernels make_kernels(const char* on_integers, const char* on_floats,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What tiles and kernels of unpacked weights share: rows of A in all columns; what becomes of sums.
 //
-// Included inside an instruction-set region after a `Vec` and a `Dot`; every including file has a
-// copy of its own.
+// Needs: Dot, Vec
+// Gives: add_scaled, broadcast_step, take_away, times
 
 // Four bytes of a row in every column.
 OCTAVO_INLINE Vec::Ints broadcast_step(const char* a) {

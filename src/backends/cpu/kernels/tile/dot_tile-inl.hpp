@@ -10,9 +10,7 @@
 //
 // Scales along K: after each group total[r][v] += (sum[r][v] * sa[r]) * sb[v], and sums begin anew.
 //
-// Included inside an instruction-set region after a `Vec`, sixteen columns in registers, and a
-// `Dot`, which says how four bytes of A meet a step of B; every including file gets its own copy. A
-// `Dot` has
+// A `Dot` says how four bytes of A meet a step of B. It has
 //   kExact           whether sums may be taken in any order
 //   kLoadVectors     vectors of 16 columns that 64 bytes of B hold in a step
 //   kSteps           fours of bytes of A that meet a step of B: 1, 2 or 4
@@ -26,6 +24,9 @@
 //
 // One flat loop along K a function, accumulators named by constants only, no clones: else g++ 12
 // keeps them on the stack.
+//
+// Needs: Dot, kMaxRows, kWidth, Vec
+// Gives: dot_tile, kGrain, kHalfLines
 
 #include "backends/cpu/kernels/tile/dot_sums-inl.hpp"
 #include "backends/cpu/kernels/vec/prefetch-inl.hpp"

@@ -9,8 +9,7 @@
 //
 // Scales along K: after each group total[r][v] += (sum[r][v] * sa[r]) * sb[v], and sums begin anew.
 //
-// Included inside an instruction-set region after a `Vec` and a `Dot`, which says
-// how A meets B; every including file gets its own copy. A `Dot` has
+// A `Dot` says how A meets B. It has
 //   kExact        whether sums may be taken in any order
 //   kFlips        whether bytes of A may have to be flipped
 //   kTogether     rows of A that one of its registers holds: 1, or 2
@@ -33,6 +32,9 @@
 //
 // Accumulators are named by constants only, and nothing is cloned: else g++ 12 keeps them on the
 // stack.
+//
+// Needs: Dot, kMaxRows, kWidth, Vec
+// Gives: dot_tile, kGrain, kHalfLines
 
 #include "backends/cpu/kernels/vec/prefetch-inl.hpp"
 

@@ -5,8 +5,8 @@
 //   a   row 0 [0 .. 7]  row 1 [0 .. 7]        sums   r0 c0  r0 c1  r1 c0  r1 c1
 //   b   col 0 [0 .. 7]  col 1 [0 .. 7]
 //
-// Included inside an instruction-set region after a `Vec` of `Part`s; every including file gets its
-// own copy.
+// Needs: Part, Vec
+// Gives: ByteEightsDot, EightsDot, FloatEightsDot
 template <class Register, class Columns, int vectors>
 struct EightsDot {
   static constexpr int kTogether = 2;

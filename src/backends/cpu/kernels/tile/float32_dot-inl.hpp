@@ -4,7 +4,8 @@
 //   a      a  a  a  ..  a          four bytes of a row: one float32
 //   b     b0 b1 b2  .. b15         a step of B
 //
-// Included inside an instruction-set region after a `Vec`; every including file gets its own copy.
+// Needs: Vec
+// Gives: Dot
 #include "backends/cpu/kernels/tile/float_dot-inl.hpp"
 
 struct Dot : FloatDot {

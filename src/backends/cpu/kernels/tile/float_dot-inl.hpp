@@ -2,9 +2,11 @@
 // What the `Dot`s of floats share: sum[j] = add(sum[j], four bytes of A, a step of column j), where
 // both sides are used as they lie.
 //
-// Included inside an instruction-set region after a `Vec`; every including file gets its own copy.
 // A `Dot` writes its constructor down: an inherited one would lie outside the region, where g++ 12
 // makes a call of it, and accumulators go to the stack around calls.
+//
+// Needs: Vec
+// Gives: FloatDot
 struct FloatDot {
   static constexpr bool kExact = false;
   static constexpr int kLoadVectors = 1;

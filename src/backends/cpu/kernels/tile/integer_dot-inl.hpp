@@ -2,9 +2,11 @@
 // What the `Dot`s of bytes share: sum[j] = add(sum[j], u, a step of column j) with u the four bytes
 // of A, each XOR the tile's flip, which makes bytes of the kind that the instruction takes of them.
 //
-// Included inside an instruction-set region after a `Vec`; every including file gets its own copy.
 // A `Dot` writes its constructor down: an inherited one would lie outside the region, where g++ 12
 // makes a call of it, and accumulators go to the stack around calls.
+//
+// Needs: Vec
+// Gives: IntegerDot
 struct IntegerDot {
   static constexpr bool kExact = true;
   static constexpr int kLoadVectors = 1;

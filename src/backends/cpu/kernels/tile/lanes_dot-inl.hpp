@@ -4,8 +4,8 @@
 //
 //   a    [0 .. 3] [4 .. 7] [8 .. 11] [12 .. 15]      b    column 0  1  2  3, four bytes each
 //
-// Included inside an instruction-set region after a `Vec` of `Part`s; every including file gets its
-// own copy.
+// Needs: Part, Vec
+// Gives: ByteLanesDot, ColumnSums, FloatLanesDot
 struct LanesDot {
   static constexpr int kTogether = 1;
   static constexpr int kLeftBytes = 16;

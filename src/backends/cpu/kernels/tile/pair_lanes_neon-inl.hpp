@@ -2,8 +2,10 @@
 // What the `Dot`s share that multiply pairs of bfloat16 by bfdot: sum[lane] is added to two
 // products a step, whatever the pairs of B are made of.
 //
-// Included inside an instruction-set region with BF16 after lanes_dot-inl.hpp; every including file
-// gets its own copy.
+// For regions with BF16.
+//
+// Needs: FloatLanesDot, Part, Vec
+// Gives: PairLanesDot
 struct PairLanesDot : FloatLanesDot {
   template <int step, int>
   static OCTAVO_INLINE Sum add(Sum sum, Left a, Part::Bytes b) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tiles of a kernel file, by rows, vectors and prefetched lines.
 //
-// Included after dot_tile<rows, vectors, lines>(), kMaxRows, kWidth and
 //   kGrain       vectors of which a panel holds a multiple
 //   kHalfLines   lines of B in a step of a half panel; a whole one has twice as many
-// Every including file gets its own copy.
+//
+// Needs: dot_tile, kGrain, kHalfLines, kMaxRows, kWidth
+// Gives: find_dot_tile
 
 // Tiles of `least` to `most` rows, the first one first.
 template <int vectors, int lines, int least, std::size_t... row>

@@ -3,7 +3,8 @@
 // column, and each, as a float, meets one of A by fused multiply-add. They add part<step>(), the
 // elements of 16 columns.
 //
-// Included inside an instruction-set region after a `Vec`; every including file gets its own copy.
+// Needs: Vec
+// Gives: WidenedDot
 #include "backends/cpu/kernels/tile/float_dot-inl.hpp"
 
 template <int steps>

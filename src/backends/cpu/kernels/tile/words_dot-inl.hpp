@@ -2,8 +2,10 @@
 // Integers on 16 bits: rows of A are widened ahead, and vpmaddwd multiplies and adds pairs,
 // sum[j] += a[0] b[0][j] + a[1] b[1][j], exactly: no product of a byte and an int8 leaves 17 bits.
 //
-// Included inside an instruction-set region after a `Vec` with multiply_pairs(); every including
-// file gets its own copy.
+// Vec::multiply_pairs() is the instruction.
+//
+// Needs: Vec
+// Gives: PanelWordsDot, widened_pairs, WordsDot
 struct WordsDot {
   static constexpr bool kExact = true;
   static constexpr int kLoadVectors = 1;

@@ -13,8 +13,7 @@
 // More rows than these are faster packed: every line of theirs is loaded for every line of a
 // column.
 //
-// Included inside an instruction-set region after unpacked/columns-inl.hpp and an `Along`, which
-// says what one register does; every including file gets its own copy. An `Along` has
+// An `Along` says what one register does. It has
 //   kBytes, kRowBytes  what a register takes of the weight, and of a row of A beside it
 //   Sum, kLanes        int32 lanes; zero(), plus(sum, sum), store(p, sum)
 //   load(dot, b)       a register of the weight, at any address; left(a): of a copied row, aligned
@@ -24,6 +23,9 @@
 //                      add() takes beside that, kept(left)
 //   totals<count>(lanes, out)  out[i]: the sum of kLanes lanes from lanes + i * kLanes on; `lanes`
 //                      has room for 16 of them, and out, too
+//
+// Needs: Along, Dot, kSquareBytes, Undo, unpacked_beginning, unpacked_undoing, Vec
+// Gives: along, copy_lines, find_unpacked_along, FlipOf, kAlongRows, take_shifts, unpacked_along
 
 constexpr int kAlongRows = 8;                  // at most
 constexpr std::int64_t kAlongCopy = 16 << 10;  // bytes of rows in a stretch of K

@@ -11,8 +11,11 @@
 // a page of every column at once, and memory waits for addresses then. Where A has zero points,
 // kernels of one column or of turned squares take the product.
 //
-// Included inside an instruction-set region after unpacked/along-inl.hpp whose lines are a
-// register; every including file gets its own copy.
+// A line of `Along` is a register.
+//
+// Needs: Along, copy_lines, Dot, kAlongRows, kSquareBytes, Undo, undone_by_rows,
+//        unpacked_beginning, Vec
+// Gives: kPairRows, pays_in_pairs, unpacked_pairs
 
 constexpr int kPairRows = 16;  // at most
 // Fewer have time for a column alone, in one stream; a little more than one part takes are sooner

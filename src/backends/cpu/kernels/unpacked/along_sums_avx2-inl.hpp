@@ -2,8 +2,8 @@
 // What the `Along`s of unpacked/along-inl.hpp on registers of 32 bytes share: eight sums of 32 bits
 // in one, and 32 bytes of a row of A.
 //
-// Included inside an instruction-set region after vec_avx2-inl.hpp; every including file gets its
-// own copy.
+// Needs: Vec
+// Gives: AlongSums
 struct AlongSums {
   static constexpr std::int64_t kRowBytes = 32, kLanes = 8;
   using Sum = __m256i;

@@ -15,8 +15,11 @@
 // second-level cache, six lines for each 24 products; rows that it does not hold beside a panel go
 // through the panel in turns.
 //
-// Included inside an instruction-set region after unpacked/along-inl.hpp whose lines are a register
-// and an EitherUnsigned `Dot`; every including file gets its own copy.
+// A line of `Along` is a register, and the `Dot` is EitherUnsigned.
+//
+// Needs: Along, Dot, FlipOf, kSquareBytes, take_shifts, Undo, undone_by_rows, unpacked_beginning,
+//        Vec
+// Gives: find_along_tiles
 
 constexpr int kAlongTileRows = 6, kAlongTileColumns = 4;
 constexpr std::int64_t kAlongTileSums = kAlongTileRows * kAlongTileColumns * Along::kLanes;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The same of fp8 weights: four codes of a column in a word, or a row of codes.
 //
-// Included inside an instruction-set region after unpacked/columns-inl.hpp, unpacked/rows-inl.hpp
-// and decode_neon-inl.hpp, and a `Dot` that has all `codes`; every including file gets its own
-// copy.
+// The `Dot` has all `codes`.
+//
+// Needs: Dot, kSquareStep, Part, TransposedSteps, Unseen, Vec
+// Gives: Float8Lines, Float8Source
 struct Float8Source {
   static constexpr int kSteps = 4;
   using Transposed = TransposedSteps<Float8Source>;

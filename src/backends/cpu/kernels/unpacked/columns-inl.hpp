@@ -11,10 +11,8 @@
 // of every row as in a packed panel: sum[r] = add(sum[r], A[r][step], step), ascending. What a
 // square lacks at the ends of N and K is staged with zeros; so are the rows of A beside it.
 //
-// Included inside an instruction-set region after dot_tile-inl.hpp and what turns squares
-// (TransposedSquare), and to how many rows two squares stand side by side (kPairedRows) where a
-// Source does not say it; every including file gets its own copy. A `Source` says what a word of
-// the weight becomes:
+// A `Source` says what a word of the weight becomes; kPairedRows of the instruction set, to how
+// many rows two squares stand side by side where a Source does not say it:
 //   kSteps             steps of the `Dot` in a word
 //   Transposed             sixteen columns of 64 bytes, transposed, made of the `Dot` and their
 //   place:
@@ -29,6 +27,11 @@
 //   kMostInParts       up to so many rows go in parts (unpacked_in_parts)
 //   load(dot, word)    what the steps of a word share; step<i>(dot, that): a step as Dot::add takes
 //                      it
+//
+// Needs: add_scaled, broadcast_step, Dot, kPairedRows, times, TransposedSquare, Vec
+// Gives: find_unpacked_columns, from_row, groups_end_inside, kMostInParts, kSquareBytes,
+//        kSquareColumns, kTransposingRows, Square, StagedSquares, TransposingOf, unpacked_columns,
+//        unpacked_ones, unpacked_take_away, WordSource
 
 #include "backends/cpu/kernels/unpacked/undo-inl.hpp"
 

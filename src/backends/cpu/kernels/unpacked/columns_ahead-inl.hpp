@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Columns of a weight [N, K], fetched ahead of the squares that turn them.
 //
-// Included by unpacked/columns-inl.hpp inside an instruction-set region.
+// Needs: kSquareBytes, kSquareColumns
+// Gives: FetchedColumns, NothingFetched
 
 constexpr std::int64_t kColumnAhead = 2048;  // bytes of a column, ahead of what is read
 

@@ -5,8 +5,8 @@
 //   word   [b0 b1 b2 b3] of 8 bits, [b0 b1] of 16, b0 of 32   ->   four, two, one step of float32
 //   row    [b0 .. b15]                                        ->   one step
 //
-// Included inside an instruction-set region after the two and decode_neon-inl.hpp; every including
-// file gets its own copy.
+// Needs: Dot, ElementLines, kSquareStep, Part, TransposedSteps, Vec
+// Gives: Bf16Lines, Bf16Source, HalfLines, HalfSource, Int8Lines, Int8Source
 
 // Two elements of 16 bits.
 struct Bf16Source {
@@ -44,32 +44,15 @@ struct Int8Source {
   }
 };
 
-// Rows of some vectors of one type.
-template <int vectors, int size>
-struct ElementLines {
-  static constexpr int kRows = 1, kVectors = vectors, kBytes = 16 * size * vectors;
-  static constexpr bool kOrdered = true;
-  using Look = Unseen;
-  static OCTAVO_INLINE const char* load(const Dot&, const char* b, std::int64_t) { return b; }
-  static OCTAVO_INLINE uint16x8_t halves(const char* b) {
-    return vreinterpretq_u16_u8(Part::load(b));
-  }
-  static OCTAVO_INLINE Vec::Ints bits(float32x4_t a, float32x4_t b, float32x4_t c, float32x4_t d) {
-    return Vec::as_ints({{a, b, c, d}});
-  }
-};
-template <int vectors>
-struct FloatLines : ElementLines<vectors, 4> {
-  template <int v>
-  static OCTAVO_INLINE Vec::Ints step(const Dot&, const char* b) {
-    return Vec::load_unaligned_ints(b + 64 * v);
-  }
-};
+OCTAVO_INLINE uint16x8_t eight_halves(const char* b) { return vreinterpretq_u16_u8(Part::load(b)); }
+OCTAVO_INLINE Vec::Ints bits_of(float32x4_t a, float32x4_t b, float32x4_t c, float32x4_t d) {
+  return Vec::as_ints({{a, b, c, d}});
+}
 template <int vectors>
 struct Bf16Lines : ElementLines<vectors, 2> {
   template <int v>
   static OCTAVO_INLINE Vec::Ints step(const Dot&, const char* b) {
-    const uint16x8_t x = Bf16Lines::halves(b + 32 * v), y = Bf16Lines::halves(b + 32 * v + 16);
+    const uint16x8_t x = eight_halves(b + 32 * v), y = eight_halves(b + 32 * v + 16);
     const auto words = [](uint32x4_t shifted) { return vreinterpretq_s32_u32(shifted); };
     return {{words(vshll_n_u16(vget_low_u16(x), 16)), words(vshll_high_n_u16(x, 16)),
              words(vshll_n_u16(vget_low_u16(y), 16)), words(vshll_high_n_u16(y, 16))}};
@@ -79,10 +62,10 @@ template <int vectors>
 struct HalfLines : ElementLines<vectors, 2> {
   template <int v>
   static OCTAVO_INLINE Vec::Ints step(const Dot&, const char* b) {
-    const float16x8_t x = vreinterpretq_f16_u16(HalfLines::halves(b + 32 * v));
-    const float16x8_t y = vreinterpretq_f16_u16(HalfLines::halves(b + 32 * v + 16));
-    return HalfLines::bits(vcvt_f32_f16(vget_low_f16(x)), vcvt_high_f32_f16(x),
-                           vcvt_f32_f16(vget_low_f16(y)), vcvt_high_f32_f16(y));
+    const float16x8_t x = vreinterpretq_f16_u16(eight_halves(b + 32 * v));
+    const float16x8_t y = vreinterpretq_f16_u16(eight_halves(b + 32 * v + 16));
+    return bits_of(vcvt_f32_f16(vget_low_f16(x)), vcvt_high_f32_f16(x),
+                   vcvt_f32_f16(vget_low_f16(y)), vcvt_high_f32_f16(y));
   }
 };
 template <int vectors>
@@ -91,8 +74,7 @@ struct Int8Lines : ElementLines<vectors, 1> {
   static OCTAVO_INLINE Vec::Ints step(const Dot&, const char* b) {
     const int8x16_t codes = vreinterpretq_s8_u8(Part::load(b + 16 * v));
     const int16x8_t x = vmovl_s8(vget_low_s8(codes)), y = vmovl_high_s8(codes);
-    return Int8Lines::bits(
-        vcvtq_f32_s32(vmovl_s16(vget_low_s16(x))), vcvtq_f32_s32(vmovl_high_s16(x)),
-        vcvtq_f32_s32(vmovl_s16(vget_low_s16(y))), vcvtq_f32_s32(vmovl_high_s16(y)));
+    return bits_of(vcvtq_f32_s32(vmovl_s16(vget_low_s16(x))), vcvtq_f32_s32(vmovl_high_s16(x)),
+                   vcvtq_f32_s32(vmovl_s16(vget_low_s16(y))), vcvtq_f32_s32(vmovl_high_s16(y)));
   }
 };

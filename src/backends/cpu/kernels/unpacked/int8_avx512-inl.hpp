@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The unpacked kernels of int8 in AVX-512: which one takes what.
 //
-// Included inside an instruction-set region after an integer `Dot`, dot_tile-inl.hpp and
-// transpose_avx512-inl.hpp; every including file gets its own copy.
+// The `Dot` is one of integers.
+//
+// Needs: add_scaled, broadcast_step, Dot, kPairedRows, times, TransposedSquare, Vec
+// Gives: Along, find_unpacked
 #include "backends/cpu/kernels/unpacked/columns-inl.hpp"
 
 struct Along {

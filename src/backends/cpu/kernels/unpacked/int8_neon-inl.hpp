@@ -6,10 +6,11 @@
 //   row k + 1  [b0 .. b15]  -- zip -->  [b0 b0 b0 b0] [b1 b1 b1 b1] ..
 //    ..
 //
-// Included inside an instruction-set region after transpose_neon-inl.hpp and
 //   add_products(sum, a, b)   sum plus a product of signed bytes for each, in any of its lanes
 //   add_columns(sum, a, b)    sum plus four products for each lane
-// every including file gets its own copy.
+//
+// Needs: add_columns, add_products, kPairedRows, Part, TransposedSquare, Unseen, Vec
+// Gives: find_unpacked
 #include "backends/cpu/kernels/unpacked/int8_parts-inl.hpp"
 
 namespace few {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // int8 on Arm: a few rows by a weight [N, K] in place, a register at a time.
 //
-// Included inside an instruction-set region after a `Vec` of `Part`s and
 //   add_products(sum, a, b)   sum plus a product of signed bytes for each, in any of its lanes
-// every including file gets its own copy.
+//
+// Needs: add_products, Part, Vec
+// Gives: along
 namespace along {
 
 constexpr std::int64_t kSquareBytes = 64;  // of a column, at a time

@@ -2,8 +2,10 @@
 // A few rows of bfloat16 by unpacked weights of fp8 on NEON, decoded in steps of two: four codes of
 // a column in a word, or two rows of codes.
 //
-// Included inside an instruction-set region after unpacked/columns-inl.hpp, unpacked/rows-inl.hpp
-// and pairs_neon-inl.hpp, and a `Dot` that has all `codes`; every including file gets its own copy.
+// The `Dot` has all `codes`.
+//
+// Needs: Dot, first_pairs, kSquareStep, Part, second_pairs, TransposedSteps, Unseen, Vec
+// Gives: Float8LinesOf, Float8Source
 struct Float8Source {
   static constexpr int kSteps = 2;
   using Transposed = TransposedSteps<Float8Source>;

@@ -5,8 +5,8 @@
 //   word   [b0 b1] of bfloat16, [b0 b1 b2 b3] of int8   ->   one step, two
 //   rows   [b0 .. b15] of k, [b0 .. b15] of k + 1       ->   one step
 //
-// Included inside an instruction-set region after unpacked/columns-inl.hpp, unpacked/rows-inl.hpp
-// and pairs_neon-inl.hpp; every including file gets its own copy.
+// Needs: Dot, int8_pairs, kSquareStep, pairs_of, Part, TransposedSteps, Unseen, Vec
+// Gives: Bf16Lines, Int8Lines, Int8Source
 struct Int8Source {
   static constexpr int kSteps = 2;
   using Transposed = TransposedSteps<Int8Source>;

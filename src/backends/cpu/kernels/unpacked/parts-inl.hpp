@@ -11,10 +11,13 @@
 // What takes long to make of a word is made once, in the first-level cache, and not again for every
 // part of the rows.
 //
-// Included inside an instruction-set region after unpacked/columns-inl.hpp, where squares are
-// turned ahead (Transposed::Strip) and have words(); every including file gets its own copy. Of a
-// Source it asks, too:
+// Squares are turned ahead (Transposed::Strip) and have words(). A Source has besides
 //   kLightRows         up to so many rows make steps as they need them, in registers
+//
+// Needs: add_scaled, broadcast_step, Dot, FetchedColumns, find_unpacked_columns, groups_end_inside,
+//        kSquareBytes, kSquareColumns, kTransposingRows, NothingFetched, Square, StagedSquares,
+//        TransposingOf, Vec
+// Gives: find_unpacked_transposed
 
 // At once: their sums, a step and an element of A fit the registers; or what a step is made of,
 // too.

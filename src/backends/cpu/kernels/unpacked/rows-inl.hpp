@@ -14,8 +14,7 @@
 // holds. They fetch in turns. Lines of fewer than 64 bytes are copied into the first-level cache,
 // 64 bytes of a row at a time, and all parts that keep and take steps go through the copy.
 //
-// Included inside an instruction-set region after unpacked/columns-inl.hpp; every including file
-// gets its own copy. A `Lines` says what rows of the weight become:
+// A `Lines` says what rows of the weight become:
 //   kRows       rows of K in a step
 //   kVectors    of 16 columns that are joined at a time: a line
 //   kBytes      of a row in them
@@ -29,6 +28,10 @@
 //   kTogether   rows of A that go through a line at once
 //   kKeeps      the steps of the first ones are kept for the others
 //   kMostRows   of A; for more of them a packed panel is faster
+//
+// Needs: add_scaled, broadcast_step, Dot, from_row, kSquareBytes, Undo, unpacked_beginning,
+//        unpacked_ones, unpacked_take_away, unpacked_undoing, Vec
+// Gives: AnyRows, FewerVectors, find_unpacked_rows
 
 // The sum and the products of a step and of what it meets of A, which is flipped if the step is
 // not.

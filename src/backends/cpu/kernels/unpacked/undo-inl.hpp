@@ -8,8 +8,8 @@
 // The second way adds up the rows, which are few, once, but knows of one shift alone, 128: that of
 // int8 without zero points.
 //
-// Included inside an instruction-set region after a `Vec` and a `Dot`; every including file gets
-// its own copy.
+// Needs: Dot, Vec
+// Gives: EitherUnsigned, Undo, undone_by_rows, unpacked_beginning, unpacked_undoing
 enum class Undo {
   nothing,      // the shifts are 0, or others take them away
   column_sums,  // the first way

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Vectors of the compiler, as values. Memory is read and written through vector_at and put_vector:
 // a type that may lie at any address would lose this in every array, template argument and `auto`.
-// Included inside an instruction-set region.
+//
+// Needs: nothing
+// Gives: Lanes, put_vector, round_bfloat16, vector_at
 
 template <class Element, int lanes>
 struct LanesOf {

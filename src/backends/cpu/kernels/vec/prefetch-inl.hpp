@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a tile fetches of what is read next, into the cache of a level. A stream, which hardware
 // follows, too, goes into the first.
-// Included inside an instruction-set region; every including file gets its own copy.
+//
+// Needs: nothing
+// Gives: prefetch
 template <int lines, int level = 1>
 OCTAVO_INLINE void prefetch(const char*& ahead, std::int64_t step) {
   constexpr int kNear = 4 - level;  // __builtin_prefetch's locality

@@ -2,8 +2,8 @@
 // What makes vectors of columns of a weight, in AVX2; the names are those of
 // transpose_avx512-inl.hpp.
 //
-// Included inside an instruction-set region after vec_avx2-inl.hpp; every including file gets its
-// own copy.
+// Needs: Vec
+// Gives: interleave, kPairedRows, step_sums, TransposedSquare, turn, Unseen
 
 // The lower, or upper, units of both in each 128-bit lane, in turns.
 template <int bits>

@@ -3,8 +3,10 @@
 // turned in registers by 64 shuffles, so that what 16 columns have in 64 bytes along K becomes 16
 // vectors of those columns; rows of neighbouring columns, joined; and the sums of a step's bytes.
 //
-// Included inside an instruction-set region with AVX-512 F and BW; every including file gets its
-// own copy.
+// For regions with AVX-512 F and BW.
+//
+// Needs: Vec
+// Gives: interleave, kPairedRows, step_sums, TransposedSquare, turn
 
 // The lower, or upper, units of both in each 128-bit lane, in turns.
 template <int bits>

@@ -2,8 +2,9 @@
 // What makes vectors of columns of a weight, in NEON; the names are those of
 // transpose_avx512-inl.hpp.
 //
-// Included inside an instruction-set region after vec_neon-inl.hpp; every including file gets its
-// own copy.
+// Needs: Part, Vec
+// Gives: interleave, kPairedRows, kSquareStep, step_sums, transpose_rows, TransposedSquare,
+//        TransposedSteps, turn, Unseen
 
 // Dword (i, j) of 4 x 4, whose row i is row(i), goes to (j, i) of `out`.
 template <class Rows>

@@ -6,8 +6,10 @@
 //
 // The names are those of vec_avx512-inl.hpp.
 //
-// Included inside an instruction-set region with AVX2 and FMA; every including file gets its own
-// copy.
+// For regions with AVX2 and FMA.
+//
+// Needs: nothing
+// Gives: Vec
 struct Vec {
   struct Ints {
     __m256i low, high;

@@ -8,8 +8,10 @@
 // same ones, of as many registers as sixteen columns take. Pointers are 64-byte aligned but where
 // a name says otherwise.
 //
-// Included inside an instruction-set region with AVX-512 F and BW; every including file gets its
-// own copy.
+// For regions with AVX-512 F and BW.
+//
+// Needs: nothing
+// Gives: Vec
 struct Vec {
   using Ints = __m512i;  // or the 64 bytes of a step
   using Floats = __m512;

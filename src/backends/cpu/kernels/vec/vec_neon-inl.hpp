@@ -6,8 +6,8 @@
 //
 // The names are those of vec_avx512-inl.hpp; a `Part` is what instructions take of a vector.
 //
-// Included inside an instruction-set region of 64-bit Arm, after <arm_neon.h>; every including file
-// gets its own copy.
+// Needs: nothing
+// Gives: Part, Vec
 
 // One register, which is one quad of 16 bytes; vec_sve-inl.hpp has several in one.
 struct Part {

@@ -7,7 +7,8 @@
 // four bytes each: int32, float32, or a step of B, whose bytes count from the low end. For any CPU;
 // the names are those of vec_avx512-inl.hpp.
 //
-// Included after lanes-inl.hpp and <cmath>; every including file gets its own copy.
+// Needs: Lanes, vector_at
+// Gives: Vec
 struct Vec {
   struct Ints {
     Lanes<std::uint32_t, 4> part[4];

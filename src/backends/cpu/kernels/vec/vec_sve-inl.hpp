@@ -9,8 +9,8 @@
 // A file is compiled for one length (-msve-vector-bits, which means nothing outside SVE's regions):
 // registers are ordinary types then, of which there are arrays and members.
 //
-// Included inside an instruction-set region with SVE, after <arm_sve.h>; every including file gets
-// its own copy.
+// Needs: nothing
+// Gives: Part, Vec
 
 // One register: quads of 16 bytes, in each of which instructions do what NEON's do.
 struct Part {

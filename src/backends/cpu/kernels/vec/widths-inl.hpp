@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Changes of width by what every instruction set has, for vectors of at most 32 bytes. Included
-// after lanes-inl.hpp and stream(bytes, out) inside an instruction-set region.
+// Changes of width by what every instruction set has, for vectors of at most 32 bytes.
+// stream(bytes, out) stores past the caches.
+//
+// Needs: Lanes, put_vector, stream
+// Gives: any_below, even_bytes, fused, half_to_float, kLanesWithSigns, looked_up, put_low_bytes,
+//        put_lower_halves, put_with_signs, subtract_saturated, sum_of_halves, wide_halves
 
 template <class Halves>
 inline auto wide_halves(Halves halves) {

@@ -113,12 +113,20 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const IntegerKernels kAvx2BytesDot{
-    {"1x64 tile, AVX2 (vpmaddwd), exact int32 sums", "few rows, AVX2 (vpmaddwd), exact int32 sums",
-     kInt8Form, kMaxRows, &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr, &find_unpacked,
-     kWidth},
-    ARows::words,
-    &unpack_piece,
-    &widen_rows,
+    .dot =
+        {
+            .how = "1x64 tile, AVX2 (vpmaddwd), exact int32 sums",
+            .how_unpacked = "few rows, AVX2 (vpmaddwd), exact int32 sums",
+            .form = kInt8Form,
+            .max_rows = kMaxRows,
+            .tile = &find_dot_tile,
+            .pack = &pack_codes,
+            .unpacked = &find_unpacked,
+            .width = kWidth,
+        },
+    .rows = ARows::words,
+    .unpack = &unpack_piece,
+    .widen = &widen_rows,
 };
 
 }  // namespace octavo::cpu

@@ -126,27 +126,14 @@ struct Int8Source {
   }
 };
 
-// A row of 16 elements of one type for each vector, whose place is all that they share.
-template <int vectors, int size>
-struct ElementLines {
-  static constexpr int kRows = 1, kVectors = vectors, kBytes = 16 * size * vectors;
-  static constexpr bool kOrdered = true;
-  using Look = Unseen;
-  static OCTAVO_INLINE const char* load(const Dot&, const char* b, std::int64_t) { return b; }
-  static OCTAVO_INLINE __m128i eight_halves(const char* b) {
-    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(b));
-  }
-  static OCTAVO_INLINE Vec::Ints bits(__m256 low, __m256 high) {
-    return {_mm256_castps_si256(low), _mm256_castps_si256(high)};
-  }
-};
-template <int vectors>
-struct FloatLines : ElementLines<vectors, 4> {
-  template <int v>
-  static OCTAVO_INLINE Vec::Ints step(const Dot&, const char* b) {
-    return Vec::load_unaligned_ints(b + 64 * v);
-  }
-};
+#include "backends/cpu/kernels/unpacked/element_lines-inl.hpp"
+
+OCTAVO_INLINE __m128i eight_halves(const char* b) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(b));
+}
+OCTAVO_INLINE Vec::Ints bits_of(__m256 low, __m256 high) {
+  return {_mm256_castps_si256(low), _mm256_castps_si256(high)};
+}
 template <int vectors>
 struct Bf16Lines : ElementLines<vectors, 2> {
   static constexpr bool kOrdered = false;
@@ -159,23 +146,21 @@ struct Bf16Lines : ElementLines<vectors, 2> {
 };
 template <int vectors>
 struct HalfLines : ElementLines<vectors, 2> {
-  using Elements = ElementLines<vectors, 2>;
   template <int v>
   static OCTAVO_INLINE Vec::Ints step(const Dot&, const char* b) {
-    return Elements::bits(_mm256_cvtph_ps(Elements::eight_halves(b + 32 * v)),
-                          _mm256_cvtph_ps(Elements::eight_halves(b + 32 * v + 16)));
+    return bits_of(_mm256_cvtph_ps(eight_halves(b + 32 * v)),
+                   _mm256_cvtph_ps(eight_halves(b + 32 * v + 16)));
   }
 };
 template <int vectors>
 struct Int8Lines : ElementLines<vectors, 1> {
-  using Elements = ElementLines<vectors, 1>;
   template <int v>
   static OCTAVO_INLINE Vec::Ints step(const Dot&, const char* b) {
     const auto floats = [&](const char* at) {
       const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at));
       return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
     };
-    return Elements::bits(floats(b + 16 * v), floats(b + 16 * v + 8));
+    return bits_of(floats(b + 16 * v), floats(b + 16 * v + 8));
   }
 };
 
@@ -204,18 +189,18 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const DotKernels kAvx2FmaDot{
-    "6x16 tile, AVX2 FMA, float32 sums in ascending k",
-    "few rows, AVX2 FMA, float32 sums in ascending k",
-    kFloat32Form,
-    kMaxRows,
-    &find_dot_tile,
-    &pack,
-    &pack_rows,
-    &decode_int8,
-    &decode_float8,
-    &find_unpacked,
-    kWidth,
-    &from_pairs,
+    .how = "6x16 tile, AVX2 FMA, float32 sums in ascending k",
+    .how_unpacked = "few rows, AVX2 FMA, float32 sums in ascending k",
+    .form = kFloat32Form,
+    .max_rows = kMaxRows,
+    .tile = &find_dot_tile,
+    .pack = &pack,
+    .pack_rows = &pack_rows,
+    .decode_int8 = &decode_int8,
+    .decode_float8 = &decode_float8,
+    .unpacked = &find_unpacked,
+    .width = kWidth,
+    .from_pairs = &from_pairs,
 };
 
 }  // namespace octavo::cpu

@@ -182,16 +182,22 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const Float8Kernels kAvx2Float8Dot{
-    {"1x64 tile, fp8 by a shift, AVX2 FMA, float32 sums in ascending k",
-     "few rows, fp8 by a shift, AVX2 FMA, float32 sums in ascending k", kFloat8Form, kMaxRows,
-     &find_dot_tile, &pack, nullptr, nullptr, nullptr, &find_unpacked, kWidth},
-    DType::float32,
-    nullptr,
-    nullptr,
-    &unpack,
-    4,
-    true,
-    &kAvx2Float8CodesDot,
+    .dot =
+        {
+            .how = "1x64 tile, fp8 by a shift, AVX2 FMA, float32 sums in ascending k",
+            .how_unpacked = "few rows, fp8 by a shift, AVX2 FMA, float32 sums in ascending k",
+            .form = kFloat8Form,
+            .max_rows = kMaxRows,
+            .tile = &find_dot_tile,
+            .pack = &pack,
+            .unpacked = &find_unpacked,
+            .width = kWidth,
+        },
+    .rows = DType::float32,
+    .unpack = &unpack,
+    .most_rows = 4,
+    .finite_only = true,
+    .of_codes = &kAvx2Float8CodesDot,
 };
 
 }  // namespace octavo::cpu

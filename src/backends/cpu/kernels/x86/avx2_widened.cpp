@@ -92,15 +92,24 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const WideningKernels kAvx2WideningDot{
-    {tiles_alone("1x64 tile, int8 widened, AVX2 FMA, float32 sums in ascending k", kInt8Form,
-                 kMaxRows, &of_int8::find_dot_tile, kWidth),
-     kMostCodeRows},
-    {tiles_alone("1x64 tile, bfloat16 widened, AVX2 FMA, float32 sums in ascending k", kBf16Form,
-                 kMaxRows, &of_bfloat16::find_dot_tile, kWidth),
-     kMostRows},
-    {tiles_alone("1x64 tile, float16 widened, AVX2 FMA, float32 sums in ascending k", kFloat16Form,
-                 kMaxRows, &of_float16::find_dot_tile, kWidth),
-     kMostRows},
+    .int8 =
+        {
+            .dot = tiles_alone("1x64 tile, int8 widened, AVX2 FMA, float32 sums in ascending k",
+                               kInt8Form, kMaxRows, &of_int8::find_dot_tile, kWidth),
+            .most_rows = kMostCodeRows,
+        },
+    .bfloat16 =
+        {
+            .dot = tiles_alone("1x64 tile, bfloat16 widened, AVX2 FMA, float32 sums in ascending k",
+                               kBf16Form, kMaxRows, &of_bfloat16::find_dot_tile, kWidth),
+            .most_rows = kMostRows,
+        },
+    .float16 =
+        {
+            .dot = tiles_alone("1x64 tile, float16 widened, AVX2 FMA, float32 sums in ascending k",
+                               kFloat16Form, kMaxRows, &of_float16::find_dot_tile, kWidth),
+            .most_rows = kMostRows,
+        },
 };
 
 }  // namespace octavo::cpu

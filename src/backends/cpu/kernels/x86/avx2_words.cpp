@@ -37,11 +37,18 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const IntegerKernels kAvx2WordsDot{
-    {"6x16 tile, AVX2 (vpmaddwd), exact int32 sums", nullptr, kWordsForm, kMaxRows, &find_dot_tile,
-     &pack_words, nullptr, &decode_words, nullptr, nullptr, kWidth},
-    ARows::words,
-    nullptr,
-    &widen_rows,
+    .dot =
+        {
+            .how = "6x16 tile, AVX2 (vpmaddwd), exact int32 sums",
+            .form = kWordsForm,
+            .max_rows = kMaxRows,
+            .tile = &find_dot_tile,
+            .pack = &pack_words,
+            .decode_int8 = &decode_words,
+            .width = kWidth,
+        },
+    .rows = ARows::words,
+    .widen = &widen_rows,
 };
 
 }  // namespace octavo::cpu

@@ -127,16 +127,16 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const DotKernels kAvx512Bf16Dot{
-    "6x64 tile, AVX-512 BF16, float32 sums in ascending k",
-    "parts of up to 16 rows, AVX-512 BF16, float32 sums in ascending k",
-    kBf16Form,
-    kMaxRows,
-    &find_dot_tile,
-    &pack_bf16,
-    &pack_rows,
-    &decode_int8,
-    &decode_float8,
-    &find_unpacked,
+    .how = "6x64 tile, AVX-512 BF16, float32 sums in ascending k",
+    .how_unpacked = "parts of up to 16 rows, AVX-512 BF16, float32 sums in ascending k",
+    .form = kBf16Form,
+    .max_rows = kMaxRows,
+    .tile = &find_dot_tile,
+    .pack = &pack_bf16,
+    .pack_rows = &pack_rows,
+    .decode_int8 = &decode_int8,
+    .decode_float8 = &decode_float8,
+    .unpacked = &find_unpacked,
 };
 
 }  // namespace octavo::cpu

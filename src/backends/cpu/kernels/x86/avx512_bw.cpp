@@ -59,11 +59,18 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const IntegerKernels kAvx512BwDot{
-    {"3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums",
-     "few rows, AVX-512 BW (vpmaddwd), exact int32 sums", kInt8Form, kMaxRows, &find_dot_tile,
-     &pack_codes, nullptr, nullptr, nullptr, &find_unpacked},
-    ARows::unsigned_bytes,
-    &unpack_piece,
+    .dot =
+        {
+            .how = "3x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums",
+            .how_unpacked = "few rows, AVX-512 BW (vpmaddwd), exact int32 sums",
+            .form = kInt8Form,
+            .max_rows = kMaxRows,
+            .tile = &find_dot_tile,
+            .pack = &pack_codes,
+            .unpacked = &find_unpacked,
+        },
+    .rows = ARows::unsigned_bytes,
+    .unpack = &unpack_piece,
 };
 
 }  // namespace octavo::cpu

@@ -164,18 +164,18 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const DotKernels kAvx512FmaDot{
-    "6x64 tile, AVX-512 FMA, float32 sums in ascending k",
-    "few rows, AVX-512 FMA, float32 sums in ascending k",
-    kFloat32Form,
-    kMaxRows,
-    &find_dot_tile,
-    &pack,
-    &pack_rows,
-    &decode_int8,
-    &decode_float8,
-    &find_unpacked,
-    kWidth,
-    &from_pairs,
+    .how = "6x64 tile, AVX-512 FMA, float32 sums in ascending k",
+    .how_unpacked = "few rows, AVX-512 FMA, float32 sums in ascending k",
+    .form = kFloat32Form,
+    .max_rows = kMaxRows,
+    .tile = &find_dot_tile,
+    .pack = &pack,
+    .pack_rows = &pack_rows,
+    .decode_int8 = &decode_int8,
+    .decode_float8 = &decode_float8,
+    .unpacked = &find_unpacked,
+    .width = kWidth,
+    .from_pairs = &from_pairs,
 };
 
 }  // namespace octavo::cpu

@@ -103,13 +103,21 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const Float8Kernels kAvx512Float8Dot{
-    {"5x64 tile, fp8 by table, AVX-512 BF16, float32 sums in ascending k",
-     "parts of up to 16 rows, fp8 by table, AVX-512 BF16, float32 sums in ascending k", kFloat8Form,
-     kMaxRows, &find_dot_tile, &pack_fp8, nullptr, nullptr, nullptr, &find_unpacked},
-    DType::bfloat16,
-    &decode_codes,
-    &pack_fp8_pairs,
-    &unpack_fp8,
+    .dot =
+        {
+            .how = "5x64 tile, fp8 by table, AVX-512 BF16, float32 sums in ascending k",
+            .how_unpacked =
+                "parts of up to 16 rows, fp8 by table, AVX-512 BF16, float32 sums in ascending k",
+            .form = kFloat8Form,
+            .max_rows = kMaxRows,
+            .tile = &find_dot_tile,
+            .pack = &pack_fp8,
+            .unpacked = &find_unpacked,
+        },
+    .rows = DType::bfloat16,
+    .decode = &decode_codes,
+    .pack_pairs = &pack_fp8_pairs,
+    .unpack = &unpack_fp8,
 };
 
 }  // namespace octavo::cpu

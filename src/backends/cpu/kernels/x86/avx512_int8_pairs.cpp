@@ -60,9 +60,13 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const WideningKernels kAvx512Int8PairsDot{
-    .int8 = {tiles_alone("3x64 tile, int8 by table, AVX-512 BF16, float32 sums in ascending k",
-                         kInt8Form, kMaxRows, &find_dot_tile, kWidth),
-             kMostRows},
+    .int8 =
+        {
+            .dot =
+                tiles_alone("3x64 tile, int8 by table, AVX-512 BF16, float32 sums in ascending k",
+                            kInt8Form, kMaxRows, &find_dot_tile, kWidth),
+            .most_rows = kMostRows,
+        },
     .bfloat16 = {},
     .float16 = {},
 };

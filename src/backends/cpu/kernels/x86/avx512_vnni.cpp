@@ -47,11 +47,18 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const IntegerKernels kAvx512VnniDot{
-    {"6x64 tile, AVX-512 VNNI, exact int32 sums", "few rows, AVX-512 VNNI, exact int32 sums",
-     kInt8Form, kMaxRows, &find_dot_tile, &pack_codes, nullptr, nullptr, nullptr,
-     &find_unpacked_or_tiles},
-    ARows::unsigned_bytes,
-    &unpack_piece,
+    .dot =
+        {
+            .how = "6x64 tile, AVX-512 VNNI, exact int32 sums",
+            .how_unpacked = "few rows, AVX-512 VNNI, exact int32 sums",
+            .form = kInt8Form,
+            .max_rows = kMaxRows,
+            .tile = &find_dot_tile,
+            .pack = &pack_codes,
+            .unpacked = &find_unpacked_or_tiles,
+        },
+    .rows = ARows::unsigned_bytes,
+    .unpack = &unpack_piece,
 };
 
 }  // namespace octavo::cpu

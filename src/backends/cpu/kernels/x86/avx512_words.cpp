@@ -38,11 +38,18 @@ OCTAVO_ISA_END
 }  // namespace
 
 extern const IntegerKernels kAvx512WordsDot{
-    {"6x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums", nullptr, kWordsForm, kMaxRows,
-     &find_dot_tile, &pack_words, nullptr, &decode_words, nullptr, nullptr, kWidth},
-    ARows::words,
-    nullptr,
-    &widen_rows,
+    .dot =
+        {
+            .how = "6x64 tile, AVX-512 BW (vpmaddwd), exact int32 sums",
+            .form = kWordsForm,
+            .max_rows = kMaxRows,
+            .tile = &find_dot_tile,
+            .pack = &pack_words,
+            .decode_int8 = &decode_words,
+            .width = kWidth,
+        },
+    .rows = ARows::words,
+    .widen = &widen_rows,
 };
 
 }  // namespace octavo::cpu

@@ -9,8 +9,10 @@
 // Twelve registers of sums, two of B, one of A and the flip fit sixteen. clang 14 would keep a sum
 // on the stack, so that its tiles have five rows.
 //
-// Included inside an instruction-set region after vec_avx2-inl.hpp and a `Products`, whose add(sum,
-// a, b) is the instruction; every including file gets its own copy.
+// Products::add(sum, a, b) is the instruction.
+//
+// Needs: Products, Vec
+// Gives: Along, Dot, integer_kernels, kMaxRows, kWidth
 #if defined(__clang__)
 #define OCTAVO_FOURS_TILE "5x16 tile"
 constexpr std::array<std::int64_t, octavo::cpu::kPanelVectors> kMaxRows{5, 2, 1, 1};
@@ -79,8 +81,16 @@ octavo::cpu::UnpackedKernel find_unpacked(const octavo::cpu::UnpackedWanted& wan
 
 constexpr octavo::cpu::IntegerKernels integer_kernels(const char* how, const char* how_unpacked,
                                                       octavo::cpu::ARows rows) {
-  return {{how, how_unpacked, octavo::cpu::kInt8Form, kMaxRows, &find_dot_tile, &pack_codes,
-           nullptr, nullptr, nullptr, &find_unpacked, kWidth},
-          rows,
-          &unpack_piece};
+  return {
+      .dot = {.how = how,
+              .how_unpacked = how_unpacked,
+              .form = octavo::cpu::kInt8Form,
+              .max_rows = kMaxRows,
+              .tile = &find_dot_tile,
+              .pack = &pack_codes,
+              .unpacked = &find_unpacked,
+              .width = kWidth},
+      .rows = rows,
+      .unpack = &unpack_piece,
+  };
 }
