@@ -75,6 +75,15 @@ class Verify(Case):
         write(self.folder / "x", {"a": ("F64", [1], struct.pack("<d", math.inf))})
         self.assertEqual(self.lines("verify", self.folder / "x")[0], 1)
 
+    def test_the_place_of_a_nan_is_named(self):
+        """Behind as many rows as are read at once, too."""
+        for row in (0, 255, 256, 1000):
+            with self.subTest(row=row):
+                values = [0.0] * 3 * 1001
+                values[3 * row + 2] = math.nan
+                write(self.folder / "x", {"a": ("F32", [1001, 3], struct.pack(f"<{len(values)}f", *values))})
+                self.assertEqual(self.lines("verify", self.folder / "x")[1][0]["problem"], f"NaN in row {row}, column 2")
+
 
 class Compare(Case):
     def compare(self, a, b, *options):
