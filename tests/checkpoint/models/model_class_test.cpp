@@ -247,7 +247,8 @@ TEST(ModelClass, EveryRowOfTheTableIsWhole) {
       EXPECT_EQ(kind, one.trees->find(one.module_tree, with_numbers(found->module)))
           << file << " is " << found->module;
     });
-    for (const auto& [from, to] : one.moves) {
+    for (const auto& move : one.moves) {
+      const std::string& from = move.first;
       bool any = false;
       one.trees->each(one.file_tree, [&](const std::string& file, ModuleKind) {
         const std::string begin = with_stars(from);
