@@ -62,7 +62,7 @@ class Checksum {
     } else if constexpr (std::is_integral_v<T> || std::is_enum_v<T>) {
       add(static_cast<std::uint64_t>(value));
     } else if constexpr (!std::is_same_v<T, TensorView> && !std::is_pointer_v<T>) {
-      for_each_field(value, [this](const char*, const auto& field) { add_fields(field); });
+      for_each_field(value, [this](const char*, const auto& field) { this->add_fields(field); });
     }
   }
   std::string words() const { return fmt::format("checksum {:016x}", sum_); }
