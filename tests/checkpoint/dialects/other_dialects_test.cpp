@@ -88,9 +88,10 @@ TEST_F(OtherDialects, ComfysFlagsKeepActivations) {
 
 /// One column block of 8 bits: four rows in a word, as GPTQ packs them.
 Tensors gptq(const std::string& layer, std::int32_t groups, std::int32_t zeros) {
+  const auto count = static_cast<std::size_t>(groups);
   return {stored(layer + ".qweight", "I32", {2, 4}, Words(8, 0x04030201)),
-          stored(layer + ".scales", "F32", {groups, 4}, std::vector<float>(4 * groups, 0.5F)),
-          stored(layer + ".qzeros", "I32", {groups, 1}, Words(groups, zeros))};
+          stored(layer + ".scales", "F32", {groups, 4}, std::vector<float>(4 * count, 0.5F)),
+          stored(layer + ".qzeros", "I32", {groups, 1}, Words(count, zeros))};
 }
 
 Tensors gptq_model() {
@@ -149,7 +150,8 @@ TEST_F(OtherDialects, AutoRoundsPackingsDifferInZeroPoints) {
       {config(good, R"(,"extra_config":{"m.a":{"bits":2}})"), "bits must be 8; got '2'"},
   };
   for (const auto& [said, fragment] : refused) {
-    expect_error(Code::unsupported, fragment, [&] { file(gptq_model(), said).weight("m.a"); });
+    expect_error(Code::unsupported, fragment,
+                 [&, &text = said] { file(gptq_model(), text).weight("m.a"); });
   }
 }
 
@@ -178,7 +180,8 @@ TEST_F(OtherDialects, QuarksPatternsAreTheLayers) {
        "layer_type_quant_config must be empty"},
   };
   for (const auto& [said, fragment] : refused) {
-    expect_error(Code::unsupported, fragment, [&] { file(tensors, said).weight("m.a"); });
+    expect_error(Code::unsupported, fragment,
+                 [&, &text = said] { file(tensors, text).weight("m.a"); });
   }
   expect_error(Code::corrupt_data, "leaves layer 'm.a' alone", [&] {
     file(tensors, config(rule("fp8_e4m3", "per_tensor"), R"("exclude":["m.*"])")).weight("m.a");
