@@ -75,17 +75,12 @@ struct Float16Pairs {
 #include "backends/cpu/kernels/unpacked/columns-inl.hpp"
 #include "backends/cpu/kernels/unpacked/rows-inl.hpp"
 
-struct FloatSource : WordSource {
-  static constexpr int kMostRows = 8;
-  static constexpr std::int64_t kMostInParts = 16;
-};
 // Two elements of 16 bits of a column in a word: two steps.
 struct PairOfFloats {
   __m512i first, second;
 };
 struct PairSource {
-  static constexpr int kSteps = 2, kMostRows = 8;
-  static constexpr std::int64_t kMostInParts = 16;
+  static constexpr int kSteps = 2;
   template <int i>
   static __m512i step(const Dot&, const PairOfFloats& pair) {
     return i == 0 ? pair.first : pair.second;
@@ -150,7 +145,7 @@ UnpackedKernel find_either(const UnpackedWanted& wanted) noexcept {
 UnpackedKernel find_unpacked(const UnpackedWanted& wanted) noexcept {
   switch (wanted.weight) {
     case DType::float32:
-      return find_either<FloatSource, FloatLines>(wanted);
+      return find_either<WordSource, FloatLines>(wanted);
     case DType::float16:
       return find_either<HalfSource, HalfLines>(wanted);
     case DType::bfloat16:
