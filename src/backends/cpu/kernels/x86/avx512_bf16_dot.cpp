@@ -47,8 +47,7 @@ struct PairsOfBytes {
   __m512i first, second;
 };
 struct Int8Source {
-  static constexpr int kSteps = 2, kPairedRows = 2, kMostRows = 8;
-  static constexpr std::int64_t kMostInParts = 16;
+  static constexpr int kSteps = 2, kPairedRows = 2;
   using Transposed = TransposedSquare<32>;
   static __m512i pair(__m512i first, __m512i second) {
     constexpr __mmask32 kUpper = 0xAAAAAAAA;

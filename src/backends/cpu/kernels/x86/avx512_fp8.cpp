@@ -59,8 +59,6 @@ struct CodeSource : WordSource {
 };
 // Of codes 0x80 that are NaN.
 struct NanSource : CodeSource {
-  static constexpr int kMostRows = 4, kPairedRows = 0;
-  static constexpr std::int64_t kMostInParts = 16;
   static Bytes load(const Dot& dot, __m512i codes) {
     return with_nan(dot.load(codes), _mm512_cmpeq_epi8_mask(codes, dot.decoder.sign));
   }
