@@ -129,11 +129,7 @@ Status activate(const ActivateProblem& p, Rows& result, Arena& arena,
   if (!arena.counting()) OCTAVO_TRY(silu_and_mul({.x = p.h, .out = floats}, context));
   result = {floats, {}, {}};
   if (p.rule == nullptr) return {};
-  Member member;
-  member.a.data = floats;
-  member.a.quantize = p.rule;
-  OCTAVO_TRY(quantize_activations(member, {}, arena, context));
-  result = {member.a.data, member.a.scale[0], member.a.azp};
+  OCTAVO_TRY_ASSIGN(result, octavo::quantize(kPasses, *p.rule, floats, arena, context));
   return {};
 }
 

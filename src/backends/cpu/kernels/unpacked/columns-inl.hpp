@@ -14,8 +14,7 @@
 // A `Source` says what a word of the weight becomes; kPairedRows of the instruction set, to how
 // many rows two squares stand side by side where a Source does not say it:
 //   kSteps             steps of the `Dot` in a word
-//   Transposed             sixteen columns of 64 bytes, transposed, made of the `Dot` and their
-//   place:
+//   Transposed         sixteen columns of 64 bytes, transposed, made of the `Dot` and their place:
 //                      word<w>(); usual(), whether this Source may take its words, else `Other`
 //                      takes them all. Transposed::Ahead<squares>, if it is there, makes them, a
 //                      part of each while the one before it meets the rows. Or step(i), where they
@@ -23,7 +22,6 @@
 //                      asked for
 //   kPairedRows        where words become steps slower than memory brings them: up to so many rows
 //                      meet two squares side by side
-//   kMostRows          where kernels are built for fewer rows than squares allow
 //   kMostInParts       up to so many rows go in parts (unpacked_in_parts)
 //   load(dot, word)    what the steps of a word share; step<i>(dot, that): a step as Dot::add takes
 //                      it
@@ -303,13 +301,9 @@ OCTAVO_INLINE void unpacked_take_away(Sum (&sums)[rows], const Sum& ones,
    ...);
 }
 
-// The most rows that kernels are built for: what squares allow, or fewer of Sources that are seldom
-// met, where more rows go in parts (kMostInParts).
+// The most rows that kernels are built for: what squares allow.
 template <class Source>
 constexpr int kTransposingRows = Transposing<typename Source::Transposed, 1>::kMostRows;
-template <class Source>
-requires requires { Source::kMostRows; }
-constexpr int kTransposingRows<Source> = Source::kMostRows;
 
 // Between runs of squares: sums of rows and, where they are asked for, of columns; the end of a
 // group, which scales them; how far it is.
