@@ -85,6 +85,20 @@ TEST_F(Cli, ReportRecommendsByTheThreshold) {
   EXPECT_NE(std::string::npos, none.at("reason").get<std::string>().find("no scheme reaches"));
 }
 
+TEST_F(Cli, ReportRecommendsTheNearestOfTheSmallestSchemes) {
+  const Outcome got = octavo({"report", model(), "--no-speed", "--least-sqnr", "0"});
+  ASSERT_EQ(0, got.exit) << got.err;
+  for (const json& layer : json::parse(got.out).at("layers")) {
+    const auto cost = [](const json& scheme) {
+      return std::pair(scheme.at("bytes_after").get<double>(), -scheme.at("sqnr_db").get<double>());
+    };
+    const json* best = &layer.at("schemes")[0];
+    for (const json& scheme : layer.at("schemes"))
+      best = cost(scheme) < cost(*best) ? &scheme : best;
+    EXPECT_EQ(best->at("scheme"), layer.at("recommendation").at("choice")) << layer;
+  }
+}
+
 TEST_F(Cli, ReportMeasuresAQuantizedModelAgainstItsFloatOne) {
   ASSERT_EQ(0, octavo({"quantize", model(), path("q"), "--scheme", "fp8-dynamic", "--quiet"}).exit);
   const Outcome alone = octavo({"report", path("q"), "--no-speed"});

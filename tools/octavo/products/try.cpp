@@ -132,11 +132,7 @@ class Report {
         fmt::format("With {} on {} int8 runs at {:.0f} % of what this machine can do",
                     count_text(largest.m, "row"), count_text(largest.threads, "thread"),
                     100.0 * last.roofline.value);
-    const kit::PeerFigure* best = nullptr;
-    for (const kit::PeerFigure& p : last.peers) {
-      if (!p.not_run.empty() || p.max_error_ratio > 1.0) continue;
-      if (best == nullptr || p.ratio.value < best->ratio.value) best = &p;
-    }
+    const kit::PeerFigure* best = kit::fastest_peer(last);
     text += best == nullptr
                 ? "; no peer is installed"
                 : fmt::format(", {:.2f} times as fast as its fastest peer here, {}",
