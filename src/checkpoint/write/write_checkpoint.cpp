@@ -6,13 +6,14 @@
 
 #include "checkpoint/declared/declaration.hpp"
 #include "checkpoint/declared/layer_filter.hpp"
-#include "checkpoint/declared/outlier_columns.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/plan/config_text.hpp"
 #include "checkpoint/safetensors/dtype.hpp"
 #include "checkpoint/steps/recipe.hpp"
 #include "checkpoint/text/sentence.hpp"
 #include "octavo/checkpoint.hpp"
+#include "weights/outlier_columns.hpp"
+#include "weights/rule.hpp"
 
 namespace octavo {
 namespace {
