@@ -217,7 +217,7 @@ class Streams(Case):
         (self.folder / "config.json").write_text("{}")  # does not declare what is written: a warning
         out, back = self.folder / "out", self.folder / "back"
         self.octavo("quantize", self.folder / "in", out, "--scheme", "llm-int8")
-        for arguments, code in ((("foo",), 2), ((), 2), (("explain", "x"), 3), (("inspect", self.folder / "none"), 4),
+        for arguments, code in ((("foo",), 2), (("explain", "x"), 3), (("inspect", self.folder / "none"), 4),
                                 (("verify", self.folder / "none"), 4), (("info", "--more"), 2),
                                 (("quantize", self.folder / "in", back, "--scheme", "W8A8"), 0),
                                 (("quantize", self.folder / "in", back, "--scheme", "W8A8", "--progress=json"), 0),

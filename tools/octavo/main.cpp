@@ -17,32 +17,41 @@
 
 #include "commands.hpp"
 #include "octavo/status.hpp"
+#include "options.hpp"
 #include "output.hpp"
 #include "words.hpp"
 
 namespace octavo::cli {
 namespace {
 
+constexpr const char* kWrite = "Write models";
+constexpr const char* kLook = "Look into models";
+constexpr const char* kProducts = "Products";
+constexpr const char* kProgram = "This program";
+
 struct Command {
+  const char* group;
   const char* name;
   const char* summary;
   CommandBody (*add)(CLI::App& command);
 };
 
 constexpr std::array<Command, 13> kCommands{{
-    {"quantize", "Quantise the linear layers of a model's folder or file", add_quantize},
-    {"inspect", "Show what a model's folder or file holds", add_inspect},
-    {"verify", "Check that a model is whole and finite", add_verify},
-    {"compare", "Show how far apart the weights of two models are", add_compare},
-    {"report", "Say what each scheme would do to each layer, as JSON", add_report},
-    {"convert", "Write quantised layers in another tool's format", add_convert},
-    {"dequantize", "Write quantised layers as float weights", add_dequantize},
-    {"plan", "Say what a model costs a group of machines, by its shapes", add_plan},
-    {"explain", "Say what would run a problem, and why", add_explain},
-    {"bench", "Time problems beside the machine's peaks, or check them", add_bench},
-    {"try", "See this machine's int8 products beside its peaks, in less than a minute", add_try},
-    {"info", "Show this build, this processor and the backends usable on it", add_info},
-    {"completion", "Print a script that completes this command line in a shell", add_completion},
+    {kWrite, "quantize", "Quantise the linear layers of a model", add_quantize},
+    {kWrite, "convert", "Write quantised layers in another tool's format", add_convert},
+    {kWrite, "dequantize", "Write quantised layers as float weights", add_dequantize},
+    {kLook, "inspect", "Show what a model's folder or file holds", add_inspect},
+    {kLook, "verify", "Check that a model is whole and finite", add_verify},
+    {kLook, "compare", "Show how far apart the weights of two models are", add_compare},
+    {kLook, "report", "Say what each scheme would do to each layer", add_report},
+    {kLook, "plan", "Say what a model costs a group of machines, by its shapes", add_plan},
+    {kProducts, "explain", "Say what would run a problem, and why", add_explain},
+    {kProducts, "bench", "Time problems beside the machine's peaks, or check them", add_bench},
+    {kProducts, "try", "See this machine's int8 products beside its peaks in less than a minute",
+     add_try},
+    {kProgram, "info", "Show this build, this processor and the backends usable on it", add_info},
+    {kProgram, "completion", "Print a script that completes this command line in a shell",
+     add_completion},
 }};
 
 struct ExitRow {
@@ -131,7 +140,9 @@ std::vector<std::string> words_of(int argc, char** argv) {
 int dispatch(int argc, char** argv) {
   CLI::App app("8-bit matrix multiplication: quantise checkpoints, look into them, ask what runs.",
                "octavo");
-  app.set_version_flag("--version", "octavo " OCTAVO_VERSION, "Print the version and exit");
+  set_help_form(app);
+  app.set_version_flag("-V,--version", "octavo " OCTAVO_VERSION, "Print the version and exit")
+      ->group(heading::kOutput);
   app.require_subcommand(0, 1);  // none is reported below, after a wrong word has been
   app.footer(
       "Exit codes: 0 good, 1 a check failed, 2 usage, 3 bad input, 4 a resource is missing.");
@@ -139,7 +150,9 @@ int dispatch(int argc, char** argv) {
   std::vector<std::pair<CLI::App*, CommandBody>> commands;
   for (const Command& row : kCommands) {
     CLI::App* command = app.add_subcommand(row.name, row.summary);
+    command->group(row.group);
     commands.emplace_back(command, row.add(*command));
+    add_common(*command);
   }
   try {
     app.parse(words_of(argc, argv));
@@ -156,7 +169,10 @@ int dispatch(int argc, char** argv) {
   const auto chosen =
       std::ranges::find_if(commands, [](const auto& entry) { return entry.first->parsed(); });
   if (chosen == commands.end()) {
-    return complain("a subcommand is required (octavo --help lists them)", kUsage);
+    return run([&] {
+      fmt::print("{}", app.help());
+      return static_cast<int>(kGood);
+    });
   }
   return run(chosen->second);
 }

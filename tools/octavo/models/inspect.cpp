@@ -12,6 +12,7 @@
 #include "commands.hpp"
 #include "octavo/checkpoint.hpp"
 #include "octavo/checkpoint/unapplied.hpp"
+#include "options.hpp"
 #include "output.hpp"
 
 namespace octavo::cli {
@@ -155,10 +156,10 @@ void inspect(const InspectArguments& arguments, const Checkpoint& file) {
 
 CommandBody add_inspect(CLI::App& command) {
   const auto arguments = std::make_shared<InspectArguments>();
-  command.add_option("PATH", arguments->file, "A safetensors file, its index, or a model's folder")
+  add_model(command, "PATH", arguments->file, "A safetensors file, its index, or a model\'s folder")
       ->required();
-  command.add_flag("--json", arguments->json,
-                   "Print one JSON object per tensor, per quantised layer and for the file");
+  add_json(command, arguments->json,
+           "Print one JSON object per tensor, per quantised layer and for the file");
   command.footer("A quantised layer that is not whole ends with exit code 3 and says which it is.");
   return [arguments] {
     const Checkpoint file = open_checkpoint(arguments->file);

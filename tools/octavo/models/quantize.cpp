@@ -14,6 +14,7 @@
 
 #include "commands.hpp"
 #include "octavo/checkpoint.hpp"
+#include "options.hpp"
 #include "output.hpp"
 #include "transfer.hpp"
 #include "words.hpp"
@@ -28,7 +29,7 @@ const std::map<std::string, Experts> kExperts{
     {kAsLoaded, Experts::as_loaded}, {"float", Experts::in_float}, {"separate", Experts::separate}};
 
 struct QuantizeArguments : TransferArguments {
-  std::string scheme;
+  std::string scheme{scheme_name(Scheme::int8_dynamic)};
   std::vector<std::string> ignore;
   std::string calibration;  ///< a file
   std::string smoothquant;  ///< empty: no; kOfTheFile; or an alpha
@@ -244,57 +245,93 @@ int run(const QuantizeArguments& arguments) {
   return kGood;
 }
 
+void add_layer_options(CLI::App& command, QuantizeArguments& arguments) {
+  command
+      .add_option("--ignore", arguments.ignore,
+                  "A layer to leave alone: its name, or re:EXPRESSION, matched at the start of the "
+                  "name; may be given again")
+      ->type_name("LAYER")
+      ->take_all()
+      ->expected(1)
+      ->group(heading::kLayers);
+  command
+      .add_option("--experts", arguments.experts,
+                  "Experts that the model's class keeps in one tensor, of which transformers loads "
+                  "no 8-bit form: float (they stay), separate (a layer each: Octavo and vLLM load "
+                  "the folder) or as-loaded (they are refused)")
+      ->check(CLI::IsMember(kExperts))
+      ->group(heading::kLayers);
+  command
+      .add_flag("--guess", arguments.guess,
+                "Take tensors of a model whose class is not known by their names, where these "
+                "leave open whether they are linear layers")
+      ->group(heading::kLayers);
+  command
+      .add_flag("--requantize", arguments.requantize,
+                "Quantise layers that are quantised already by the values that they stand for")
+      ->group(heading::kLayers);
+}
+
+void add_scheme_options(CLI::App& command, QuantizeArguments& arguments) {
+  command
+      .add_option("--scheme", arguments.scheme,
+                  "One of those below; FP8_DYNAMIC, FP8_BLOCK and W8A8 are understood, too")
+      ->type_name("NAME")
+      ->check([](const std::string& name) {
+        return scheme_from_name(name) ? std::string() : unknown_scheme(name);
+      })
+      ->group(heading::kScheme);
+  command
+      .add_option("--calibration", arguments.calibration,
+                  "What octavo.torch.calibrate saved: outlier columns of llm-int8, and what "
+                  "--smoothquant, --gptq and --static need")
+      ->type_name("FILE")
+      ->group(heading::kScheme);
+  command
+      .add_flag(fmt::format("--smoothquant{{{}}}", kOfTheFile), arguments.smoothquant,
+                "Divide norms by the calibration's factors and multiply the weights behind them; "
+                "ALPHA (0..1) makes the factors anew")
+      ->option_text("[=ALPHA]")
+      ->check(check_alpha)
+      ->group(heading::kScheme);
+  command
+      .add_flag("--gptq", arguments.gptq,
+                "int8: codes by GPTQ from the calibration's Hessians (needs LAPACK)")
+      ->group(heading::kScheme);
+  command
+      .add_option("--damp", arguments.damp,
+                  "GPTQ: added to a Hessian's diagonal, in units of its mean")
+      ->type_name("D")
+      ->default_str("0.01")
+      ->group(heading::kScheme);
+  command
+      .add_flag("--static", arguments.static_scales,
+                "int8-dynamic, fp8-dynamic: one static scale for a layer's activations")
+      ->group(heading::kScheme);
+  command
+      .add_option("--threshold", arguments.threshold,
+                  "llm-int8: columns with an element of that magnitude stay in float; 0: only "
+                  "those of the calibration")
+      ->type_name("T")
+      ->default_str("6")
+      ->group(heading::kScheme);
+  command
+      .add_flag("--whole-columns", arguments.whole_columns,
+                "llm-int8: all of an outlier column stays out of the statistics of rows")
+      ->group(heading::kScheme);
+}
+
 }  // namespace
 
 CommandBody add_quantize(CLI::App& command) {
   const auto arguments = std::make_shared<QuantizeArguments>();
   add_transfer_options(command, *arguments);
+  add_layer_options(command, *arguments);
+  add_scheme_options(command, *arguments);
   command
-      .add_option("--scheme", arguments->scheme,
-                  fmt::format("One of {}; FP8_DYNAMIC, FP8_BLOCK and W8A8 are understood, too",
-                              known_schemes()))
-      ->required()
-      ->check([](const std::string& name) {
-        return scheme_from_name(name) ? std::string() : unknown_scheme(name);
-      });
-  command
-      .add_option("--ignore", arguments->ignore,
-                  "A layer to leave alone: its name, or re:EXPRESSION, matched at the start of the "
-                  "name; may be given again")
-      ->take_all()
-      ->expected(1);
-  command.add_option("--calibration", arguments->calibration,
-                     "A file of octavo.torch.calibrate(...).save: outlier columns of llm-int8, and "
-                     "what the next five options need");
-  command
-      .add_flag(fmt::format("--smoothquant{{{}}}", kOfTheFile), arguments->smoothquant,
-                "Divide norms by the calibration's factors and multiply the weights behind them; "
-                "--smoothquant=ALPHA (0..1) makes the factors anew")
-      ->check(check_alpha);
-  command.add_flag("--gptq", arguments->gptq,
-                   "int8: codes by GPTQ from the calibration's Hessians (needs LAPACK)");
-  command.add_option("--damp", arguments->damp,
-                     "GPTQ: added to a Hessian's diagonal, in units of its mean (0.01)");
-  command.add_flag("--static", arguments->static_scales,
-                   "int8-dynamic, fp8-dynamic: one static scale for a layer's activations");
-  command.add_option("--threshold", arguments->threshold,
-                     "llm-int8: columns with an element of that magnitude stay in float (6); 0: "
-                     "only those of the calibration");
-  command.add_flag("--whole-columns", arguments->whole_columns,
-                   "llm-int8: all of an outlier column stays out of the statistics of rows");
-  command.add_flag("--requantize", arguments->requantize,
-                   "Quantise layers that are quantised already by the values that they stand for");
-  command.add_flag("--guess", arguments->guess,
-                   "Take tensors of a model whose class is not known by their names, where these "
-                   "leave open whether they are linear layers");
-  command
-      .add_option("--experts", arguments->experts,
-                  "Experts that the model's class keeps in one tensor, of which transformers loads "
-                  "no 8-bit form: float (they stay), separate (a layer each: Octavo and vLLM load "
-                  "the folder) or as-loaded (they are refused)")
-      ->check(CLI::IsMember(kExperts));
-  command.add_flag("--dry-run", arguments->dry_run,
-                   "Write nothing: say how large the output would be, and what it would take");
+      .add_flag("--dry-run", arguments->dry_run,
+                "Write nothing: say how large the output would be, and what it would take")
+      ->group(heading::kOutput);
   command.footer(
       "Embeddings, norms, routers of experts and output heads are always left alone: by the "
       "model's\n"

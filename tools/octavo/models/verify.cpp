@@ -14,6 +14,7 @@
 #include "commands.hpp"
 #include "octavo/checkpoint.hpp"
 #include "octavo/checkpoint/linear_layers.hpp"
+#include "options.hpp"
 #include "output.hpp"
 #include "stored_types.hpp"
 
@@ -136,9 +137,9 @@ class Verifier {
 
 CommandBody add_verify(CLI::App& command) {
   const auto arguments = std::make_shared<VerifyArguments>();
-  command.add_option("PATH", arguments->path, "A safetensors file, its index, or a model's folder")
+  add_model(command, "PATH", arguments->path, "A safetensors file, its index, or a model\'s folder")
       ->required();
-  command.add_flag("--json", arguments->json, "Print one JSON object per problem and a summary");
+  add_json(command, arguments->json, "Print one JSON object per problem and a summary");
   command.footer(
       "Reads everything: the index against the files, what config.json declares against the "
       "tensors, every number. Exit code 1 where something is wrong.");

@@ -8,6 +8,7 @@
 
 #include "commands.hpp"
 #include "octavo/problem_line.hpp"
+#include "options.hpp"
 #include "output.hpp"
 #include "read_line.hpp"
 
@@ -54,9 +55,11 @@ int run(const ExplainArguments& arguments) {
 CommandBody add_explain(CLI::App& command) {
   const auto arguments = std::make_shared<ExplainArguments>();
   command.add_option("LINE", arguments->line, "The problem, as one argument in quotes")->required();
-  command.add_option("--backend", arguments->backend,
-                     "Ask what this backend says when it is forced");
-  command.add_flag("--json", arguments->json, "Print one JSON object per backend and a summary");
+  command
+      .add_option("--backend", arguments->backend, "Ask what this backend says when it is forced")
+      ->type_name("NAME")
+      ->group(heading::kWork);
+  add_json(command, arguments->json, "Print one JSON object per backend and a summary");
   command.footer(
       "A problem line is: operation, A:B:out types, options, MxNxK. Examples:\n"
       "  octavo explain \"scaled_mm e4m3fn:e4m3fn:bf16 scale=token:channel bias 16x4096x14336\"\n"

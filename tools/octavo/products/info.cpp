@@ -12,6 +12,7 @@
 #include "kit/peers/peers.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/context.hpp"
+#include "options.hpp"
 #include "output.hpp"
 
 namespace octavo::cli {
@@ -107,10 +108,12 @@ CommandBody add_info(CLI::App& command) {
     bool json = false, peaks = false;
   };
   const auto arguments = std::make_shared<Arguments>();
-  command.add_flag("--json", arguments->json,
-                   "Print one JSON object per feature, per backend and for the build");
-  command.add_flag("--peaks", arguments->peaks,
-                   "Measure this machine's peaks and list the bench's peers, too");
+  add_json(command, arguments->json,
+           "Print one JSON object per feature, per backend and for the build");
+  command
+      .add_flag("--peaks", arguments->peaks,
+                "Measure this machine's peaks and list the bench's peers, too")
+      ->group(heading::kWork);
   return [arguments] {
     if (arguments->json) {
       print_info_json(arguments->peaks);

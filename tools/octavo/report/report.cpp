@@ -21,6 +21,7 @@
 #include "octavo/checkpoint/calibrated_inputs.hpp"
 #include "octavo/checkpoint/linear_layers.hpp"
 #include "octavo/context.hpp"
+#include "options.hpp"
 #include "output.hpp"
 #include "page.hpp"
 #include "progress.hpp"
@@ -37,6 +38,7 @@ struct ReportArguments {
   std::vector<std::string> schemes;
   double least_db = 28;
   bool no_speed = false;
+  int threads = 0;
   std::string progress = "auto";
 };
 
@@ -311,40 +313,42 @@ class Reporter {
 
 CommandBody add_report(CLI::App& command) {
   const auto arguments = std::make_shared<ReportArguments>();
-  command.add_option("PATH", arguments->path, "A safetensors file, its index, or a model's folder")
+  add_model(command, "PATH", arguments->path, "A safetensors file, its index, or a model's folder")
       ->required();
-  command.add_option("--against", arguments->against,
-                     "The float model that a quantised one was made of");
-  command.add_option("--calibration", arguments->calibration,
-                     "What octavo.torch.calibrate saved: what inputs look like, and with Hessians "
-                     "the error of outputs");
-  command
-      .add_option("--scheme", arguments->schemes,
-                  "A scheme to look at (default: all four); may be given again")
+  const auto add = [&](const char* name, auto& value, const char* type, const char* what) {
+    return command.add_option(name, value, what)->type_name(type)->group(heading::kWork);
+  };
+  add("--against", arguments->against, "MODEL", "The float model that a quantised one was made of");
+  add("--calibration", arguments->calibration, "FILE",
+      "What octavo.torch.calibrate saved: what inputs look like, and with Hessians the error of "
+      "outputs");
+  add("--scheme", arguments->schemes, "NAME", "A scheme to look at; may be given again")
       ->take_all()
       ->expected(1)
+      ->default_str("all")
       ->check([](const std::string& name) {
         return scheme_from_name(name) ? std::string() : fmt::format("no scheme is named {}", name);
       });
-  command
-      .add_option("--least-sqnr", arguments->least_db,
-                  "The SQNR that a recommended scheme has at least, in dB (default 28)")
+  add("--least-sqnr", arguments->least_db, "DB",
+      "The SQNR that a recommended scheme has at least, in dB")
       ->check(between(-1000.0, 1000.0));
-  command.add_flag("--no-speed", arguments->no_speed, "Measure no times");
-  command.add_option(
-      "--html", arguments->html,
-      "Write a page there instead of printing JSON, by python3's package octavo[report]");
+  command.add_flag("--no-speed", arguments->no_speed, "Measure no times")->group(heading::kWork);
   command
-      .add_option("--progress", arguments->progress,
-                  "auto: a bar where standard error is a terminal; never; json: a line for each "
-                  "step, on standard error")
-      ->check(CLI::IsMember({"auto", "never", "json"}));
+      .add_option("--html", arguments->html,
+                  "Write a page there instead of printing, by python3's package octavo[report]")
+      ->type_name("FILE")
+      ->group(heading::kOutput);
+  add_threads(command, arguments->threads);
+  add_progress(command, arguments->progress);
   command.footer(
       "Prints one JSON object, of which `python -m octavo.report REPORT.json OUT.html` makes a "
       "page, too.\n"
       "Example: octavo report Llama-3-8B > report.json\n"
       "         octavo report Llama-3-8B --html report.html");
-  return [arguments] { return Reporter(*arguments).run(); };
+  return [arguments] {
+    use_threads(arguments->threads);
+    return Reporter(*arguments).run();
+  };
 }
 
 }  // namespace octavo::cli
