@@ -219,10 +219,10 @@ class Streams(Case):
         self.octavo("quantize", self.folder / "in", out, "--scheme", "llm-int8")
         for arguments, code in ((("foo",), 2), (("explain", "x"), 3), (("inspect", self.folder / "none"), 4),
                                 (("verify", self.folder / "none"), 4), (("info", "--more"), 2),
-                                (("quantize", self.folder / "in", back, "--scheme", "W8A8"), 0),
-                                (("quantize", self.folder / "in", back, "--scheme", "W8A8", "--progress=json"), 0),
+                                (("quantize", self.folder / "in", back, "--scheme", "W8A8", "--overwrite"), 0),
+                                (("quantize", self.folder / "in", back, "--scheme", "W8A8", "--overwrite", "--progress=json"), 0),
                                 (("quantize", self.folder / "in", back, "--scheme", "W8A8", "--dry-run"), 0),
-                                (("convert", out, back, "--to", "fp8"), 0), (("inspect", out), 0)):
+                                (("convert", out, back, "--to", "fp8", "--overwrite"), 0), (("inspect", out), 0)):
             with self.subTest(arguments=arguments):
                 self.assertEqual(list(self.codes(*arguments)), [code, code])
         self.assertEqual(self.octavo("verify", back).returncode, 0)

@@ -24,7 +24,7 @@ VERBS = {
     "inspect": ["inspect", "."],
     "verify": ["verify", "."],
     "compare": ["compare", ".", "."],
-    "report": ["report", ".", "--no-speed", "--calibration", "calibration.safetensors", "--html", "../page.html"],
+    "report": ["report", ".", "--no-speed", "--calibration", "calibration.safetensors", "--html", "../page.html", "--overwrite"],
     "convert": ["convert", "../quantised", "../converted", "--to", "fp8"],
     "dequantize": ["dequantize", "../quantised", "../floats"],
     "plan": ["plan", ".", "--ranks", "2", "--device", "h200"],

@@ -96,6 +96,7 @@ TEST_F(Cli, QuantizeSmoothsAndTakesHessians) {
   EXPECT_EQ(json({"norm"}), objects[2]["smoothed_norms"]);
   EXPECT_EQ(json({"down"}), objects[2]["unsmoothed_layers"]);
   EXPECT_TRUE(open_checkpoint(path("out")).contains("up.input_scale"));
+  std::filesystem::remove(path("out"));
   const Outcome told = octavo(words);
   EXPECT_EQ(0, told.exit) << told.err;
   EXPECT_NE(std::string::npos, told.out.find("SmoothQuant    1 norm took factors; 1 layer behind"));

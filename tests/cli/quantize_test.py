@@ -59,7 +59,7 @@ class Quantize(unittest.TestCase):
         self.out.write_bytes(b"what was there")
         for number in ENDING:
             with self.subTest(number=number):
-                process = subprocess.Popen([OCTAVO, "quantize", "--quiet", str(self.model), str(self.out), *SCHEME],
+                process = subprocess.Popen([OCTAVO, "quantize", "--quiet", "--overwrite", str(self.model), str(self.out), *SCHEME],
                                            stderr=subprocess.DEVNULL, preexec_fn=ended_by_signals)
                 deadline = time.monotonic() + 30
                 while not self.temporaries() and process.poll() is None and time.monotonic() < deadline:
@@ -106,7 +106,7 @@ class Quantize(unittest.TestCase):
         if os.geteuid() == 0:
             os.chown(self.out, 12345, 54321)
         before = self.out.stat()
-        self.assertEqual(self.octavo(self.model, self.out, *SCHEME).returncode, 0)
+        self.assertEqual(self.octavo(self.model, self.out, *SCHEME, "--overwrite").returncode, 0)
         after = self.out.stat()
         self.assertNotEqual(after.st_ino, before.st_ino)
         self.assertEqual((after.st_mode, after.st_uid, after.st_gid), (before.st_mode, before.st_uid, before.st_gid))
@@ -121,7 +121,7 @@ class Quantize(unittest.TestCase):
         self.assertIn("quantization_config", got.stderr)
         declaration = json.loads(got.stderr.split('add "quantization_config": ', 1)[1].splitlines()[0])
         config.write_text(json.dumps({"model_type": "llama", "quantization_config": declaration}))
-        self.assertEqual(self.octavo(self.model, self.out, *SCHEME, "--quiet").stderr, "")
+        self.assertEqual(self.octavo(self.model, self.out, *SCHEME, "--quiet", "--overwrite").stderr, "")
 
     def test_paths_that_are_no_files_get_a_sentence(self):
         write_model(self.model, 1, 64, 64)

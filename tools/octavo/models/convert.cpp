@@ -43,9 +43,9 @@ void print_summary(const TransferArguments& arguments, std::string_view what,
 int convert(const ConvertArguments& arguments) {
   check_files("convert", arguments);
   ConvertFileOptions options{.format = *format_from_name(arguments.format)};
-  Transfer transfer(arguments);
+  Transfer transfer("convert", arguments);
   transfer.watch(options, arguments);
-  const QuantizeReport report = convert_file(arguments.in, arguments.out, options);
+  QuantizeReport report = convert_file(arguments.in, transfer.out(), options);
   transfer.end(report);
   print_summary(arguments, arguments.format, report);
   return kGood;
@@ -55,9 +55,9 @@ int dequantize_to(const DequantizeArguments& arguments) {
   check_files("dequantize", arguments);
   DequantizeFileOptions options;
   if (arguments.dtype != "auto") options.dtype = dtype_from_name(arguments.dtype);
-  Transfer transfer(arguments);
+  Transfer transfer("dequantize", arguments);
   transfer.watch(options, arguments);
-  const QuantizeReport report = dequantize_file(arguments.in, arguments.out, options);
+  QuantizeReport report = dequantize_file(arguments.in, transfer.out(), options);
   transfer.end(report);
   print_summary(arguments, "float weights", report);
   return kGood;

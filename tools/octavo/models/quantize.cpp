@@ -233,9 +233,9 @@ int run(const QuantizeArguments& arguments) {
                               .whole_columns = arguments.whole_columns,
                               .requantize = arguments.requantize};
   if (arguments.dry_run) return predict(arguments, options);
-  Transfer transfer(arguments);
+  Transfer transfer("quantize", arguments);
   transfer.watch(options, arguments);
-  const QuantizeReport report = quantize_file(arguments.in, arguments.out, options);
+  QuantizeReport report = quantize_file(arguments.in, transfer.out(), options);
   transfer.end(report);
   if (arguments.json) {
     print_report_json(arguments, scheme, report);

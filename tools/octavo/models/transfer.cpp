@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <utility>
 
 #include "octavo/status.hpp"
 #include "options.hpp"
@@ -32,6 +33,8 @@ void add_transfer_options(CLI::App& command, TransferArguments& arguments) {
   add_threads(command, arguments.threads);
   add_progress(command, arguments.progress);
   add_json(command, arguments.json, "Print JSON, one object on a line");
+  add_overwrite(command, arguments.overwrite,
+                "Replace what OUT is: a file, or the folder of a model; in one step at the end");
   add_quiet(command, arguments.quiet, "No progress and no summary");
 }
 
@@ -46,12 +49,17 @@ void check_files(const char* operation, const TransferArguments& arguments) {
   }
 }
 
-Transfer::Transfer(const TransferArguments& arguments)
-    : progress_(arguments.quiet ? "never" : arguments.progress) {}
+Transfer::Transfer(const char* operation, const TransferArguments& arguments)
+    : place_(operation, arguments.in, arguments.out, arguments.overwrite),
+      progress_(arguments.quiet ? "never" : arguments.progress) {}
 
-void Transfer::end(const QuantizeReport& report) {
+void Transfer::end(QuantizeReport& report) {
   progress_.clear();
-  for (const std::string& warning : report.warnings) warn(warning);
+  place_.done();
+  for (std::string& warning : report.warnings) {
+    warning = place_.about_out(std::move(warning));
+    warn(warning);
+  }
 }
 
 }  // namespace octavo::cli

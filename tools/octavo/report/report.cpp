@@ -17,6 +17,7 @@
 #include "commands.hpp"
 #include "input.hpp"
 #include "layer.hpp"
+#include "models/output_place.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/checkpoint/calibrated_inputs.hpp"
 #include "octavo/checkpoint/linear_layers.hpp"
@@ -39,6 +40,7 @@ struct ReportArguments {
   double least_db = 28;
   bool no_speed = false;
   int threads = 0;
+  bool overwrite = false;
   std::string progress = "auto";
 };
 
@@ -122,7 +124,10 @@ class Reporter {
   }
 
   int run() {
-    if (!arguments_.html.empty()) require_page_maker();
+    if (!arguments_.html.empty()) {
+      refuse_existing("report", "--html", arguments_.html, arguments_.overwrite);
+      require_page_maker();
+    }
     find_layers();
     Json list = Json::array();
     for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -338,6 +343,7 @@ CommandBody add_report(CLI::App& command) {
                   "Write a page there instead of printing, by python3's package octavo[report]")
       ->type_name("FILE")
       ->group(heading::kOutput);
+  add_overwrite(command, arguments->overwrite, "Replace the file that --html names");
   add_threads(command, arguments->threads);
   add_progress(command, arguments->progress);
   command.footer(
