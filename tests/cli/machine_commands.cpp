@@ -29,18 +29,6 @@ TEST_F(Cli, ExplainShowsEveryCandidate) {
   EXPECT_EQ(1, chosen);
 }
 
-TEST_F(Cli, AnOldSpellingIsReadWithANotice) {
-  const char* types = "scaled_mm bf16:int8:bf16 scale=token:channel ";
-  const Outcome now = octavo({"explain", types + std::string("quantize=int8 4x8x16")});
-  const Outcome old = octavo({"explain", types + std::string("quantise=int8 4x8x16")});
-  EXPECT_EQ(0, old.exit) << old.err;
-  EXPECT_EQ(now.out, old.out);
-  EXPECT_EQ("", now.err);
-  EXPECT_EQ("octavo: warning: problem line: quantise= is quantize= from 1.0 on\n", old.err);
-  expect_failure(3, "words must stand once",
-                 {"explain", types + std::string("quantise=int8 quantize=int8 4x8x16")});
-}
-
 TEST_F(Cli, InfoNamesTheBuildAndTheBackends) {
   const Outcome got = octavo({"info"});
   EXPECT_EQ(0, got.exit);

@@ -19,6 +19,8 @@
 #include "octavo/status.hpp"
 #include "options.hpp"
 #include "output.hpp"
+#include "products/line_help.hpp"
+#include "renamed.hpp"
 #include "words.hpp"
 
 namespace octavo::cli {
@@ -126,26 +128,52 @@ std::string unknown(const CLI::App& app, const std::vector<std::string>& words) 
   return {};
 }
 
-/// "help VERB" is "VERB --help".
-std::vector<std::string> words_of(int argc, char** argv) {
-  std::vector<std::string> words(argv + 1, argv + argc);
+/// "help VERB" is "VERB --help"; options are spelled as they are now.
+std::vector<std::string> words_of(std::vector<std::string> words) {
   if (!words.empty() && words[0] == "help") {
     words.erase(words.begin());
     words.emplace_back("--help");
   }
+  for (std::string& word : words) word = current_spelling(words[0], std::move(word));
   std::ranges::reverse(words);  // as CLI11 takes them
   return words;
 }
 
+/// What "help NAME" explains that is no command.
+struct Topic {
+  const char* name;
+  const char* summary;
+  void (*print)();
+};
+constexpr std::array kTopics{Topic{"lines", "the grammar of problem lines", print_line_help}};
+
+std::string footer() {
+  std::string text = "octavo help COMMAND: a command's options.";
+  for (const Topic& topic : kTopics) {
+    text += fmt::format(" octavo help {}: {}.", topic.name, topic.summary);
+  }
+  return text +
+         "\nExit codes: 0 good, 1 a check failed, 2 usage, 3 bad input, 4 a resource is missing.";
+}
+
 int dispatch(int argc, char** argv) {
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  if (words.size() == 2 && words[0] == "help") {
+    const auto topic = std::ranges::find(kTopics, words[1], &Topic::name);
+    if (topic != kTopics.end()) {
+      return run([&] {
+        topic->print();
+        return static_cast<int>(kGood);
+      });
+    }
+  }
   CLI::App app("8-bit matrix multiplication: quantise checkpoints, look into them, ask what runs.",
                "octavo");
   set_help_form(app);
   app.set_version_flag("-V,--version", "octavo " OCTAVO_VERSION, "Print the version and exit")
       ->group(heading::kOutput);
   app.require_subcommand(0, 1);  // none is reported below, after a wrong word has been
-  app.footer(
-      "Exit codes: 0 good, 1 a check failed, 2 usage, 3 bad input, 4 a resource is missing.");
+  app.footer(footer());
 
   std::vector<std::pair<CLI::App*, CommandBody>> commands;
   for (const Command& row : kCommands) {
@@ -155,7 +183,7 @@ int dispatch(int argc, char** argv) {
     add_common(*command);
   }
   try {
-    app.parse(words_of(argc, argv));
+    app.parse(words_of(words));
   } catch (const CLI::Success& request) {
     return run([&] { return app.exit(request); });  // --help or --version
   } catch (const CLI::ExtrasError&) {

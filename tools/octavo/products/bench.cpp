@@ -160,7 +160,7 @@ int run(const BenchArguments& arguments) {
   use_threads(arguments.threads);
   const int threads = default_executor().concurrency();
   int code = kGood;
-  for (const std::string& text : arguments.lines) {
+  for (const std::string& text : lines_of(arguments.lines)) {
     if (const kit::CallKind* kind = kit::call_kind(text); kind != nullptr) {
       code = std::max(code, other_line(*kind, text, threads, arguments));
       continue;
@@ -183,7 +183,8 @@ int run(const BenchArguments& arguments) {
 
 CommandBody add_bench(CLI::App& command) {
   const auto arguments = std::make_shared<BenchArguments>();
-  command.add_option("LINE", arguments->lines, "Problems, each one argument in quotes")->required();
+  command.add_option("LINE", arguments->lines, "Problems, in quotes or not (octavo help lines)")
+      ->required();
   const auto flag = [&](const char* group, const char* name, bool& value, const char* what) {
     command.add_flag(name, value, what)->group(group);
   };
@@ -221,6 +222,9 @@ CommandBody add_bench(CLI::App& command) {
   }
   add_threads(command, arguments->threads);
   add_json(command, arguments->json, "Print one JSON object per line");
+  command.footer(
+      "An operation begins a line; octavo help lines has the grammar.\n"
+      "Example: octavo bench scaled_mm int8:int8:bf16 scale=token:channel prepacked 16x4096x4096");
   return [arguments] { return run(*arguments); };
 }
 
