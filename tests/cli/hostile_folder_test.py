@@ -27,6 +27,7 @@ VERBS = {
     "report": ["report", ".", "--no-speed", "--calibration", "calibration.safetensors", "--html", "../page.html", "--overwrite"],
     "convert": ["convert", "../quantised", "../converted", "--to", "fp8"],
     "dequantize": ["dequantize", "../quantised", "../floats"],
+    "schemes": ["schemes"],
     "plan": ["plan", ".", "--ranks", "2", "--device", "h200"],
     "explain": ["explain", "scaled_mm int8:int8:fp32 2x2x2"],
     "bench": ["bench", "scaled_mm int8:int8:fp32 2x2x2", "--check"],

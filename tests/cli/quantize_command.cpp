@@ -132,6 +132,48 @@ TEST_F(Cli, QuantizeRefusesCalibrationsThatAreNone) {
   ::unsetenv("OCTAVO_LAPACK");  // NOLINT: one thread
 }
 
+/// What the table says of bytes is what files have, and help has a line of each scheme.
+TEST_F(Cli, SchemesAreWhatQuantizeWrites) {
+  constexpr std::int64_t kN = 256, kK = 384;
+  Tensor weight = Tensor::empty(DType::float32, {kN, kK});
+  for (std::int64_t i = 0; i < weight.numel(); ++i) {
+    weight.data_as<float>()[i] = static_cast<float>(i * 37 % 101) / 101.0F;
+  }
+  const auto* bytes = weight.data_as<std::byte>();
+  write_safetensors(path("in"), {{"up.weight", "F32", {kN, kK}, [&] {
+                                    return std::vector<std::byte>(bytes, bytes + 4 * kN * kK);
+                                  }}});
+  const std::string table = octavo({"schemes"}).out, help = octavo({"quantize", "--help"}).out;
+  const std::vector<json> rows = lines(octavo({"schemes", "--json"}).out);
+  ASSERT_GE(rows.size(), 4U);
+  for (const json& row : rows) {
+    const std::string name = row.at("name");
+    const auto per_scale = [&](const char* field, std::int64_t all) {
+      const std::int64_t extent = row.at(field);
+      return (all + (extent == 0 ? all : extent) - 1) / (extent == 0 ? all : extent);
+    };
+    const Outcome got =
+        octavo({"quantize", path("in"), path("out"), "--overwrite", "--json", "--scheme", name});
+    ASSERT_EQ(0, got.exit) << got.err;
+    const json layer = lines(got.out).front();
+    EXPECT_EQ(kN * kK + row.at("scale_bytes").get<std::int64_t>() * per_scale("rows_of_scale", kN) *
+                            per_scale("columns_of_scale", kK),
+              layer.at("bytes_after").get<std::int64_t>())
+        << name;
+    for (const char* field : {"weight", "activations", "loaders"}) {
+      for (const std::string& text : {table, help}) {
+        EXPECT_NE(std::string::npos, text.find(row.at(field).get<std::string>())) << name << text;
+      }
+    }
+    EXPECT_NE(std::string::npos, help.find("\n  " + name + " ")) << help;
+  }
+  // The message of a wrong name lists all of them.
+  const std::string refusal = octavo({"quantize", "a", "b", "--scheme", "none"}).err;
+  for (const json& row : rows) {
+    EXPECT_NE(std::string::npos, refusal.find(row.at("name").get<std::string>())) << refusal;
+  }
+}
+
 TEST_F(Cli, QuantizeSpeaksJson) {
   const Outcome got = octavo({"quantize", model(), path("out"), "--scheme", "llm-int8", "--json"});
   EXPECT_EQ(0, got.exit);

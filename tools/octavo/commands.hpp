@@ -27,6 +27,7 @@ CommandBody add_compare(CLI::App& command);
 CommandBody add_report(CLI::App& command);
 CommandBody add_convert(CLI::App& command);
 CommandBody add_dequantize(CLI::App& command);
+CommandBody add_schemes(CLI::App& command);
 CommandBody add_explain(CLI::App& command);
 CommandBody add_plan(CLI::App& command);
 CommandBody add_info(CLI::App& command);

@@ -38,10 +38,11 @@ struct Command {
   CommandBody (*add)(CLI::App& command);
 };
 
-constexpr std::array<Command, 13> kCommands{{
+constexpr std::array<Command, 14> kCommands{{
     {kWrite, "quantize", "Quantise the linear layers of a model", add_quantize},
     {kWrite, "convert", "Write quantised layers in another tool's format", add_convert},
     {kWrite, "dequantize", "Write quantised layers as float weights", add_dequantize},
+    {kWrite, "schemes", "List the schemes: bytes, loss, who loads them", add_schemes},
     {kLook, "inspect", "Show what a model's folder or file holds", add_inspect},
     {kLook, "verify", "Check that a model is whole and finite", add_verify},
     {kLook, "compare", "Show how far apart the weights of two models are", add_compare},

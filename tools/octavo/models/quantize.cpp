@@ -16,6 +16,7 @@
 #include "octavo/checkpoint.hpp"
 #include "options.hpp"
 #include "output.hpp"
+#include "scheme_facts.hpp"
 #include "transfer.hpp"
 #include "words.hpp"
 
@@ -91,6 +92,17 @@ std::string known_schemes() {
     text += fmt::format("{}{}", text.empty() ? "" : ", ", scheme_name(scheme));
   }
   return text;
+}
+
+/// A line for each scheme, under a heading.
+std::string scheme_lines() {
+  std::string text = "Schemes (octavo schemes says what each costs):\n";
+  for (const SchemeFacts& facts : kSchemeFacts) {
+    text += fmt::format("  {:<28}{}; {}; {:.2f} bits; loaded by {}\n",
+                        scheme_name(facts.scheme), facts.weight, facts.activations,
+                        8.0 * facts.bytes_per_weight(4096, 4096), facts.loaders);
+  }
+  return text + "\n";
 }
 
 std::string unknown_scheme(const std::string& name) {
@@ -333,6 +345,7 @@ CommandBody add_quantize(CLI::App& command) {
                 "Write nothing: say how large the output would be, and what it would take")
       ->group(heading::kOutput);
   command.footer(
+      scheme_lines() +
       "Embeddings, norms, routers of experts and output heads are always left alone: by the "
       "model's\n"
       "class where transformers has it, else by names, and a line says so.\n"
