@@ -55,6 +55,28 @@ TEST_F(Cli, InfoNamesTheBuildAndTheBackends) {
   }
 }
 
+TEST_F(Cli, InfoListsTheVariables) {
+  ::setenv("OCTAVO_LAPACK", "lib\033here.so", 1);  // NOLINT: one thread
+  ::unsetenv("OCTAVO_BACKEND");                    // NOLINT: one thread
+  const Outcome got = octavo({"info"});
+  std::size_t count = 0;
+  for (const json& object : lines(octavo({"info", "--json"}).out)) {
+    if (object.at("type") != "variable") continue;
+    ++count;
+    const std::string name = object.at("name"), meaning = object.at("meaning");
+    EXPECT_NE(std::string::npos, got.out.find("\n" + name + " ")) << name;
+    EXPECT_NE(std::string::npos, got.out.find(meaning)) << name;
+    const json value = name == "OCTAVO_LAPACK" ? json("lib\033here.so") : object.at("value");
+    EXPECT_EQ(value, object.at("value"));
+    if (name == "OCTAVO_BACKEND") {
+      EXPECT_TRUE(value.is_null());
+    }
+  }
+  EXPECT_GE(count, 9U);
+  EXPECT_NE(std::string::npos, got.out.find("lib\\x1bhere.so")) << got.out;
+  ::unsetenv("OCTAVO_LAPACK");  // NOLINT: one thread
+}
+
 // Variables are read once, so every value has a process of its own.
 TEST_F(Cli, InfoSaysWhetherThreadsStayAwakeAndAnotherValueIsRefused) {
   if (octavo({"info"}).out.find("no oneTBB") != std::string::npos) GTEST_SKIP() << "no oneTBB";

@@ -98,9 +98,9 @@ std::string known_schemes() {
 std::string scheme_lines() {
   std::string text = "Schemes (octavo schemes says what each costs):\n";
   for (const SchemeFacts& facts : kSchemeFacts) {
-    text += fmt::format("  {:<28}{}; {}; {:.2f} bits; loaded by {}\n",
-                        scheme_name(facts.scheme), facts.weight, facts.activations,
-                        8.0 * facts.bytes_per_weight(4096, 4096), facts.loaders);
+    text += fmt::format("  {:<28}{}; {}; {:.2f} bits; loaded by {}\n", scheme_name(facts.scheme),
+                        facts.weight, facts.activations, 8.0 * facts.bytes_per_weight(4096, 4096),
+                        facts.loaders);
   }
   return text + "\n";
 }
