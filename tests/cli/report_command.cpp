@@ -11,7 +11,7 @@ namespace octavo::test {
 namespace {
 
 TEST_F(Cli, ReportSaysWhatEachSchemeWouldDo) {
-  const Outcome got = octavo({"report", model()});
+  const Outcome got = octavo({"report", model(), "--json"});
   ASSERT_EQ(0, got.exit) << got.err;
   const json report = json::parse(got.out);
   EXPECT_EQ((std::vector<std::string>{"against", "calibration", "cpu", "file_bytes", "layers",
@@ -52,7 +52,7 @@ double typical_us(const json& times, const std::string& form) {
 }
 
 TEST_F(Cli, ReportSaysWhereItsChoiceIsSlowerThanBfloat16) {
-  const Outcome got = octavo({"report", model(), "--least-sqnr", "0"});
+  const Outcome got = octavo({"report", model(), "--json", "--least-sqnr", "0"});
   ASSERT_EQ(0, got.exit) << got.err;
   const json report = json::parse(got.out);
   for (const json& layer : report.at("layers")) {
@@ -70,7 +70,7 @@ TEST_F(Cli, ReportSaysWhereItsChoiceIsSlowerThanBfloat16) {
 
 TEST_F(Cli, ReportRecommendsByTheThreshold) {
   const auto choices = [&](std::vector<std::string> more) {
-    std::vector<std::string> arguments{"report", path("model"), "--no-speed"};
+    std::vector<std::string> arguments{"report", path("model"), "--no-speed", "--json"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     const Outcome got = octavo(arguments);
     EXPECT_EQ(0, got.exit) << got.err;
@@ -87,10 +87,11 @@ TEST_F(Cli, ReportRecommendsByTheThreshold) {
 
 TEST_F(Cli, ReportMeasuresAQuantizedModelAgainstItsFloatOne) {
   ASSERT_EQ(0, octavo({"quantize", model(), path("q"), "--scheme", "fp8-dynamic", "--quiet"}).exit);
-  const Outcome alone = octavo({"report", path("q"), "--no-speed"});
+  const Outcome alone = octavo({"report", path("q"), "--no-speed", "--json"});
   ASSERT_EQ(0, alone.exit) << alone.err;
   EXPECT_TRUE(json::parse(alone.out).at("layers")[0].at("error").is_null());
-  const Outcome got = octavo({"report", path("q"), "--against", path("model"), "--no-speed"});
+  const Outcome got =
+      octavo({"report", path("q"), "--against", path("model"), "--no-speed", "--json"});
   ASSERT_EQ(0, got.exit) << got.err;
   const json report = json::parse(got.out);
   for (const json& layer : report.at("layers")) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// octavo report PATH: what quantising costs and gains each linear layer, as one JSON object.
+// octavo report PATH: what quantising costs and gains each linear layer.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -27,6 +28,7 @@
 #include "page.hpp"
 #include "progress.hpp"
 #include "speed.hpp"
+#include "text.hpp"
 #include "words.hpp"
 
 namespace octavo::cli {
@@ -39,6 +41,7 @@ struct ReportArguments {
   std::vector<std::string> schemes;
   double least_db = 28;
   bool no_speed = false;
+  bool json = false;
   int threads = 0;
   bool overwrite = false;
   std::string progress = "auto";
@@ -151,15 +154,19 @@ class Reporter {
                       {"file_bytes", weights_.model().file_bytes()},
                       {"layers", std::move(list)},
                       {"speed", arguments_.no_speed ? Json(nullptr) : std::move(speed)}};
-    if (arguments_.html.empty()) {
-      print_json(report);
-    } else {
-      write_page(report, arguments_.html);
-    }
+    show(report);
     return kGood;
   }
 
  private:
+  void show(const Json& report) const {
+    if (!arguments_.html.empty()) return write_page(report, arguments_.html);
+    if (arguments_.json) return print_json(report);
+    if (::isatty(STDOUT_FILENO) != 0) return print_report(report);
+    warn("report: JSON without --json goes with 1.0: say --json");
+    print_json(report);
+  }
+
   void find_layers() {
     const Checkpoint& model = weights_.model();
     for (const LinearLayer& layer : linear_layers(model)) {
@@ -343,13 +350,14 @@ CommandBody add_report(CLI::App& command) {
                   "Write a page there instead of printing, by python3's package octavo[report]")
       ->type_name("FILE")
       ->group(heading::kOutput);
+  add_json(command, arguments->json, "Print one JSON object");
   add_overwrite(command, arguments->overwrite, "Replace the file that --html names");
   add_threads(command, arguments->threads);
   add_progress(command, arguments->progress);
   command.footer(
-      "Prints one JSON object, of which `python -m octavo.report REPORT.json OUT.html` makes a "
-      "page, too.\n"
-      "Example: octavo report Llama-3-8B > report.json\n"
+      "Prints tables on a terminal. Of --json's object `python -m octavo.report REPORT.json "
+      "OUT.html`\nmakes a page, too. Until 1.0 JSON is what is printed elsewhere, with a notice.\n"
+      "Example: octavo report Llama-3-8B --json > report.json\n"
       "         octavo report Llama-3-8B --html report.html");
   return [arguments] {
     use_threads(arguments->threads);
