@@ -96,9 +96,9 @@ TEST_F(EveryCommand, HasTheSameShortFormsUnderHeadings) {
 
 TEST_F(EveryCommand, ShowsTheDefaultOfEachOptionThatHasOne) {
   // What is left out where it is not given.
-  const std::set<std::string> without{"--layout",  "--ignore", "--calibration",
-                                      "--against", "--html",   "--device",
-                                      "--backend", "--out",    "--to"};
+  const std::set<std::string> without{"--layout", "--ignore", "--calibration", "--against",
+                                      "--html",   "--device", "--backend",     "--out",
+                                      "--to",     "--text"};
   for (const std::string& command : commands()) {
     for (const HelpLine& line : help_lines(command)) {
       if (!line.takes_a_value()) continue;

@@ -28,6 +28,7 @@ VERBS = {
     "convert": ["convert", "../quantised", "../converted", "--to", "fp8"],
     "dequantize": ["dequantize", "../quantised", "../floats"],
     "schemes": ["schemes"],
+    "evaluate": ["evaluate", "../quantised", "--against", ".", "--text", "config.json"],
     "plan": ["plan", ".", "--ranks", "2", "--device", "h200"],
     "explain": ["explain", "scaled_mm int8:int8:fp32 2x2x2"],
     "bench": ["bench", "scaled_mm int8:int8:fp32 2x2x2", "--check"],
@@ -88,6 +89,9 @@ class HostileFolder(unittest.TestCase):
         report.mkdir(parents=True)
         (cls.packages / "octavo" / "__init__.py").touch()
         (report / "__init__.py").write_text("page = None\n")
+        (cls.packages / "octavo" / "evaluate.py").write_text("import json, torch, transformers\n")
+        for name in ("torch", "transformers"):
+            (cls.packages / f"{name}.py").touch()
         (report / "__main__.py").write_text(PAGE.format(modules=", ".join(["random", "decimal", "textwrap"])))
 
     def run_there(self, arguments, **more):

@@ -25,6 +25,7 @@ CommandBody add_inspect(CLI::App& command);
 CommandBody add_verify(CLI::App& command);
 CommandBody add_compare(CLI::App& command);
 CommandBody add_report(CLI::App& command);
+CommandBody add_evaluate(CLI::App& command);
 CommandBody add_convert(CLI::App& command);
 CommandBody add_dequantize(CLI::App& command);
 CommandBody add_schemes(CLI::App& command);

@@ -38,7 +38,7 @@ struct Command {
   CommandBody (*add)(CLI::App& command);
 };
 
-constexpr std::array<Command, 14> kCommands{{
+constexpr std::array<Command, 15> kCommands{{
     {kWrite, "quantize", "Quantise the linear layers of a model", add_quantize},
     {kWrite, "convert", "Write quantised layers in another tool's format", add_convert},
     {kWrite, "dequantize", "Write quantised layers as float weights", add_dequantize},
@@ -47,6 +47,7 @@ constexpr std::array<Command, 14> kCommands{{
     {kLook, "verify", "Check that a model is whole and finite", add_verify},
     {kLook, "compare", "Show how far apart the weights of two models are", add_compare},
     {kLook, "report", "Say what each scheme would do to each layer", add_report},
+    {kLook, "evaluate", "Say what quantising a model cost on a text", add_evaluate},
     {kLook, "plan", "Say what a model costs a group of machines, by its shapes", add_plan},
     {kProducts, "explain", "Say what would run a problem, and why", add_explain},
     {kProducts, "bench", "Time problems beside the machine's peaks, or check them", add_bench},

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "hub.hpp"
 #include "octavo/checkpoint.hpp"
 #include "octavo/checkpoint/linear_layers.hpp"
 #include "options.hpp"
@@ -145,7 +146,9 @@ ComparedRow row_of(const std::string& name, const Tensor& a, const Tensor& b) {
 class Comparison {
  public:
   explicit Comparison(const CompareArguments& arguments)
-      : arguments_(arguments), a_(open_checkpoint(arguments.a)), b_(open_checkpoint(arguments.b)) {}
+      : arguments_(arguments),
+        a_(open_checkpoint(find_model("compare", arguments.a))),
+        b_(open_checkpoint(find_model("compare", arguments.b))) {}
 
   int run() {
     for (const Checkpoint* model : {&a_, &b_}) {

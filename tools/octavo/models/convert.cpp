@@ -45,7 +45,7 @@ int convert(const ConvertArguments& arguments) {
   ConvertFileOptions options{.format = *format_from_name(arguments.format)};
   Transfer transfer("convert", arguments);
   transfer.watch(options, arguments);
-  QuantizeReport report = convert_file(arguments.in, transfer.out(), options);
+  QuantizeReport report = convert_file(transfer.in(), transfer.out(), options);
   transfer.end(report);
   print_summary(arguments, arguments.format, report);
   return kGood;
@@ -57,7 +57,7 @@ int dequantize_to(const DequantizeArguments& arguments) {
   if (arguments.dtype != "auto") options.dtype = dtype_from_name(arguments.dtype);
   Transfer transfer("dequantize", arguments);
   transfer.watch(options, arguments);
-  QuantizeReport report = dequantize_file(arguments.in, transfer.out(), options);
+  QuantizeReport report = dequantize_file(transfer.in(), transfer.out(), options);
   transfer.end(report);
   print_summary(arguments, "float weights", report);
   return kGood;

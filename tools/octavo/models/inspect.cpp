@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "hub.hpp"
 #include "octavo/checkpoint.hpp"
 #include "octavo/checkpoint/unapplied.hpp"
 #include "options.hpp"
@@ -162,7 +163,7 @@ CommandBody add_inspect(CLI::App& command) {
            "Print one JSON object per tensor, per quantised layer and for the file");
   command.footer("A quantised layer that is not whole ends with exit code 3 and says which it is.");
   return [arguments] {
-    const Checkpoint file = open_checkpoint(arguments->file);
+    const Checkpoint file = open_checkpoint(find_model("inspect", arguments->file));
     for (const std::string& warning : warnings_of(file)) warn("inspect: " + warning);
     arguments->json ? inspect_json(*arguments, file) : inspect(*arguments, file);
     return static_cast<int>(kGood);

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "commands.hpp"
+#include "hub.hpp"
 #include "kit/timing/peak.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/checkpoint/rank_plan.hpp"
@@ -155,7 +156,7 @@ int run(const PlanArguments& arguments) {
   o.rows = arguments.rows;
   o.network_gbits = quantity("--network", arguments.network, kRates);
   o.latency_us = quantity("--latency", arguments.latency, kTimes);
-  const Checkpoint model = open_checkpoint(arguments.model);
+  const Checkpoint model = open_checkpoint(find_model("plan", arguments.model));
   o.machine = machine_of(arguments);
   const RankPlan plan = plan_ranks(model, o);
   arguments.json ? print_plan_json(o, plan) : print_plan(o, plan);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "hub.hpp"
 #include "octavo/checkpoint.hpp"
 #include "options.hpp"
 #include "output.hpp"
@@ -196,7 +197,8 @@ void print_report(const QuantizeArguments& arguments, Scheme scheme, const Quant
 int predict(const QuantizeArguments& arguments, QuantizeFileOptions options) {
   options.threads = arguments.threads;
   options.layout = arguments.layout;
-  const QuantizeEstimate estimate = estimate_quantization(arguments.in, options);
+  const QuantizeEstimate estimate =
+      estimate_quantization(find_model("quantize", arguments.in), options);
   for (const std::string& warning : estimate.warnings) warn(warning);
   if (arguments.json) {
     print_json({{"type", "estimate"},
@@ -247,7 +249,7 @@ int run(const QuantizeArguments& arguments) {
   if (arguments.dry_run) return predict(arguments, options);
   Transfer transfer("quantize", arguments);
   transfer.watch(options, arguments);
-  QuantizeReport report = quantize_file(arguments.in, transfer.out(), options);
+  QuantizeReport report = quantize_file(transfer.in(), transfer.out(), options);
   transfer.end(report);
   if (arguments.json) {
     print_report_json(arguments, scheme, report);

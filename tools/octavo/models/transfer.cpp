@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <utility>
 
+#include "hub.hpp"
 #include "octavo/status.hpp"
 #include "options.hpp"
 #include "output.hpp"
@@ -50,7 +51,8 @@ void check_files(const char* operation, const TransferArguments& arguments) {
 }
 
 Transfer::Transfer(const char* operation, const TransferArguments& arguments)
-    : place_(operation, arguments.in, arguments.out, arguments.overwrite),
+    : in_(find_model(operation, arguments.in)),
+      place_(operation, in_, arguments.out, arguments.overwrite),
       progress_(arguments.quiet ? "never" : arguments.progress) {}
 
 void Transfer::end(QuantizeReport& report) {

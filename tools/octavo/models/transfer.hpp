@@ -34,7 +34,8 @@ class Transfer {
   /// Throws Error where OUT may not be written.
   Transfer(const char* operation, const TransferArguments& arguments);
 
-  /// Where the library is to write.
+  /// What it is to read, and where it is to write.
+  const std::string& in() const noexcept { return in_; }
   const std::string& out() const noexcept { return place_.path(); }
 
   /// Sets what the library calls meanwhile.
@@ -52,6 +53,7 @@ class Transfer {
   void end(QuantizeReport& report);
 
  private:
+  std::string in_;
   OutputPlace place_;
   Progress progress_;
   Interruption interruption_;

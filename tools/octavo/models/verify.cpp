@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "hub.hpp"
 #include "octavo/checkpoint.hpp"
 #include "octavo/checkpoint/linear_layers.hpp"
 #include "options.hpp"
@@ -64,7 +65,7 @@ class Verifier {
   explicit Verifier(const VerifyArguments& arguments) : arguments_(arguments) {}
 
   int run() {
-    const Checkpoint model = open_checkpoint(arguments_.path);
+    const Checkpoint model = open_checkpoint(find_model("verify", arguments_.path));
     const std::vector<std::string> layers = model.quantized_layers();
     for (const std::string& missing : missing_parts(model)) found(arguments_.path, missing);
     for (const std::string& finding : index_findings(model)) found(arguments_.path, finding);

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "hub.hpp"
 #include "input.hpp"
 #include "layer.hpp"
 #include "models/output_place.hpp"
@@ -59,7 +60,8 @@ struct Layer {
 /// The float weights of a model by layer.
 class FloatWeights {
  public:
-  explicit FloatWeights(const std::string& path) : model_(open_checkpoint(path)) {
+  explicit FloatWeights(const std::string& path)
+      : model_(open_checkpoint(find_model("report", path))) {
     for (LinearLayer& layer : linear_layers(model_)) layers_.emplace(layer.name, layer);
   }
   const LinearLayer* find(const std::string& name) const {
