@@ -23,7 +23,7 @@ TEST_F(Cli, HelpAndCompletionKnowEveryCommand) {
   for (const char* shell : {"bash", "zsh", "fish"}) {
     const Outcome script = octavo({"completion", shell});
     EXPECT_EQ(0, script.exit);
-    for (const char* word : {"quantize", "dequantize", "compare", "scheme"}) {
+    for (const char* word : {"quantize", "dequantize", "compare", "scheme", "help", "lines"}) {
       EXPECT_NE(std::string::npos, script.out.find(word)) << shell;
     }
   }

@@ -30,7 +30,7 @@ class EveryCommand : public Cli {
   std::vector<std::string> commands() const {
     std::vector<std::string> names;
     const std::string script = octavo({"completion", "bash"}).out;
-    const std::regex row(R"(\n    ([a-z]+)\) words=)");
+    const std::regex row(R"(\n    (?!help)([a-z]+)\) words=)");
     for (std::sregex_iterator i(script.begin(), script.end(), row), end; i != end; ++i) {
       names.push_back((*i)[1]);
     }
@@ -117,6 +117,26 @@ TEST_F(EveryCommand, TakesNoThreadsForAll) {
   }
   for (const char* threads : {"--threads=0", "-t0"}) {
     EXPECT_EQ(0, octavo({"bench", "--list", threads, "scaled_mm int8:int8:int32 2x3x4"}).exit);
+  }
+}
+
+TEST_F(EveryCommand, IsCompletedWithItsOptions) {
+  const std::string bash = octavo({"completion", "bash"}).out,
+                    fish = octavo({"completion", "fish"}).out;
+  for (const std::string& command : commands()) {
+    const std::size_t begin = bash.find("    " + command + ") words=");
+    const std::string row = bash.substr(begin, bash.find('\n', begin) - begin) + " ";
+    EXPECT_TRUE(std::regex_search(bash, std::regex("help\\) words='[^']*\\b" + command + "\\b")))
+        << command;
+    for (const HelpLine& line : help_lines(command)) {
+      const std::string name = line.long_name();
+      EXPECT_TRUE(std::regex_search(row, std::regex("[' ]" + name + "[' ]"))) << command << name;
+      const std::string letter =
+          line.names.starts_with("--") ? "" : " -s " + line.names.substr(1, 1);
+      EXPECT_NE(std::string::npos,
+                fish.find("from " + command + "' -l " + name.substr(2) + letter + "\n"))
+          << command << name;
+    }
   }
 }
 

@@ -108,7 +108,7 @@ class HostileFolder(unittest.TestCase):
 
     def test_every_verb_has_a_row(self):
         script = subprocess.run([OCTAVO, "completion", "bash"], capture_output=True, text=True, check=True).stdout
-        verbs = re.findall(r"^    (\w+)\) words=", script, re.MULTILINE)
+        verbs = re.findall(r"^    (?!help)(\w+)\) words=", script, re.MULTILINE)
         self.assertEqual(set(verbs), set(VERBS))
 
     def test_nothing_of_the_folder_runs(self):

@@ -71,7 +71,7 @@ class Hub(unittest.TestCase):
 
     def test_every_command_that_takes_a_model_takes_a_name(self):
         script = subprocess.run([OCTAVO, "completion", "bash"], capture_output=True, text=True, check=True).stdout
-        self.assertEqual(set(re.findall(r"^    (\w+)\) words=", script, re.MULTILINE)), {*COMMANDS, *NO_MODEL})
+        self.assertEqual(set(re.findall(r"^    (?!help)(\w+)\) words=", script, re.MULTILINE)), {*COMMANDS, *NO_MODEL})
         for name in ("torch", "transformers", "octavo"):
             (self.packages / name).mkdir()
             (self.packages / name / "__init__.py").touch()

@@ -19,8 +19,8 @@
 #include "octavo/status.hpp"
 #include "options.hpp"
 #include "output.hpp"
-#include "products/line_help.hpp"
 #include "renamed.hpp"
+#include "topics.hpp"
 #include "words.hpp"
 
 namespace octavo::cli {
@@ -140,14 +140,6 @@ std::vector<std::string> words_of(std::vector<std::string> words) {
   std::ranges::reverse(words);  // as CLI11 takes them
   return words;
 }
-
-/// What "help NAME" explains that is no command.
-struct Topic {
-  const char* name;
-  const char* summary;
-  void (*print)();
-};
-constexpr std::array kTopics{Topic{"lines", "the grammar of problem lines", print_line_help}};
 
 std::string footer() {
   std::string text = "octavo help COMMAND: a command's options.";
