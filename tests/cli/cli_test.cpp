@@ -37,6 +37,10 @@ TEST_F(Cli, WrongUsageIsTwo) {
                  {"quantize", "in", "out", "--schema=W8A8"});
   expect_failure(2, "argument more is unknown (octavo info --help", {"info", "more"});
   expect_failure(2, "PATH is required", {"inspect"});
+  expect_failure(2, "help knows no lins: did you mean lines?", {"help", "lins"});
+  expect_failure(2, "help knows no frobnicate (octavo --help lists", {"help", "frobnicate"});
+  expect_failure(2, "help explains a command or topic at a time; got more",
+                 {"help", "lines", "more"});
   expect_failure(2, "did you mean fp8-dynamic?",
                  {"quantize", "in", "out", "--scheme", "fp8-dynamc"});
   expect_failure(2, "--to", {"convert", "in", "out", "--to", "gguf"});

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <new>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -150,17 +151,34 @@ std::string footer() {
          "\nExit codes: 0 good, 1 a check failed, 2 usage, 3 bad input, 4 a resource is missing.";
 }
 
+/// "help NAME" of no command: a topic's text, or a sentence. Nothing: CLI11 has the help.
+std::optional<int> help_of(const CLI::App& app, const std::vector<std::string>& words) {
+  if (words.size() < 2 || words[0] != "help" || words[1].starts_with("-")) return std::nullopt;
+  const auto topic = std::ranges::find(kTopics, words[1], &Topic::name);
+  std::vector<std::string> known = command_names(app);
+  const bool is_command = std::ranges::find(known, words[1]) != known.end();
+  if (words.size() > 2) {
+    return complain(
+        fmt::format("help explains a command or topic at a time; got {}", printable(words[2])),
+        kUsage);
+  }
+  if (is_command) return std::nullopt;
+  if (topic == kTopics.end()) {
+    for (const Topic& row : kTopics) known.emplace_back(row.name);
+    const std::string near = nearest(words[1], known);
+    return complain(
+        fmt::format("help knows no {}{} (octavo --help lists what it knows)", printable(words[1]),
+                    near.empty() ? "" : fmt::format(": did you mean {}?", near)),
+        kUsage);
+  }
+  return run([&] {
+    topic->print();
+    return static_cast<int>(kGood);
+  });
+}
+
 int dispatch(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
-  if (words.size() == 2 && words[0] == "help") {
-    const auto topic = std::ranges::find(kTopics, words[1], &Topic::name);
-    if (topic != kTopics.end()) {
-      return run([&] {
-        topic->print();
-        return static_cast<int>(kGood);
-      });
-    }
-  }
   CLI::App app("8-bit matrix multiplication: quantise checkpoints, look into them, ask what runs.",
                "octavo");
   set_help_form(app);
@@ -176,6 +194,7 @@ int dispatch(int argc, char** argv) {
     commands.emplace_back(command, row.add(*command));
     add_common(*command);
   }
+  if (const auto code = help_of(app, words)) return *code;
   try {
     app.parse(words_of(words));
   } catch (const CLI::Success& request) {
