@@ -11,12 +11,11 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "commands.hpp"
-#include "hub.hpp"
+#include "float_weights.hpp"
 #include "input.hpp"
 #include "layer.hpp"
 #include "models/output_place.hpp"
@@ -28,6 +27,7 @@
 #include "output.hpp"
 #include "page.hpp"
 #include "progress.hpp"
+#include "recommendation.hpp"
 #include "speed.hpp"
 #include "text.hpp"
 #include "words.hpp"
@@ -56,67 +56,6 @@ struct Layer {
   std::int64_t k;
   std::optional<LinearLayer> in_float;
 };
-
-/// The float weights of a model by layer.
-class FloatWeights {
- public:
-  explicit FloatWeights(const std::string& path)
-      : model_(open_checkpoint(find_model("report", path))) {
-    for (LinearLayer& layer : linear_layers(model_)) layers_.emplace(layer.name, layer);
-  }
-  const LinearLayer* find(const std::string& name) const {
-    const auto found = layers_.find(name);
-    return found == layers_.end() ? nullptr : &found->second;
-  }
-  Tensor get(const LinearLayer& layer) const { return float_weight(model_, layer); }
-  const Checkpoint& model() const noexcept { return model_; }
-
- private:
-  Checkpoint model_;
-  std::map<std::string, LinearLayer> layers_;
-};
-
-Json advice(const std::string& choice, const std::string& reason) {
-  return {{"choice", choice}, {"reason", reason}};
-}
-
-/// The fastest scheme that is near enough; without times the smallest one.
-Json recommend(const std::vector<SchemeResult>& results, double least_db, const ShapeSpeed* speed) {
-  const SchemeResult *best = nullptr, *nearest = nullptr;
-  const auto cost = [&](const SchemeResult& r) {
-    const double time = speed ? speed->typical_us(std::string(scheme_name(r.scheme))) : 0.0;
-    return std::tuple(time, r.error.bytes_after, -r.error.sqnr_db);
-  };
-  for (const SchemeResult& r : results) {
-    if (nearest == nullptr || r.error.sqnr_db > nearest->error.sqnr_db) nearest = &r;
-    if (!(r.error.sqnr_db >= least_db)) continue;
-    if (best == nullptr || cost(r) < cost(*best)) best = &r;
-  }
-  if (best == nullptr) {
-    return advice("float",
-                  fmt::format("no scheme reaches {:g} dB; the nearest is {} with {:.2f}", least_db,
-                              scheme_name(nearest->scheme), nearest->error.sqnr_db));
-  }
-  const std::string name(scheme_name(best->scheme));
-  const std::string error = std::isfinite(best->error.sqnr_db)
-                                ? fmt::format("{:.2f} dB", best->error.sqnr_db)
-                                : "exact codes";
-  const double ours = speed ? speed->typical_us(name) : INFINITY;
-  if (!std::isfinite(ours)) {
-    return advice(name, fmt::format("the smallest with at least {:g} dB ({}); speed was not "
-                                    "measured",
-                                    least_db, error));
-  }
-  const double ratio = speed->typical_us("bfloat16") / ours;
-  if (ratio < 1.0) {
-    return advice(name, fmt::format("slower than bfloat16 here ({:.2f} times as fast), it saves "
-                                    "memory alone: no scheme with at least {:g} dB is faster ({})",
-                                    ratio, least_db, error));
-  }
-  return advice(name, fmt::format("the fastest with at least {:g} dB ({}): {:.2f} times as fast as "
-                                  "bfloat16 here",
-                                  least_db, error, ratio));
-}
 
 class Reporter {
  public:
