@@ -148,9 +148,10 @@ class Compare(Case):
         weight = ("F32", [8, 8], floats(*(math.sin(i) for i in range(64))))
         ids = ("I64", [2], bytes(16))
         write(self.folder / "a", {"p.weight": weight, "ids": ids})
-        for scheme in ("int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8"):
-            with self.subTest(scheme=scheme):
-                self.octavo("quantize", self.folder / "a", self.folder / "q", "--scheme", scheme, "--quiet")
+        for row in self.lines("schemes")[1]:
+            with self.subTest(scheme=row["name"]):
+                got = self.octavo("quantize", self.folder / "a", self.folder / "q", "--scheme", row["name"], "-q", "--overwrite")
+                self.assertEqual(got.returncode, 0, got.stderr)
                 code, lines = self.lines("compare", self.folder / "a", self.folder / "q")
                 self.assertEqual((code, [line.get("name") for line in lines]), (0, ["p.weight", None]))
         code, lines = self.compare({"p.weight": weight}, {"p.weight": ("F32", [4, 16], weight[2])})

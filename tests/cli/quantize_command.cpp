@@ -116,7 +116,8 @@ TEST_F(Cli, QuantizeRefusesCalibrationsThatAreNone) {
     EXPECT_FALSE(std::filesystem::exists(path("out")));
   };
   expect(3, "calibration must come with", {"--scheme=W8A8"});
-  expect(3, "scheme must be int8-dynamic or llm-int8 for gptq", {"--scheme=fp8-dynamic", "--gptq"});
+  expect(3, "scheme must be int8-dynamic, int8-weight-only or llm-int8 for gptq",
+         {"--scheme=fp8-dynamic", "--gptq"});
   expect(2, "--smoothquant", {"--scheme=W8A8", "--smoothquant=2"});
   expect(2, "--smoothquant", {"--scheme=W8A8", "--smoothquant=half"});
   expect(2, "--damp", {"--scheme=W8A8", "--gptq", "--damp", "little"});

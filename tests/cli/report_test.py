@@ -21,7 +21,7 @@ OCTAVO = sys.argv.pop(1)
 EXPERTS = Path(__file__).resolve().parent.parent / "checkpoint" / "data" / "transformers-fp8-experts"
 N, K = 5, 7
 COLUMN_MAX = [1.0, 4.0, 0.5, 0.0, 8.0, 0.03, 0.001]  # 8 / 127 / 2 = 0.0315: the last two are code 0 of int8
-SCHEMES = ["int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8"]
+SCHEMES = [json.loads(line)["name"] for line in subprocess.run([OCTAVO, "schemes", "--json"], capture_output=True, text=True, check=True).stdout.splitlines()]
 
 
 def hessian(rows, k=K):

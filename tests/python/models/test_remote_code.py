@@ -86,7 +86,7 @@ def ran(tmp_path, monkeypatch):
 CALLS = {
     "from_pretrained": (lambda q, f, **o: octavo.torch.from_pretrained(q, **o), True),
     "from_pretrained of a class": (
-        lambda q, f, **o: octavo.torch.from_pretrained(q, transformers.AutoModelForCausalLM, **o), True),
+        lambda q, f, **o: octavo.torch.from_pretrained(q, model_class=transformers.AutoModelForCausalLM, **o), True),
     "evaluate": (lambda q, f, **o: octavo.torch.evaluate(q, f, small.tokens(), **o), True),
     "evaluate against": (lambda q, f, **o: octavo.torch.evaluate(q, f, ["some words"], **o), False),
 }

@@ -39,6 +39,12 @@ inline constexpr std::array kSchemeFacts{
     SchemeFacts{Scheme::llm_int8, "int8 per output channel",
                 "int8 per token, outlier columns in float", 4, 1, 0, 0.0189, "bitsandbytes",
                 "transformers"},
+    SchemeFacts{Scheme::int8_weight_only, "int8 per output channel", "as they are", 4, 1, 0, 0.0018,
+                "compressed-tensors", "transformers, vLLM (not run)"},
+    SchemeFacts{Scheme::fp8_weight_only, "e4m3fn per output channel", "as they are", 4, 1, 0,
+                0.0125, "compressed-tensors", "transformers, vLLM (not run)"},
+    SchemeFacts{Scheme::mxfp8, "e4m3fn per group of 32, powers of two", "e4m3fn per group of 32", 1,
+                1, 32, 0.0699, "compressed-tensors", "transformers, vLLM (not run)"},
 };
 static_assert(std::ranges::equal(kSchemeFacts, kSchemes, {}, &SchemeFacts::scheme),
               "each scheme has a row, in the order of kSchemes");
