@@ -140,6 +140,21 @@ TEST_F(EveryCommand, IsCompletedWithItsOptions) {
   }
 }
 
+TEST_F(EveryCommand, SaysOnRequestWhatIsChosen) {
+  const std::vector<std::string> bench{"bench", "--check", "--backend=generic",
+                                       "scaled_mm int8:int8:int32 2x3x4"};
+  for (const std::size_t at :
+       {std::size_t{0}, std::size_t{1}, bench.size()}) {  // before and behind the command
+    for (const char* option : {"-v", "--verbose"}) {
+      std::vector<std::string> words = bench;
+      words.insert(words.begin() + static_cast<std::ptrdiff_t>(at), option);
+      EXPECT_NE(std::string::npos, octavo(words).err.find("octavo: scaled_mm: generic, "))
+          << option << at;
+    }
+  }
+  EXPECT_EQ("", octavo(bench).err);
+}
+
 TEST_F(EveryCommand, IsListedUnderAHeading) {
   const Outcome bare = octavo({}), asked = octavo({"--help"});
   EXPECT_EQ(0, bare.exit);

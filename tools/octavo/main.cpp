@@ -184,6 +184,7 @@ int dispatch(int argc, char** argv) {
   set_help_form(app);
   app.set_version_flag("-V,--version", "octavo " OCTAVO_VERSION, "Print the version and exit")
       ->group(heading::kOutput);
+  add_verbose(app);
   app.require_subcommand(0, 1);  // none is reported below, after a wrong word has been
   app.footer(footer());
 
@@ -192,7 +193,8 @@ int dispatch(int argc, char** argv) {
     CLI::App* command = app.add_subcommand(row.name, row.summary);
     command->group(row.group);
     commands.emplace_back(command, row.add(*command));
-    add_common(*command);
+    add_verbose(*command);
+    add_help(*command);
   }
   if (const auto code = help_of(app, words)) return *code;
   try {

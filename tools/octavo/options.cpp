@@ -126,19 +126,24 @@ void add_overwrite(CLI::App& command, bool& overwrite, const std::string& what) 
   command.add_flag("--overwrite", overwrite, what)->group(heading::kOutput);
 }
 
-void add_common(CLI::App& command) {
-  command
-      .add_flag_callback(
-          "-v,--verbose", [] { ::setenv("OCTAVO_VERBOSE", "dispatch", 1); },  // NOLINT: one thread
-          "Say on standard error which backend and kernel each product goes to")
+void add_verbose(CLI::App& app) {
+  app.add_flag_callback(
+         "-v,--verbose", [] { ::setenv("OCTAVO_VERBOSE", "dispatch", 1); },  // NOLINT: one thread
+         "Say on standard error which backend and kernel each product goes to")
       ->group(heading::kOutput);
+}
+
+void add_help(CLI::App& command) {
   command.set_help_flag();  // its place is the last
   command.set_help_flag("-h,--help", "Print this help and exit")->group(heading::kOutput);
 }
 
 CLI::Option* add_model(CLI::App& command, const std::string& name, std::string& model,
                        const std::string& what) {
-  return command.add_option(name, model, what)->type_name("MODEL");
+  const std::string kinds =
+      "a safetensors file, its index, a model's folder, or its name on the Hugging Face Hub";
+  const std::string text = what.empty() ? "A" + kinds.substr(1) : what + ": " + kinds;
+  return command.add_option(name, model, text)->type_name("MODEL");
 }
 
 void use_threads(int threads) {

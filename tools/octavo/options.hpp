@@ -31,12 +31,15 @@ void add_threads(CLI::App& command, int& threads,
 void add_progress(CLI::App& command, std::string& mode);
 /// --overwrite
 void add_overwrite(CLI::App& command, bool& overwrite, const std::string& what);
-/// -v, --verbose, and -h, --help: what every command ends its options with.
-void add_common(CLI::App& command);
+/// -v, --verbose
+void add_verbose(CLI::App& app);
+/// -h, --help, behind the other options.
+void add_help(CLI::App& command);
 
-/// An argument that names a model: a path, or a name of the Hub (hub.hpp).
+/// An argument that names a model: a path, or a name of the Hub (hub.hpp). `what` is the part that
+/// it plays, if its name does not say it.
 CLI::Option* add_model(CLI::App& command, const std::string& name, std::string& model,
-                       const std::string& what);
+                       const std::string& what = {});
 
 /// Makes the default executor use that many threads; 0: all. Before its first use.
 void use_threads(int threads);

@@ -157,8 +157,7 @@ void inspect(const InspectArguments& arguments, const Checkpoint& file) {
 
 CommandBody add_inspect(CLI::App& command) {
   const auto arguments = std::make_shared<InspectArguments>();
-  add_model(command, "PATH", arguments->file, "A safetensors file, its index, or a model\'s folder")
-      ->required();
+  add_model(command, "PATH", arguments->file)->required();
   add_json(command, arguments->json,
            "Print one JSON object per tensor, per quantised layer and for the file");
   command.footer("A quantised layer that is not whole ends with exit code 3 and says which it is.");

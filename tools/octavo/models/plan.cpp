@@ -167,8 +167,7 @@ int run(const PlanArguments& arguments) {
 
 CommandBody add_plan(CLI::App& command) {
   const auto arguments = std::make_shared<PlanArguments>();
-  add_model(command, "PATH", arguments->model, "A model's folder, a safetensors file or its index")
-      ->required();
+  add_model(command, "PATH", arguments->model)->required();
   const auto add = [&](const char* name, auto& value, const char* type, const char* what) {
     return command.add_option(name, value, what)->type_name(type)->group(heading::kMachine);
   };

@@ -87,9 +87,11 @@ int predict(const QuantizeArguments& arguments, QuantizeFileOptions options) {
                 {"memory_bytes", estimate.memory_bytes},
                 {"seconds", estimate.seconds}});
   } else {
-    fmt::print("{} would be quantised: {} -> {}, about {} of memory and {:.1f} s beside writing\n",
-               count_text(estimate.layers, "layer"), size_text(estimate.bytes_before),
-               size_text(estimate.bytes_after), size_text(estimate.memory_bytes), estimate.seconds);
+    fmt::print(
+        "{} would be quantised as {}: {} -> {}, about {} of memory and {:.1f} s beside writing\n",
+        count_text(estimate.layers, "layer"), scheme_name(options.scheme),
+        size_text(estimate.bytes_before), size_text(estimate.bytes_after),
+        size_text(estimate.memory_bytes), estimate.seconds);
   }
   return kGood;
 }

@@ -14,8 +14,7 @@
 namespace octavo::cli {
 
 void add_transfer_options(CLI::App& command, TransferArguments& arguments) {
-  add_model(command, "IN", arguments.in, "A safetensors file, its index, or a model's folder")
-      ->required();
+  add_model(command, "IN", arguments.in)->required();
   command
       .add_option("OUT,-o,--out", arguments.out,
                   "The file to write, in one step; of a folder: a new or empty folder")

@@ -138,8 +138,7 @@ class Verifier {
 
 CommandBody add_verify(CLI::App& command) {
   const auto arguments = std::make_shared<VerifyArguments>();
-  add_model(command, "PATH", arguments->path, "A safetensors file, its index, or a model\'s folder")
-      ->required();
+  add_model(command, "PATH", arguments->path)->required();
   add_json(command, arguments->json, "Print one JSON object per problem and a summary");
   command.footer(
       "Reads everything: the index against the files, what config.json declares against the "

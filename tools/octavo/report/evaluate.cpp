@@ -70,7 +70,7 @@ int run(const EvaluateArguments& arguments) {
 
 CommandBody add_evaluate(CLI::App& command) {
   const auto arguments = std::make_shared<EvaluateArguments>();
-  add_model(command, "QUANTISED", arguments->quantised, "The quantised model's folder")->required();
+  add_model(command, "QUANTISED", arguments->quantised, "The quantised model")->required();
   add_model(command, "--against", arguments->against, "The float model that it was made of")
       ->required()
       ->group(heading::kWork);

@@ -266,12 +266,13 @@ class Reporter {
 
 CommandBody add_report(CLI::App& command) {
   const auto arguments = std::make_shared<ReportArguments>();
-  add_model(command, "PATH", arguments->path, "A safetensors file, its index, or a model's folder")
-      ->required();
+  add_model(command, "PATH", arguments->path)->required();
   const auto add = [&](const char* name, auto& value, const char* type, const char* what) {
     return command.add_option(name, value, what)->type_name(type)->group(heading::kWork);
   };
-  add("--against", arguments->against, "MODEL", "The float model that a quantised one was made of");
+  add_model(command, "--against", arguments->against,
+            "The float model that a quantised model was made of")
+      ->group(heading::kWork);
   add("--calibration", arguments->calibration, "FILE",
       "What octavo.torch.calibrate saved: what inputs look like, and with Hessians the error of "
       "outputs");
