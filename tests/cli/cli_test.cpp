@@ -36,7 +36,8 @@ TEST_F(Cli, WrongUsageIsTwo) {
   expect_failure(2, "option --schema is unknown: did you mean --scheme?",
                  {"quantize", "in", "out", "--schema=W8A8"});
   expect_failure(2, "argument more is unknown (octavo info --help", {"info", "more"});
-  expect_failure(2, "PATH is required", {"inspect"});
+  expect_failure(2, "PATH is required (octavo inspect --help says more)", {"inspect"});
+  expect_failure(2, "option -x is unknown (octavo inspect --help says more)", {"inspect", "-x"});
   expect_failure(2, "help knows no lins: did you mean lines?", {"help", "lins"});
   expect_failure(2, "help knows no frobnicate (octavo --help lists", {"help", "frobnicate"});
   expect_failure(2, "help explains a command or topic at a time; got more",

@@ -113,20 +113,34 @@ int run(const std::function<int()>& body) {
   }
 }
 
-/// What was written that is none, by what is there.
-std::string unknown(const CLI::App& app, const std::vector<std::string>& words) {
+/// The command that was written; `app` where there is none.
+const CLI::App& command_of(const CLI::App& app) {
   const CLI::App* command = &app;
   for (const CLI::App* used : app.get_subcommands()) command = used;
+  return *command;
+}
+
+/// "octavo quantize --help says more"
+std::string more_help(const CLI::App& app) {
+  const CLI::App& command = command_of(app);
+  return fmt::format("octavo {}--help says more", &command == &app ? "" : command.get_name() + " ");
+}
+
+/// What was written that is none, by what is there.
+std::string unknown(const CLI::App& app, const std::vector<std::string>& words) {
+  const CLI::App* command = &command_of(app);
   for (const std::string& word : words) {
     const bool option = word.starts_with("-");
     const std::string name = word.substr(0, word.find('='));
-    const std::string near = nearest(name, option ? option_names(*command) : command_names(app));
-    return fmt::format("{} {} is unknown{} (octavo {}--help says more)",
+    const bool letter = name.size() <= 2;  // any other is as near
+    const std::string near =
+        letter ? "" : nearest(name, option ? option_names(*command) : command_names(app));
+    return fmt::format("{} {} is unknown{} ({})",
                        option            ? "option"
                        : command == &app ? "command"
                                          : "argument",
                        printable(name), near.empty() ? "" : fmt::format(": did you mean {}?", near),
-                       command == &app ? "" : command->get_name() + " ");
+                       more_help(app));
   }
   return {};
 }
@@ -207,7 +221,7 @@ int dispatch(int argc, char** argv) {
     if (const std::string why = unknown(app, app.remaining(true)); !why.empty()) {
       return complain(why, kUsage);
     }
-    return complain(fmt::format("{} (octavo --help says more)", error.what()), kUsage);
+    return complain(fmt::format("{} ({})", error.what(), more_help(app)), kUsage);
   }
   const auto chosen =
       std::ranges::find_if(commands, [](const auto& entry) { return entry.first->parsed(); });
