@@ -73,21 +73,23 @@ def forward(m: int, threshold: float, training: bool, bars: dict[str, float], n:
     return Row(lambda i: own[i % count](x), peers, bars, relative_error(exact), count, NOT_RUN)
 
 
-def steps_of(trains: bool) -> str:
-    return "all gradients, weight trains" if trains else "gradient of x, frozen weight"
+def steps_of(trains: str | None) -> str:
+    return f"all gradients, weight trains, {trains}" if trains else "gradient of x, frozen weight"
 
 
 @named(lambda trains, threshold, m, n, k:
        f"training step of Linear8bitLt ({steps_of(trains)}), threshold {threshold:g}, bfloat16, {m}x{n}x{k}, warm")
-def step(trains: bool, threshold: float, m: int = 512, n: int = 4096, k: int = 4096) -> Row:
-    """Forward and backward: of a weight that trains (all gradients), or of x around a frozen one."""
+def step(trains: str | None, threshold: float, m: int = 512, n: int = 4096, k: int = 4096) -> Row:
+    """Forward and backward: of a weight that trains (all gradients, its own "exact" or "int8"), or of x around a frozen one."""
     x = activations(m, k).requires_grad_()
     grad = gaussian(m, n, seed=4).bfloat16()
     given = float_layer(n, k)
-    options = {"has_fp16_weights": trains, "threshold": threshold}
+    options = {"has_fp16_weights": trains is not None, "threshold": threshold}
 
     def one(module):
         layer = layers(module, given, 1, True, **options)[0]
+        if trains and module is octavo.bnb:
+            layer.state.weight_gradient = trains
         if trains:
             layer.bfloat16()
         return layer
@@ -114,6 +116,7 @@ ROWS = [
     *(forward(m, t, False, {BNB: EVAL_BARS[m], THRESHOLD_0: 0.9, BF16: 1.4 if m >= 16 else math.nan})
       for t in (0.0, 6.0) for m in (1, 16, 256)),
     *(forward(m, t, True, {BNB: 4.0}) for t in (0.0, 6.0) for m in (1, 16, 256)),
-    step(True, 6.0),
-    step(False, 6.0),
+    step("int8", 6.0),
+    step("exact", 6.0),
+    step(None, 6.0),
 ]

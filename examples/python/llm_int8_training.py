@@ -5,8 +5,8 @@
 Two stories, each told in float and with octavo.bnb.nn.Linear8bitLt (threshold 6) from the same start and
 over the same batches:
 
-  weights   has_fp16_weights=True: float weights train, every product of forward and backward pass is an
-            int8 product plus the outlier columns in float
+  weights   has_fp16_weights=True, weight_gradient="int8": float weights train, every product of forward and
+            backward pass is an int8 product plus the outlier columns in float
   adapters  LoRA (Hu et al., arXiv 2106.09685): a network that knows the digits gets them mirrored, and
             only adapters of rank 8 around its frozen weights train, which are int8 codes or float
 
@@ -52,7 +52,7 @@ def in_int8(model, has_fp16_weights):
     for i, layer in enumerate(model[:-1]):
         if isinstance(layer, torch.nn.Linear):
             made = bnb.nn.Linear8bitLt(layer.in_features, layer.out_features, has_fp16_weights=has_fp16_weights,
-                                       threshold=THRESHOLD)
+                                       threshold=THRESHOLD, weight_gradient="int8")
             made.load_state_dict(layer.state_dict())
             model[i] = made.to("cpu")  # quantises a weight that is frozen
     return model

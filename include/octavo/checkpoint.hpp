@@ -3,6 +3,7 @@
 // form of a weight whatever the dialect.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -144,14 +145,21 @@ enum class Scheme : std::uint8_t {
   fp8_dynamic,   ///< e4m3fn weights per channel, e4m3fn activations per token (compressed-tensors)
   fp8_block,     ///< e4m3fn weights per 128x128 block, activations per 1x128 group (DeepSeek)
   llm_int8,      ///< LLM.int8: int8 rows, float outlier columns, threshold 6 (bitsandbytes)
+  int8_weight_only,  ///< int8 weights per channel, activations as they are (compressed-tensors)
+  fp8_weight_only,   ///< e4m3fn weights per channel, activations as they are (compressed-tensors)
+  mxfp8,             ///< e4m3fn and powers of two for 32 of K, both sides (compressed-tensors)
 };
+/// All of them, in their order.
+inline constexpr std::array kAllSchemes{
+    Scheme::int8_dynamic,     Scheme::fp8_dynamic,     Scheme::fp8_block, Scheme::llm_int8,
+    Scheme::int8_weight_only, Scheme::fp8_weight_only, Scheme::mxfp8};
 /// "int8-dynamic", ...
 OCTAVO_API std::string_view scheme_name(Scheme scheme) noexcept;
 /// The scheme of that name, PyTorch-ecosystem spellings (FP8_DYNAMIC, W8A8, ...) included.
 OCTAVO_API std::optional<Scheme> scheme_from_name(std::string_view name) noexcept;
 
-/// How activations meet a weight of that scheme.
-OCTAVO_API ActivationQuant activation_rule(Scheme scheme);
+/// How activations meet a weight of that scheme; nullopt: as they are.
+OCTAVO_API std::optional<ActivationQuant> activation_rule(Scheme scheme);
 
 /// Quantises a float weight [N, K], as layers store it, by that scheme. Throws Error.
 OCTAVO_API Weight quantize_weight(const TensorView& weight, Scheme scheme);

@@ -21,6 +21,7 @@ void bind_settings(nb::module_& m) {
   m.def("get_num_threads", &num_threads, "How many threads a call runs on.");
   m.def("_use_openmp", &use_openmp, nb::arg("path"),
         "Runs later calls on a loaded OpenMP runtime.");
+  m.def("_use_own_threads", &use_own_threads, "Runs later calls on Octavo's own threads.");
   m.def("threads_reason", &threads_reason, "Whose threads calls run on, and why, in one sentence.");
   m.def(
       "dtype_name",

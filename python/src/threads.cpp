@@ -94,6 +94,13 @@ const ExecContext kLimited{.executor = &limited_executor};
 const ExecContext kOpenMp{.executor = &openmp_executor};
 std::atomic<bool> on_openmp{false};
 
+bool load_openmp(const std::string& path) {
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
+  if (library == nullptr || !openmp.load(library)) return false;  // the handle stays: so do they
+  pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
+  return true;
+}
+
 }  // namespace
 
 const ExecContext& context() noexcept {
@@ -117,12 +124,12 @@ int num_threads() noexcept {
 
 bool use_openmp(const std::string& path) {
   if (on_openmp.load(std::memory_order_acquire)) return true;
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
-  if (library == nullptr || !openmp.load(library)) return false;  // the handle stays: so do they
-  pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
+  if (openmp.num_threads == nullptr && !load_openmp(path)) return false;
   on_openmp.store(true, std::memory_order_release);
   return true;
 }
+
+void use_own_threads() noexcept { on_openmp.store(false, std::memory_order_release); }
 
 std::string threads_reason() {
   if (!on_openmp.load(std::memory_order_acquire)) return default_executor_reason();

@@ -21,6 +21,8 @@ int num_threads() noexcept;
 /// from any other pool. Then the framework's own setting of threads counts, too. False: there is
 /// none.
 bool use_openmp(const std::string& path);
+/// Runs later calls on the default executor's threads again.
+void use_own_threads() noexcept;
 
 /// "2 threads, ...": whose, and why.
 std::string threads_reason();

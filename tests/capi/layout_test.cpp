@@ -87,11 +87,11 @@ TEST(CApiLayout, NumbersHaveTheNamesOfCxx) {
   }
   EXPECT_STREQ(octavo_code_name(-1), "unknown");
   EXPECT_STREQ(octavo_code_name(OCTAVO_INTERNAL + 1), "unknown");
-  for (int s = OCTAVO_INT8_DYNAMIC; s <= OCTAVO_LLM_INT8; ++s) {
+  for (int s = OCTAVO_INT8_DYNAMIC; s <= OCTAVO_MXFP8; ++s) {
     EXPECT_EQ(octavo_scheme_name(s), scheme_name(static_cast<Scheme>(s)));
   }
   EXPECT_STREQ(octavo_scheme_name(-1), "unknown");
-  EXPECT_STREQ(octavo_scheme_name(OCTAVO_LLM_INT8 + 1), "unknown");
+  EXPECT_STREQ(octavo_scheme_name(OCTAVO_MXFP8 + 1), "unknown");
   using Kind = Granularity::Kind;
   EXPECT_EQ(OCTAVO_PER_TENSOR, static_cast<int>(Kind::tensor));
   EXPECT_EQ(OCTAVO_PER_TOKEN, static_cast<int>(Kind::token));

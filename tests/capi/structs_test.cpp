@@ -204,10 +204,10 @@ TEST(CApiStructs, EnumeratorsAndFlagsOutOfRange) {
          o.flags = 1;
          return octavo_int8_mixed_scaled_mm(s.x, s.codes, s.stored, s.two, s.two, &o, nullptr, s.t);
        }},
-      {"quantize_file: options.scheme must be in [0, 3]; got 4",
+      {"quantize_file: options.scheme must be in [0, 6]; got 7",
        [] {
          octavo_quantize_file_options o = octavo_quantize_file_options_init();
-         o.scheme = 4;
+         o.scheme = 7;
          return octavo_quantize_file("in", "out", &o, nullptr);
        }},
       {"quantize_file: outlier_columns must have a count of at least 0; got -1",
@@ -232,15 +232,20 @@ TEST(CApiStructs, EnumeratorsAndFlagsOutOfRange) {
          o.outlier_columns_count = 1;
          return octavo_quantize_file("in", "out", &o, nullptr);
        }},
-      {"quantize_weight: scheme must be in [0, 3]; got 4",
+      {"quantize_weight: scheme must be in [0, 6]; got 7",
        [&] {
          octavo_weight* weight = nullptr;
-         return octavo_quantize_weight(s.w, 4, &weight);
+         return octavo_quantize_weight(s.w, 7, &weight);
        }},
-      {"scheme_activation: scheme must be in [0, 3]; got -1",
+      {"scheme_activation: scheme must be in [0, 6]; got -1",
        [] {
          octavo_activation rule = octavo_activation_init();
          return octavo_scheme_activation(-1, &rule);
+       }},
+      {"scheme_activation: scheme must have an activation rule; got none",
+       [] {
+         octavo_activation rule = octavo_activation_init();
+         return octavo_scheme_activation(OCTAVO_INT8_WEIGHT_ONLY, &rule);
        }},
       {"pack: options.scale.kind must be in [0, 3]; got 9",
        [&] {

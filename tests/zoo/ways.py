@@ -87,7 +87,7 @@ class _Walk:
     def _by_octavo(self, folder):
         import octavo.torch
 
-        return octavo.torch.from_pretrained(folder, self._cls, dtype=torch.float32)
+        return octavo.torch.from_pretrained(folder, model_class=self._cls, dtype=torch.float32)
 
     def _by_transformers(self, folder):
         model, info = load_plain(self._cls, folder)

@@ -4,7 +4,6 @@
 
 #include <CLI/App.hpp>
 #include <CLI/Validators.hpp>
-#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,8 +13,7 @@
 namespace octavo::cli {
 
 /// What --scheme and --schemes may say.
-inline constexpr std::array kSchemes{Scheme::int8_dynamic, Scheme::fp8_dynamic, Scheme::fp8_block,
-                                     Scheme::llm_int8};
+inline constexpr const auto& kSchemes = kAllSchemes;
 
 std::vector<std::string> command_names(const CLI::App& app);
 /// "--scheme", ...: all spellings of a command's options.

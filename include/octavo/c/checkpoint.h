@@ -116,13 +116,21 @@ OCTAVO_C_API octavo_code octavo_write_safetensors(const char* path,
                                                   int64_t metadata_count);
 
 /* How a checkpoint is quantised. */
-enum { OCTAVO_INT8_DYNAMIC = 0, OCTAVO_FP8_DYNAMIC = 1, OCTAVO_FP8_BLOCK = 2, OCTAVO_LLM_INT8 = 3 };
+enum {
+  OCTAVO_INT8_DYNAMIC = 0,
+  OCTAVO_FP8_DYNAMIC = 1,
+  OCTAVO_FP8_BLOCK = 2,
+  OCTAVO_LLM_INT8 = 3,
+  OCTAVO_INT8_WEIGHT_ONLY = 4,
+  OCTAVO_FP8_WEIGHT_ONLY = 5,
+  OCTAVO_MXFP8 = 6
+};
 /* "int8-dynamic", ...; "unknown" for a number that is no scheme. */
 OCTAVO_C_API const char* octavo_scheme_name(int32_t scheme);
 /* The scheme of that name, the ecosystem's spellings (FP8_DYNAMIC, W8A8, ...) included. */
 OCTAVO_C_API octavo_code octavo_scheme_from_name(const char* name, int32_t* result);
 
-/* How activations meet a weight of that scheme. */
+/* How activations meet a weight of that scheme; invalid_argument where they stay as they are. */
 OCTAVO_C_API octavo_code octavo_scheme_activation(int32_t scheme, octavo_activation* result);
 /* Quantises a float weight [N, K], as layers store it, by that scheme. */
 OCTAVO_C_API octavo_code octavo_quantize_weight(const octavo_view* weight, int32_t scheme,

@@ -113,8 +113,9 @@ class MatmulLtState(_Fields):
         outlier_columns: int64, ascending: columns that are always multiplied in float, whatever they
             hold (calibrate_outlier_columns finds them); with threshold 0 no others.
         outlier_weights: "int8", or "original": outliers meet the float weight (has_fp16_weights).
-        weight_gradient: of a weight that trains: "int8", a product of codes by column (section 8), or
-            "exact", the product of the gradient and the activations as they are (bitsandbytes on CPUs).
+        weight_gradient: of a weight that trains: "exact", the product of the gradient and the activations
+            as they are, or "int8", a product of codes by column (section 8). None, the default: as
+            bitsandbytes trains, "exact" in matmul on a CPU and "int8" elsewhere.
 
     Threads may share a state: each product takes codes and maxima that belong together. `idx` is then of
     any of their products.
@@ -136,7 +137,7 @@ class MatmulLtState(_Fields):
         self.whole_columns = False
         self.outlier_columns: torch.Tensor | None = None
         self.outlier_weights = "int8"
-        self.weight_gradient = "int8"
+        self.weight_gradient: str | None = None
         self._lock = rlock()  # held where codes change, or are read together
         self._codes = CB
         self._absmax = _wide(SCB)

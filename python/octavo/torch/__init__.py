@@ -22,7 +22,7 @@ from .models._other_folders import watch_other_folders
 from .models._peft import watch_peft
 from .models._quantize import quantize_
 from .models._report import LayerError, Report
-from .operators._threads import use_torch_threads
+from .operators._threads import choose_threads, use_threads
 from .overriding._override import Override, OverrideCalls, override
 from .transformers._loading import from_pretrained, load_
 from .transformers._register import octavo_config, register
@@ -31,7 +31,7 @@ from .transformers._saving import watch_transformers
 if TYPE_CHECKING:
     from .transformers._quantizer import OctavoConfig
 
-use_torch_threads()
+choose_threads()
 register()
 when_imported("transformers.modeling_utils", watch_transformers)
 watch_other_folders()
@@ -39,7 +39,7 @@ watch_peft()
 
 __all__ = ["LEFT_IN_FLOAT", "Calibration", "Evaluation", "LayerCalibration", "LayerDrift", "LayerError", "LeftLayer",
            "OctavoConfig", "Override", "OverrideCalls", "Report", "Smoothed", "calibrate", "evaluate", "from_pretrained",
-           "functional", "load_", "nn", "override", "quantize_", "smooth_"]
+           "functional", "load_", "nn", "override", "quantize_", "smooth_", "use_threads"]
 
 
 def __getattr__(name: str) -> object:

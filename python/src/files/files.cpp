@@ -24,10 +24,13 @@ namespace octavo::python {
 
 Scheme parse_scheme(const char* operation, const std::string& text) {
   if (const std::optional<Scheme> scheme = scheme_from_name(text)) return *scheme;
+  std::string names;
+  for (const Scheme scheme : kAllSchemes) {
+    if (!names.empty()) names += scheme == kAllSchemes.back() ? " or " : ", ";
+    names += scheme_name(scheme);
+  }
   raise(Code::invalid_argument,
-        std::string(operation) +
-            ": scheme must be int8-dynamic, fp8-dynamic, fp8-block or llm-int8; got '" + text +
-            "'");
+        std::string(operation) + ": scheme must be " + names + "; got '" + text + "'");
 }
 
 namespace {

@@ -16,13 +16,12 @@ namespace {
 
 constexpr const char* kFile = "quantize_file";
 
-constexpr std::array kSchemes{octavo::Scheme::int8_dynamic, octavo::Scheme::fp8_dynamic,
-                              octavo::Scheme::fp8_block, octavo::Scheme::llm_int8};
 static_assert(OCTAVO_EXPERTS_SEPARATE == static_cast<int>(octavo::Experts::separate));
 static_assert(OCTAVO_LLM_INT8 == static_cast<int>(octavo::Scheme::llm_int8));
+static_assert(OCTAVO_MXFP8 == static_cast<int>(octavo::kAllSchemes.back()));
 
 octavo::Scheme scheme_from(const ArgumentPath& place, std::int64_t scheme) {
-  return enum_from(place, scheme, kSchemes.back());
+  return enum_from(place, scheme, octavo::kAllSchemes.back());
 }
 
 std::map<std::string, std::vector<std::int64_t>> outlier_lists(
@@ -58,8 +57,8 @@ octavo_layer_info info_of(const octavo::LayerReport& l) noexcept {
 
 const char* octavo_scheme_name(int32_t scheme) {
   const auto found = std::ranges::find_if(
-      kSchemes, [&](octavo::Scheme s) { return static_cast<int32_t>(s) == scheme; });
-  if (found == kSchemes.end()) return "unknown";
+      octavo::kAllSchemes, [&](octavo::Scheme s) { return static_cast<int32_t>(s) == scheme; });
+  if (found == octavo::kAllSchemes.end()) return "unknown";
   return octavo::scheme_name(*found).data();  // a literal, so it ends in a null byte
 }
 

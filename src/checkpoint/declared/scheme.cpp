@@ -14,8 +14,9 @@ struct SchemeName {
 };
 
 // The first name of a scheme is its own; the others are those of llm-compressor's presets and of
-// bitsandbytes. "FP8" and "MXFP8" are absent: those presets mean schemes that are not written here.
-constexpr std::array<SchemeName, 10> kNames{{
+// bitsandbytes, and torchao's word for fp8. "FP8" is absent: that preset means a scheme that is not
+// written here.
+constexpr std::array<SchemeName, 15> kNames{{
     {"int8-dynamic", Scheme::int8_dynamic},
     {"int8", Scheme::int8_dynamic},
     {"w8a8", Scheme::int8_dynamic},
@@ -26,6 +27,11 @@ constexpr std::array<SchemeName, 10> kNames{{
     {"llm-int8", Scheme::llm_int8},
     {"llm.int8", Scheme::llm_int8},
     {"bitsandbytes", Scheme::llm_int8},
+    {"int8-weight-only", Scheme::int8_weight_only},
+    {"w8a16", Scheme::int8_weight_only},
+    {"fp8-weight-only", Scheme::fp8_weight_only},
+    {"float8-weight-only", Scheme::fp8_weight_only},
+    {"mxfp8", Scheme::mxfp8},
 }};
 
 // FP8_DYNAMIC and fp8-dynamic are the same name.

@@ -24,6 +24,11 @@ bool blocks_fit(std::int64_t n, std::int64_t k) noexcept {
   return fits(n) && fits(k);
 }
 
+bool cells_fit(const ScaleGrid& grid, std::int64_t n, std::int64_t k) noexcept {
+  if (grid.rows == kBlock) return blocks_fit(n, k);
+  return grid.cols == kWholeExtent || k % grid.cols == 0;
+}
+
 void refuse_conv1d(const Conv1dRefusal& refusal, std::string_view tensor) {
   refuse(Code::invalid_argument,
          "{}: {} must be {} for tensor {}, which is a Conv1D's [K, N] as config.json's model_type "
@@ -56,18 +61,22 @@ void check_float_experts(const WrittenForm& form, const ModelClass& model,
          in_quotes(expert));
 }
 
-void LeftInFloat::add_uneven(std::string_view tensor, std::int64_t n, std::int64_t k) {
+void LeftInFloat::add_uneven(std::string_view tensor, std::int64_t n, std::int64_t k,
+                             const ScaleGrid& grid) {
   if (uneven_++ == 0) first_uneven_ = fmt::format("{} [{}, {}]", in_quotes(tensor), n, k);
+  grid_ = grid;
 }
 
 std::vector<std::string> LeftInFloat::warnings(const char* operation, const char* kind,
                                                std::string_view name) const {
   std::vector<std::string> all;
   if (uneven_ > 0) {
+    const bool blocks = grid_.rows == kBlock;
     all.push_back(fmt::format(
-        "{}: sizes of layers must be below {} or multiples of it for transformers to read "
-        "fp8-block; got {} that stay in float, the first {}",
-        operation, kBlock, uneven_, first_uneven_));
+        "{}: {} for transformers to read {}; got {} that stay in float, the first {}", operation,
+        blocks ? fmt::format("sizes of layers must be below {} or multiples of it", kBlock)
+               : fmt::format("a layer's K must be a multiple of {}", grid_.cols),
+        blocks ? "fp8-block" : name, uneven_, first_uneven_));
   }
   if (experts_ > 0) {
     all.push_back(fmt::format(

@@ -28,6 +28,9 @@ inline constexpr std::string_view kAllExperts = R"("re:.*\\.experts\\..*")";
 /// Whether transformers reads fp8 blocks of a layer [n, k]: it takes the length of a block from the
 /// number of scales, so that the last one of a size that 128 does not divide would be read wrong.
 bool blocks_fit(std::int64_t n, std::int64_t k) noexcept;
+/// The same of the cells of scales that a form has: blocks of 128 x 128, groups of 32 (mxfp8),
+/// which have to divide K, or whole rows.
+bool cells_fit(const ScaleGrid& grid, std::int64_t n, std::int64_t k) noexcept;
 
 /// A Conv1D's weight [K, N] in a form without such layers. `kind` is what the operation chooses
 /// ("scheme"), `only` the one that is there, `advice` what else can be done.
@@ -59,7 +62,8 @@ void check_float_experts(const WrittenForm& form, const ModelClass& model,
 /// Layers that stay in float for transformers' sake, and the warnings of them.
 class LeftInFloat {
  public:
-  void add_uneven(std::string_view tensor, std::int64_t n, std::int64_t k);
+  /// One whose size the form's cells of scales do not fit.
+  void add_uneven(std::string_view tensor, std::int64_t n, std::int64_t k, const ScaleGrid& grid);
   void add_expert() noexcept { ++experts_; }
   /// `kind` and `name`: "scheme", "llm-int8".
   std::vector<std::string> warnings(const char* operation, const char* kind,
@@ -68,6 +72,7 @@ class LeftInFloat {
  private:
   std::int64_t experts_ = 0, uneven_ = 0;  ///< tensors
   std::string first_uneven_;
+  ScaleGrid grid_{};  ///< that does not fit them
 };
 
 }  // namespace octavo::checkpoint

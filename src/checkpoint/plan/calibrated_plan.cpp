@@ -39,7 +39,7 @@ float input_scale(const LayerPlan& layer, const Known& known) {
     }
   }
   const auto scale =
-      static_cast<float>(static_cast<double>(most) / info(layer.recipe->rule().spec.dtype).max);
+      static_cast<float>(static_cast<double>(most) / info(layer.recipe->rule()->spec.dtype).max);
   return scale > 0.0F ? scale : 1.0F;
 }
 
@@ -105,7 +105,7 @@ std::shared_ptr<const Calibration> calibration_of(const Recipe& recipe,
                   fmt::format("{}", *damp));
   }
   refuse_unless(!options.gptq || recipe.code != nullptr,
-                "scheme must be int8-dynamic or llm-int8 for gptq", scheme);
+                "scheme must be int8-dynamic, int8-weight-only or llm-int8 for gptq", scheme);
   const bool dynamic =
       options.scheme == Scheme::int8_dynamic || options.scheme == Scheme::fp8_dynamic;
   refuse_unless(!options.static_scales || dynamic,

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 
 #include "checkpoint/models/loadable.hpp"
 #include "checkpoint/text/sentence.hpp"
@@ -25,22 +26,48 @@ std::string outlier_fields(const char* operation, const OutlierConfig& outliers)
   return fields;
 }
 
-// int8-dynamic and fp8-dynamic. Packed experts are a group by name, which counts before the class
-// behind it.
-std::string dynamic_text(DType dtype, std::string_view ignored, Packed packed,
-                         Activations activations) {
+/// What compressed-tensors says of a scheme's codes.
+struct Compressed {
+  Scheme scheme;
+  DType dtype;
+  const char* weights;      ///< strategies, with their sizes
+  const char* activations;  ///< null: they stay as they are
+  const char* format;
+  const char* more = "";  ///< fields of both
+};
+constexpr const char* kChannel = R"("strategy":"channel")";
+constexpr const char* kToken = R"("strategy":"token")";
+constexpr const char* kMxStrategy = R"("strategy":"group","group_size":32)";
+constexpr DType kInt8 = DType::int8, kFp8 = DType::float8_e4m3fn;
+constexpr std::array<Compressed, 5> kCompressed{{
+    {Scheme::int8_dynamic, kInt8, kChannel, kToken, "int-quantized"},
+    {Scheme::fp8_dynamic, kFp8, kChannel, kToken, "float-quantized"},
+    {Scheme::int8_weight_only, kInt8, kChannel, nullptr, "int-quantized"},
+    {Scheme::fp8_weight_only, kFp8, kChannel, nullptr, "float-quantized"},
+    {Scheme::mxfp8, kFp8, kMxStrategy, kMxStrategy, "mxfp8-quantized",
+     R"(,"scale_dtype":"torch.uint8")"},
+}};
+
+std::string inputs_text(const Compressed& row, Activations activations) {
+  if (row.activations == nullptr) return "null";
   const bool is_static = activations == Activations::tensor;
-  const std::string weights = arguments_text(dtype, R"("strategy":"channel")", true, false);
-  const std::string inputs = arguments_text(
-      dtype, is_static ? R"("strategy":"tensor")" : R"("strategy":"token")", true, !is_static);
-  const char* plain = is_float8(dtype) ? "float-quantized" : "int-quantized";
+  return arguments_text(row.dtype, is_static ? R"("strategy":"tensor")" : row.activations, true,
+                        !is_static, row.more);
+}
+
+// Packed experts are a group by name, which counts before the class behind it.
+std::string compressed_text(const Compressed& row, std::string_view ignored, Packed packed,
+                            Activations activations) {
+  const std::string weights = arguments_text(row.dtype, row.weights, true, false, row.more);
+  const std::string inputs = inputs_text(row, activations);
   std::vector<ConfigGroup> groups;
   if (packed != Packed::none) {
     groups.push_back(
         config_group(fmt::format("[{}]", kAllExperts), weights, inputs, "pack-quantized"));
   }
   if (packed != Packed::all) {
-    groups.push_back(config_group(R"(["Linear"])", weights, inputs, plain, packed != Packed::none));
+    groups.push_back(
+        config_group(R"(["Linear"])", weights, inputs, row.format, packed != Packed::none));
   }
   return compressed_tensors_text(groups, ignored);
 }
@@ -97,18 +124,12 @@ std::string config_text(const char* operation, Scheme scheme,
                         const std::vector<std::string>& ignored, const OutlierConfig& outliers,
                         Packed packed, Activations activations) {
   const std::string names = json_strings(operation, ignored);
-  switch (scheme) {
-    case Scheme::int8_dynamic:
-      return dynamic_text(DType::int8, names, packed, activations);
-    case Scheme::fp8_dynamic:
-      return dynamic_text(DType::float8_e4m3fn, names, packed, activations);
-    case Scheme::fp8_block:
-      return fp8_text(false, true, names);
-    case Scheme::llm_int8:
-      return bitsandbytes_text(operation, names, outliers);
-  }
-  refuse(Code::invalid_argument, "{}: scheme must be one of the four; got {}", operation,
-         static_cast<int>(scheme));
+  const auto* row = std::ranges::find(kCompressed, scheme, &Compressed::scheme);
+  if (row != kCompressed.end()) return compressed_text(*row, names, packed, activations);
+  if (scheme == Scheme::fp8_block) return fp8_text(false, true, names);
+  if (scheme == Scheme::llm_int8) return bitsandbytes_text(operation, names, outliers);
+  refuse(Code::invalid_argument, "{}: scheme must be one of the {}; got {}", operation,
+         kAllSchemes.size(), static_cast<int>(scheme));
 }
 
 }  // namespace octavo::checkpoint

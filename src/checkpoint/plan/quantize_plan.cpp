@@ -51,7 +51,7 @@ class QuantizePlanner {
     refuse_quantized();
     check_model_folder(kQuantize, in_, stored_);
     const WrittenForm form{kQuantize, "scheme", scheme_name(options_.scheme), recipe_.bitsandbytes,
-                           options_.scheme == Scheme::int8_dynamic};
+                           recipe_.packs_experts()};
     if (!in_.folder().empty()) check_class_loads(form, model_);
     for (const CheckpointFile& file : in_.files()) plan_.files.push_back({.name = file.name});
     for (const StoredStack& stack : stored_.stacks()) add_whole(stack);
@@ -124,7 +124,7 @@ class QuantizePlanner {
     if (treated == Treatment::quantize) {
       const MatrixPlace at = place_of(entry);
       std::string layer(*layer_of(entry.name));
-      if (!stays(layer) && goes_in_blocks(entry.name, at.n, at.k)) {
+      if (!stays(layer) && goes_in_cells(entry.name, at.n, at.k)) {
         return add_layer(file, {.name = std::move(layer), .entry = &entry, .at = at});
       }
       treated = Treatment::keep_layer;
@@ -156,8 +156,7 @@ class QuantizePlanner {
   Outputs add_outputs(FilePlan& file, const std::string& layer, std::int64_t n, std::int64_t k) {
     quantized_.emplace(layer, k);
     Outputs made;
-    made.packed =
-        options_.scheme == Scheme::int8_dynamic && model_.is_of_stack(layer) && is_packed(layer, k);
+    made.packed = recipe_.packs_experts() && model_.is_of_stack(layer) && is_packed(layer, k);
     (made.packed ? packed_ : plain_) = true;
     if (made.packed) {
       made.codes = file.add({layer + ".weight_packed", "I32", {n, k / kCodesInWord}});
@@ -186,12 +185,12 @@ class QuantizePlanner {
 
   // transformers loads folders.
   bool sizes_fit(std::int64_t n, std::int64_t k) const {
-    return recipe_.grid.rows != kBlock || in_.folder().empty() || blocks_fit(n, k);
+    return in_.folder().empty() || cells_fit(recipe_.grid, n, k);
   }
 
-  bool goes_in_blocks(const std::string& name, std::int64_t n, std::int64_t k) {
+  bool goes_in_cells(const std::string& name, std::int64_t n, std::int64_t k) {
     if (sizes_fit(n, k)) return true;
-    in_float_.add_uneven(name, n, k);
+    in_float_.add_uneven(name, n, k, recipe_.grid);
     return false;
   }
 
@@ -227,7 +226,7 @@ class QuantizePlanner {
     const std::int64_t n = codes.shape[0], k = codes.shape[1];
     const bool ignored = ignore_.match(layer.name);
     if (!ignored && model_.is_conv1d(layer.name)) check_conv1d(layer.name + ".weight");
-    if (!ignored && !stays(layer.name) && goes_in_blocks(layer.codes->name, n, k)) {
+    if (!ignored && !stays(layer.name) && goes_in_cells(layer.codes->name, n, k)) {
       const auto values = [&in = in_, name = layer.name] { return float_values(in.weight(name)); };
       add_layer(file, {.name = layer.name,
                        .entry = layer.codes,
@@ -244,7 +243,7 @@ class QuantizePlanner {
     const std::string layer = names_in_stack(stack).front();
     const TensorView codes = in_.weight(layer).codes.data;
     const std::string& tensor = stack.codes->name;
-    if (!stays(layer) && goes_in_blocks(tensor, codes.shape[0], codes.shape[1])) return;
+    if (!stays(layer) && goes_in_cells(tensor, codes.shape[0], codes.shape[1])) return;
     whole_.insert(stack.codes);
     add_float_stack(plan_.files[stack.codes->file], in_, stack, model_dtype(in_));
   }
@@ -255,7 +254,7 @@ class QuantizePlanner {
     if (layers.empty()) check_renamed(entry);
     if (layers.empty() || ignores(entry.name, layers) || stays(layers[0].layer) ||
         stays_whole(entry, layers[0].layer) ||
-        !goes_in_blocks(entry.name, layers[0].at.n, layers[0].at.k)) {
+        !goes_in_cells(entry.name, layers[0].at.n, layers[0].at.k)) {
       return false;
     }
     if (!model_.find(entry.name) && cut_ == nullptr &&

@@ -48,21 +48,40 @@ Written llm_int8_rows(const TensorView& weight, CodeErrors* errors, const ExecCo
   return {{rows.codes, scale, ScaleGrid{1, kWholeExtent}, {}}, rows.row_absmax};
 }
 
-ActivationQuant int8_tokens() { return per_token_rule(DType::int8); }
-ActivationQuant fp8_tokens() { return per_token_rule(DType::float8_e4m3fn); }
-ActivationQuant fp8_groups() { return group_rule(DType::float8_e4m3fn, kBlock); }
-ActivationQuant llm_int8_tokens() { return llm_int8_rule(kOutlierThreshold); }
+// Rounded as those of activations are: up, so that no weight is too large.
+Written mx_groups(const TensorView& weight, CodeErrors* errors, const ExecContext& context) {
+  const QuantizeOptions options{
+      .dtype = DType::float8_e4m3fn, .granularity = group(kMxGroup), .rounding = kMxRounding};
+  Quantized q = errors == nullptr ? quantize(weight, options, context)
+                                  : quantize(weight, options, *errors, context);
+  Tensor exponents = copy(q.scale, DType::float8_e8m0fnu);
+  return {std::move(q), std::move(exponents)};
+}
+
+using Rule = std::optional<ActivationQuant>;
+Rule int8_tokens() { return per_token_rule(DType::int8); }
+Rule fp8_tokens() { return per_token_rule(DType::float8_e4m3fn); }
+Rule fp8_groups() { return group_rule(DType::float8_e4m3fn, kBlock); }
+Rule llm_int8_tokens() { return llm_int8_rule(kOutlierThreshold); }
+Rule mx_activations() { return mx_rule(DType::float8_e4m3fn); }
+Rule as_they_are() { return std::nullopt; }
 
 float int8_code(float weight, float scale) { return shifted_code(DType::int8, weight / scale, 0); }
 float llm_int8_code(float weight, float absmax) {
   return shifted_code(DType::int8, weight * vectorwise_factor(absmax), 0);
 }
 
-constexpr std::array<Recipe, 4> kRecipes{{
-    {Scheme::int8_dynamic, int8_rows, int8_tokens, "I8", "weight_scale", kRowGrid, int8_code},
-    {Scheme::fp8_dynamic, fp8_rows, fp8_tokens, "F8_E4M3", "weight_scale", kRowGrid},
-    {Scheme::fp8_block, fp8_blocks, fp8_groups, "F8_E4M3", "weight_scale_inv", {kBlock, kBlock}},
-    {Scheme::llm_int8, llm_int8_rows, llm_int8_tokens, "I8", "SCB", kRowGrid, llm_int8_code, true},
+constexpr const char* kScale = "weight_scale";
+constexpr ScaleGrid kBlocks{kBlock, kBlock}, kMxGroups{1, kMxGroup};
+constexpr std::array<Recipe, kAllSchemes.size()> kRecipes{{
+    {Scheme::int8_dynamic, int8_rows, int8_tokens, "I8", kScale, "F32", kRowGrid, int8_code},
+    {Scheme::fp8_dynamic, fp8_rows, fp8_tokens, "F8_E4M3", kScale, "F32", kRowGrid},
+    {Scheme::fp8_block, fp8_blocks, fp8_groups, "F8_E4M3", "weight_scale_inv", "F32", kBlocks},
+    {Scheme::llm_int8, llm_int8_rows, llm_int8_tokens, "I8", "SCB", "F32", kRowGrid, llm_int8_code,
+     true},
+    {Scheme::int8_weight_only, int8_rows, as_they_are, "I8", kScale, "F32", kRowGrid, int8_code},
+    {Scheme::fp8_weight_only, fp8_rows, as_they_are, "F8_E4M3", kScale, "F32", kRowGrid},
+    {Scheme::mxfp8, mx_groups, mx_activations, "F8_E4M3", kScale, "U8", kMxGroups},
 }};
 
 }  // namespace
@@ -78,7 +97,12 @@ TensorShape scale_shape(const Recipe& recipe, const std::string& layer, std::int
                         std::int64_t k) {
   std::vector<std::int64_t> shape{n};
   if (!recipe.bitsandbytes) shape = {cells(n, recipe.grid.rows), cells(k, recipe.grid.cols)};
-  return {layer + "." + recipe.scale, "F32", std::move(shape)};
+  return {layer + "." + recipe.scale, recipe.scale_type, std::move(shape)};
+}
+
+Tensor stored_scale(const Recipe& recipe, const Tensor& scale) {
+  const bool exponents = std::string_view(recipe.scale_type) == "U8";
+  return copy(scale, exponents ? DType::float8_e8m0fnu : DType::float32);
 }
 
 std::vector<TensorToWrite> tensors_beside(const Recipe& recipe, const std::string& layer,
@@ -100,13 +124,13 @@ const Recipe& recipe_of(const char* operation, Scheme scheme) {
   for (const Recipe& recipe : kRecipes) {
     if (recipe.scheme == scheme) return recipe;
   }
-  refuse(Code::invalid_argument, "{}: scheme must be one of the four; got {}", operation,
-         static_cast<int>(scheme));
+  refuse(Code::invalid_argument, "{}: scheme must be one of the {}; got {}", operation,
+         kRecipes.size(), static_cast<int>(scheme));
 }
 
 }  // namespace checkpoint
 
-ActivationQuant activation_rule(Scheme scheme) {
+std::optional<ActivationQuant> activation_rule(Scheme scheme) {
   return checkpoint::recipe_of("activation_rule", scheme).rule();
 }
 

@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "checkpoint/safetensors/writer.hpp"
@@ -24,14 +26,23 @@ struct Recipe {
   Scheme scheme;
   /// What codes lose is added to `errors`, of a weight in the host's memory; null: unasked.
   Written (*quantize)(const TensorView& weight, CodeErrors* errors, const ExecContext& context);
-  ActivationQuant (*rule)();
+  std::optional<ActivationQuant> (*rule)();  ///< gives none where activations stay as they are
   const char* code_type;
-  const char* scale;  ///< the tensor beside "weight"
+  const char* scale;       ///< the tensor beside "weight"
+  const char* scale_type;  ///< "U8": exponents of powers of two
   ScaleGrid grid;
   /// int8: the code of a weight beside what the file stores for its row; null for others.
   float (*code)(float weight, float stored) = nullptr;
   bool bitsandbytes = false;  ///< a scale of shape [N], and a byte that says "row-major"
+
+  /// Whether compressed-tensors has its experts' codes four in an int32.
+  bool packs_experts() const noexcept {
+    return std::string_view(code_type) == "I8" && !bitsandbytes;
+  }
 };
+
+/// Scales as a file of that scheme holds them.
+Tensor stored_scale(const Recipe& recipe, const Tensor& scale);
 
 /// The bytes of a row-major tensor.
 std::vector<std::byte> bytes_of(const Tensor& tensor);

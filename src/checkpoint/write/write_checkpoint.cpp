@@ -2,6 +2,7 @@
 // Writing layers that are quantised already, in the form that quantize_file gives their scheme.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "checkpoint/declared/declaration.hpp"
@@ -38,9 +39,12 @@ bool can_say(const Recipe& recipe, const Weight& weight) {
   if (codes.data.rank() != 2 || codes.data.dtype() != dtype_of_name(recipe.code_type)) return false;
   if (codes.grid != recipe.grid || codes.azp.defined() || weight.columns.defined()) return false;
   if (codes.row0 != 0 || codes.col0 != 0) return false;
-  if (!weight.activation) return false;
+  const std::optional<ActivationQuant> usual = recipe.rule();
+  if (!weight.activation || !usual) {
+    return !weight.activation && !usual && !weight.absmax.defined();
+  }
   const ActivationQuant& rule = *weight.activation;
-  ActivationQuant known = recipe.rule();
+  ActivationQuant known = *usual;
   if (recipe.bitsandbytes && std::isfinite(rule.outlier_threshold)) {
     known.outlier_threshold = std::max(rule.outlier_threshold, 0.0F);
     known.whole_columns = rule.whole_columns;
@@ -99,14 +103,15 @@ class CheckpointWriter {
         {layer.name + ".weight", recipe.code_type, {n, k}, [codes = weight.codes.data] {
            return bytes_of(copy(codes, codes.dtype()));
          }});
-    for (TensorToWrite& beside : tensors_beside(recipe, layer.name, n, k,
-                                                [scale] { return copy(scale, DType::float32); })) {
+    for (TensorToWrite& beside : tensors_beside(
+             recipe, layer.name, n, k, [&recipe, scale] { return stored_scale(recipe, scale); })) {
       tensors_.push_back(std::move(beside));
     }
   }
 
   // A file has one threshold, and a list for each layer.
   void add_rule(const LayerToWrite& layer) {
+    if (!layer.weight.activation) return;
     const ActivationQuant& rule = *layer.weight.activation;
     const ActivationQuant& first = *first_->weight.activation;
     if (!same_rule(rule, first)) {

@@ -195,7 +195,7 @@ TEST_F(CalibrationFiles, AndOptionsThatDoNotGoTogetherAreRefused) {
        {.calibration = file, .gptq = true, .damp = 0.0}},
       {"damp must be a finite number above 0; got inf",
        {.calibration = file, .gptq = true, .damp = HUGE_VAL}},
-      {"scheme must be int8-dynamic or llm-int8 for gptq; got fp8-dynamic",
+      {"scheme must be int8-dynamic, int8-weight-only or llm-int8 for gptq; got fp8-dynamic",
        {.scheme = Scheme::fp8_dynamic, .calibration = file, .gptq = true}},
       {"scheme must be int8-dynamic or fp8-dynamic for static_scales; got llm-int8",
        {.scheme = Scheme::llm_int8, .calibration = file, .static_scales = true}},

@@ -12,8 +12,11 @@
 namespace octavo::test::quantize_file_test {
 namespace {
 
-constexpr Scheme kSchemes[] = {Scheme::int8_dynamic, Scheme::fp8_dynamic, Scheme::fp8_block,
-                               Scheme::llm_int8};
+constexpr const auto& kSchemes = kAllSchemes;
+
+bool is_int8(Scheme scheme) {
+  return scheme == Scheme::int8_dynamic || scheme == Scheme::int8_weight_only;
+}
 
 constexpr std::int64_t kN = 150, kK = 260;
 
@@ -81,10 +84,13 @@ Quantized expected(Scheme scheme, const TensorView& weight) {
     }
     return {rows.codes, scale, {1, kWholeExtent}, {}};
   }
-  const bool blocks = scheme == Scheme::fp8_block;
-  return quantize(weight,
-                  {.dtype = scheme == Scheme::int8_dynamic ? DType::int8 : DType::float8_e4m3fn,
-                   .granularity = blocks ? block(128, 128) : per_token()});
+  const bool mx = scheme == Scheme::mxfp8;
+  const Granularity cells = mx                            ? group(32)
+                            : scheme == Scheme::fp8_block ? block(128, 128)
+                                                          : per_token();
+  return quantize(weight, {.dtype = is_int8(scheme) ? DType::int8 : DType::float8_e4m3fn,
+                           .granularity = cells,
+                           .rounding = mx ? ScaleRounding::power_of_two : ScaleRounding::none});
 }
 
 TEST_F(QuantizeFile, ReadingBackGivesTheQuantizersBits) {
@@ -124,14 +130,19 @@ TEST_F(QuantizeFile, LlmInt8MultipliesOutlierColumnsInFloat) {
 }
 
 TEST_F(QuantizeFile, TheActivationRuleFollowsTheScheme) {
-  const Granularity rules[] = {per_token(), per_token(), group(128), per_token()};
-  const float thresholds[] = {0, 0, 0, 6};
-  for (std::size_t i = 0; i < 4; ++i) {
+  const std::optional<Granularity> rules[] = {per_token(),  per_token(),  group(128), per_token(),
+                                              std::nullopt, std::nullopt, group(32)};
+  const float thresholds[] = {0, 0, 0, 6, 0, 0, 0};
+  for (std::size_t i = 0; i < kSchemes.size(); ++i) {
+    SCOPED_TRACE(scheme_name(kSchemes[i]));
     run(kSchemes[i]);
     const auto rule = open_checkpoint(path("out")).weight("model.layers.0.mlp.up").activation;
-    ASSERT_TRUE(rule.has_value());
-    EXPECT_EQ(rules[i], rule->spec.granularity);
+    ASSERT_EQ(rules[i].has_value(), rule.has_value());
+    EXPECT_EQ(rules[i].has_value(), activation_rule(kSchemes[i]).has_value());
+    if (!rule) continue;
+    EXPECT_EQ(*rules[i], rule->spec.granularity);
     EXPECT_EQ(thresholds[i], rule->outlier_threshold);
+    EXPECT_EQ(kSchemes[i] == Scheme::mxfp8, rule->spec.rounding == ScaleRounding::power_of_two);
   }
 }
 
@@ -161,8 +172,11 @@ TEST_F(QuantizeFile, TheReportAgreesWithDequantizing) {
     EXPECT_DOUBLE_EQ(worst, up.max_error);
     const bool fp8 = weight.codes.data.dtype() == DType::float8_e4m3fn;
     EXPECT_GT(up.sqnr_db, fp8 ? 28.0 : 38.0);
-    EXPECT_EQ(kN * kK + 4 * weight.codes.scale.numel(), up.bytes_after);
-    EXPECT_GE(up.saturated, scheme == Scheme::fp8_block ? 6 : kN);
+    const bool mx = scheme == Scheme::mxfp8;
+    EXPECT_EQ(kN * kK + (mx ? 1 : 4) * weight.codes.scale.numel(), up.bytes_after);
+    if (!mx) {
+      EXPECT_GE(up.saturated, scheme == Scheme::fp8_block ? 6 : kN);
+    }
     EXPECT_LT(up.saturated, kN * kK / 50);
   }
 }
@@ -286,7 +300,10 @@ TEST(SchemeNames, AreReadInEverySpelling) {
   EXPECT_EQ(Scheme::int8_dynamic, scheme_from_name("W8A8"));
   EXPECT_EQ(Scheme::int8_dynamic, scheme_from_name("INT8"));
   EXPECT_EQ(Scheme::llm_int8, scheme_from_name("LLM.int8"));
-  for (const char* none : {"", "fp8", "FP8", "MXFP8", "int8-dynamic ", "int4"}) {
+  EXPECT_EQ(Scheme::int8_weight_only, scheme_from_name("W8A16"));
+  EXPECT_EQ(Scheme::fp8_weight_only, scheme_from_name("float8_weight_only"));
+  EXPECT_EQ(Scheme::mxfp8, scheme_from_name("MXFP8"));
+  for (const char* none : {"", "fp8", "FP8", "MXFP4", "int8-dynamic ", "int4"}) {
     EXPECT_EQ(std::nullopt, scheme_from_name(none)) << none;
   }
 }

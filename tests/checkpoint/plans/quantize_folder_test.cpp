@@ -17,8 +17,11 @@ namespace octavo::test::quantize_folder_test {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr Scheme kSchemes[] = {Scheme::int8_dynamic, Scheme::fp8_dynamic, Scheme::fp8_block,
-                               Scheme::llm_int8};
+constexpr const auto& kSchemes = kAllSchemes;
+
+bool is_int8(Scheme scheme) {
+  return scheme == Scheme::int8_dynamic || scheme == Scheme::int8_weight_only;
+}
 constexpr const char* kConfig =
     "{\n  \"architectures\": [\"X\"],\n  \"rope\": 1e4,\n  \"z\": NaN\n}\n";
 
@@ -104,7 +107,7 @@ TEST_F(QuantizeFolder, HasTheSameFilesAndDeclaresItselfInConfigJson) {
     EXPECT_EQ("pt", out.metadata().at("format"));
     const bool experts = scheme != Scheme::llm_int8;  // bitsandbytes has no layers for them
     EXPECT_EQ(experts ? 12U : 3U, out.quantized_layers().size());
-    EXPECT_EQ(scheme == Scheme::int8_dynamic, out.contains("l.1.experts.2.up_proj.weight_packed"));
+    EXPECT_EQ(is_int8(scheme), out.contains("l.1.experts.2.up_proj.weight_packed"));
     for (const char* layer : {"l.0.up", "l.0.down", "l.1.up"}) {
       const Weight want = quantize_weight(in.tensor(std::string(layer) + ".weight"), scheme);
       const Weight got = out.weight(layer);

@@ -298,8 +298,50 @@ def test_the_weights_gradient(case, bar):
         hit = torch.arange(512) % 10 == 0
         for c in (3, 50, 51, 200):
             x[hit, c] = x[hit, c] * 8 + 6
-    _, dw, _ = gradients(x, gaussian(192, 256, seed=2), gaussian(192, seed=3), g, 6.0)
-    assert relative(dw, g.double().T @ x.double()) < bar
+    given = x, gaussian(192, 256, seed=2), gaussian(192, seed=3), g, 6.0
+    _, dw, _ = gradients(*given, state=state_of(weight_gradient="int8"))
+    exact, spread = g.double().T @ x.double(), g.double().abs().T @ x.double().abs()
+    assert 0.005 < relative(dw, exact) < bar
+    _, dw, _ = gradients(*given)
+    steps = 2 * len(x) + 8  # specification section 9, K = M = 512
+    assert ((dw - exact).abs() <= steps * 2.0**-24 / (1 - steps * 2.0**-24) * spread).all()
+
+
+def through_matmul(x, w, state):
+    return bnb.matmul(x, w, state=state)
+
+
+def through_the_class(x, w, state):
+    return MatMul8bitLt.apply(x, w, None, None, state)
+
+
+def through_a_compiled_matmul(x, w, state):
+    torch._dynamo.reset()
+    return torch.compile(lambda x, w: bnb.matmul(x, w, state=state), backend="aot_eager")(x, w)
+
+
+def through_a_layer(x, w, state):
+    layer = bnb.nn.Linear8bitLt(*reversed(w.shape), bias=False, weight_gradient=state.weight_gradient).train(state.is_training)
+    layer.weight = bnb.nn.Int8Params(w.detach(), has_fp16_weights=True)
+    through_a_layer.weight = layer.weight
+    return layer(x)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("asked, exact", [(None, True), ("int8", False), ("exact", True)])
+@pytest.mark.parametrize("through", [through_matmul, through_the_class, through_a_compiled_matmul, through_a_layer])
+def test_whose_gradient_of_the_weight_is_exact(through, asked, exact, training):
+    """matmul and layers: bitsandbytes' on a CPU, exact, unless asked for codes; MatMul8bitLt itself: codes, unless asked."""
+    if through is through_the_class and asked is None:
+        exact = False
+    x, g = gaussian(64, 32), gaussian(64, 8, seed=4)
+    w = gaussian(8, 32, seed=2).requires_grad_()
+    state = state_of(weight_gradient=asked)
+    state.is_training = training
+    through(x, w, state).backward(g)
+    found = (through_a_layer.weight if through is through_a_layer else w).grad
+    error = relative(found, g.double().T @ x.double())
+    assert (error < 1e-6) if exact else (0.003 < error < 0.02)
 
 
 def test_both_products_have_these_gradients():

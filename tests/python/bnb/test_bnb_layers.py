@@ -198,7 +198,7 @@ def test_explain():
 def test_the_layer_of_octavo_torch_trains_and_takes_columns():
     torch.manual_seed(0)
     native = octavo.torch.nn.Linear8bitLt(70, 33, threshold=6.0)
-    layer = Linear8bitLt(70, 33, threshold=6.0)
+    layer = Linear8bitLt(70, 33, threshold=6.0, weight_gradient=native.weight_gradient)
     layer.load_state_dict({"weight": native.weight.detach(), "bias": native.bias.detach()})
     x, grad = activations(9, 70), gaussian(9, 33, seed=4)
     for module in (native, layer):

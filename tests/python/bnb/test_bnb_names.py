@@ -15,20 +15,52 @@ import octavo.bnb as bnb  # noqa: E402
 from bnb_kit import gaussian  # noqa: E402
 from octavo.bnb.nn import Embedding8bit, Linear8bitLt  # noqa: E402
 
-ALIAS = """
+INSTALL = """
     import sys
     import octavo.bnb
-    for name in [name for name in sys.modules if name.startswith("octavo.bnb")]:
-        sys.modules[name.replace("octavo.bnb", "bitsandbytes")] = sys.modules[name]
+    octavo.bnb.install()
 """
 
 
 def python(program, before=""):
     """What a program prints that gives bitsandbytes' name to octavo.bnb, in a process of its own."""
-    text = textwrap.dedent(before) + textwrap.dedent(ALIAS) + textwrap.dedent(program)
+    text = textwrap.dedent(before) + textwrap.dedent(INSTALL) + textwrap.dedent(program)
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", text], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_install_gives_the_name_to_every_module():
+    print_them = """
+        import importlib, pkgutil
+        for row in pkgutil.walk_packages(octavo.bnb.__path__, "octavo.bnb."):
+            name = row.name.replace("octavo.bnb", "bitsandbytes")
+            if row.name.rpartition(".")[2] not in ("optim", "research", "utils"):
+                assert importlib.import_module(name) is importlib.import_module(row.name), name
+        import bitsandbytes as bnb
+        from bitsandbytes.nn.modules import Linear8bitLt
+        assert bnb is octavo.bnb and Linear8bitLt is octavo.bnb.nn.Linear8bitLt
+        before = dict(sys.modules)
+        octavo.bnb.install()
+        print(before == sys.modules)
+    """
+    assert python(print_them) == "True\n"
+
+
+@pytest.mark.parametrize("early, named", [
+    ("import types; user = sys.modules['user'] = types.ModuleType('user'); import octavo.bnb; user.bnb = types.ModuleType('bitsandbytes')",
+     ["user"]),
+    ("import transformers.integrations.bitsandbytes", ["transformers.integrations.bitsandbytes"]),
+    ("import types; user = sys.modules['user'] = types.ModuleType('user'); import octavo.bnb; user.bnb = octavo.bnb", []),
+])
+def test_install_names_modules_that_were_too_early(early, named):
+    if "transformers" in early:
+        pytest.importorskip("transformers")
+    program = f"import sys, warnings\n{early}\nimport octavo.bnb\nwith warnings.catch_warnings(record=True) as told:\n" \
+              "    warnings.simplefilter('always')\n    octavo.bnb.install()\nprint([str(each.message) for each in told])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(eval(done.stdout)) == bool(named) and all(name in done.stdout for name in named), done.stdout
 
 
 def test_embeddings():
@@ -177,17 +209,17 @@ def test_bitsandbytes_gradient_on_the_cpu_is_the_exact_one():
     torch.manual_seed(0)
     x, grad, weight = torch.randn(512, 256), torch.randn(512, 192), torch.randn(192, 256) / 16
     found = {}
-    for name, layer in (("theirs", peer.nn.Linear8bitLt(256, 192)), ("int8", Linear8bitLt(256, 192)),
-                        ("exact", Linear8bitLt(256, 192, weight_gradient="exact"))):
+    for name, layer in (("theirs", peer.nn.Linear8bitLt(256, 192)), ("default", Linear8bitLt(256, 192)),
+                        ("int8", Linear8bitLt(256, 192, weight_gradient="int8"))):
         with torch.no_grad():
             layer.weight.copy_(weight)
         layer.to("cpu")(x).backward(grad)
         found[name] = relative(layer.weight.grad, grad.double().T @ x.double())
-    assert found["theirs"] < 1e-6 and found["exact"] < 2e-6 and 0.008 < found["int8"] < 0.012
+    assert found["theirs"] < 1e-6 and found["default"] < 2e-6 and 0.008 < found["int8"] < 0.012
 
 
 def test_gradients_that_do_not_exist():
-    with pytest.raises(ValueError, match='weight_gradient must be "int8" or "exact"; got \'fp8\''):
+    with pytest.raises(ValueError, match='weight_gradient must be "int8" or "exact", or None .*; got \'fp8\''):
         Linear8bitLt(8, 4, weight_gradient="fp8")(gaussian(2, 8))
     with pytest.raises(ValueError, match='weight_gradient must be "int8" or "exact"; got \'fp8\''):
         bnb_native("fp8", torch.float32)

@@ -229,7 +229,7 @@ def their_gradient(x, grad, threshold):
 
 def weight_gradients(x, grad, threshold=6.0):
     w = gaussian(grad.shape[1], x.shape[1], seed=2).requires_grad_()
-    bnb.matmul(x, w, threshold=threshold).backward(grad)
+    bnb.MatMul8bitLt.apply(x, w, None, None, state_of(bnb, threshold)).backward(grad)
     exact = grad.double().T @ x.double()
     return Found(True, "", "")._replace(theirs=rounded(relative(their_gradient(x, grad, threshold), exact)),
                                         octavo=rounded(relative(w.grad, exact))), relative(w.grad, exact)
@@ -264,7 +264,7 @@ def test_weight_gradient_of_outlier_columns():
 def test_the_weights_gradient_on_a_cpu():
     x, w = gaussian(4, 32), gaussian(8, 32, seed=2)
     mine = w.clone().requires_grad_()
-    bnb.matmul(x, mine).sum().backward()
+    bnb.MatMul8bitLt.apply(x, mine, None, None, state_of(bnb)).sum().backward()
     assert relative(mine.grad, x.double().sum(0).expand(8, 32)) < 0.015
     theirs = refusal(lambda: peer.matmul(x, w.clone().requires_grad_(), state=state_of(peer)))
     return Found(theirs is not None, str(theirs), "right")

@@ -215,6 +215,16 @@ def test_states_go_to_the_layer_that_loads_them(monkeypatch):
     assert _layer.brought(state, META, {}) is state  # a layer without memory
 
 
+def test_what_transformers_loads_goes_to_the_device_of_its_map():
+    quantizer_of = pytest.importorskip("transformers") and octavo.torch.OctavoConfig
+    from octavo.torch.transformers._quantizer import OctavoQuantizer
+
+    quantizer = OctavoQuantizer(quantizer_of())
+    quantizer._device = META
+    model = quantizer._process_model_after_weight_loading(torch.nn.Sequential(frozen(), frozen(nn.Fp8Linear, bias=False)))
+    assert {str(layer._packed.device) for layer in model} == {"meta"} and {p.device for p in model.parameters()} == {META}
+
+
 def test_layers_on_ranks_are_the_cpus():
     for device in ("cpu", META):
         _layer.check_host("ColumnParallelLinear: device", device)

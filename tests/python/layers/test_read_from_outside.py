@@ -389,4 +389,4 @@ def test_speech_encoders_load(name, tmp_path):
         octavo.torch.quantize_(model)
     model.save_pretrained(tmp_path)
     x = gaussian(1, 400)
-    assert torch.equal(octavo.torch.from_pretrained(str(tmp_path), type(model))(x)[0], model(x)[0])
+    assert torch.equal(octavo.torch.from_pretrained(str(tmp_path), model_class=type(model))(x)[0], model(x)[0])

@@ -22,7 +22,7 @@ CODE = """
 import os
 import transformers
 
-open(os.environ["OCTAVO_RAN"], "w").write(__file__)
+open(os.environ["RAN"], "w").write(__file__)
 
 class Config(transformers.LlamaConfig):
     model_type = "made_up"
@@ -77,7 +77,7 @@ def ran(tmp_path, monkeypatch):
         pytest.fail(f"somebody was asked: {question}")  # no Exception: transformers would take that for an answer
 
     monkeypatch.setattr(builtins, "input", refuse)
-    monkeypatch.setenv("OCTAVO_RAN", str(tmp_path / "ran"))
+    monkeypatch.setenv("RAN", str(tmp_path / "ran"))
     monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     return tmp_path / "ran"
 
@@ -86,7 +86,7 @@ def ran(tmp_path, monkeypatch):
 CALLS = {
     "from_pretrained": (lambda q, f, **o: octavo.torch.from_pretrained(q, **o), True),
     "from_pretrained of a class": (
-        lambda q, f, **o: octavo.torch.from_pretrained(q, transformers.AutoModelForCausalLM, **o), True),
+        lambda q, f, **o: octavo.torch.from_pretrained(q, model_class=transformers.AutoModelForCausalLM, **o), True),
     "evaluate": (lambda q, f, **o: octavo.torch.evaluate(q, f, small.tokens(), **o), True),
     "evaluate against": (lambda q, f, **o: octavo.torch.evaluate(q, f, ["some words"], **o), False),
 }

@@ -4,6 +4,7 @@
 import copy
 import gc
 import json
+import shutil
 import weakref
 
 import pytest
@@ -16,6 +17,7 @@ import small_models as small  # noqa: E402
 
 import octavo.torch  # noqa: E402
 from octavo.torch import OctavoConfig  # noqa: E402
+from octavo.torch.layers._schemes import SCHEMES  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -99,8 +101,75 @@ def test_layers_to_leave(folders):
         type(float_model).from_pretrained(folder, quantization_config=OctavoConfig(ignore=["lm_haed"]))
     with pytest.raises(ValueError, match="scheme must be int8-dynamic"):
         OctavoConfig("int9")
-    with pytest.raises(NotImplementedError, match='OctavoConfig: device_map must be "cpu"'):
-        type(float_model).from_pretrained(folder, quantization_config=OctavoConfig(), device_map={"": "cuda"})
+
+
+@pytest.mark.parametrize("maker", [small.llama, small.mixtral, small.bert], ids=lambda maker: maker.__name__)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_one_door_for_float_folders_and_quantised_ones(folders, tmp_path, maker, scheme):
+    """from_pretrained(float, scheme) is OctavoConfig(scheme); what it saves comes through the same door, bit for bit."""
+    folder, float_model = folders(maker)
+    model = octavo.torch.from_pretrained(folder, scheme)
+    want = type(float_model).from_pretrained(folder, quantization_config=OctavoConfig(scheme))
+    ids = small.tokens()
+    assert type(model) is type(float_model) and torch.equal(small.outputs(model, ids), small.outputs(want, ids))
+    assert model.hf_quantizer.report == want.hf_quantizer.report
+    if maker is small.mixtral and scheme == "llm-int8":  # which no folder has
+        return
+    model.save_pretrained(tmp_path)
+    assert torch.equal(small.outputs(octavo.torch.from_pretrained(tmp_path), ids), small.outputs(want, ids))
+
+
+def test_the_door_says_what_is_wrong(folders, tmp_path):
+    folder, float_model = folders(small.llama)
+    model = octavo.torch.from_pretrained(folder, "int8-dynamic", ignore=["re:.*down_proj"])
+    assert type(model.model.layers[0].mlp.down_proj) is torch.nn.Linear
+    model.save_pretrained(tmp_path / "int8")
+    shutil.copytree(tmp_path / "int8", tmp_path / "undeclared")
+    config = json.loads((tmp_path / "undeclared" / "config.json").read_text())
+    del config["quantization_config"]
+    (tmp_path / "undeclared" / "config.json").write_text(json.dumps(config))
+    for path, options, said in (
+            (folder, {}, "folder must have quantised layers .of a float folder, scheme="),
+            (tmp_path / "int8", {"scheme": "fp8-dynamic"}, "scheme must be None for a folder that is quantised already; got 'fp8-dynamic'"),
+            (tmp_path / "undeclared", {"scheme": "fp8-dynamic"}, "OctavoConfig: folder must have float weights"),
+            (folder, {"scheme": "int9"}, "scheme must be int8-dynamic"),
+            (folder, {"ignore": ["lm_head"]}, "ignore must be None without a scheme"),
+            (folder, {"scheme": "int8-dynamic", "fuse": True}, "fuse must be False with a scheme")):
+        with pytest.raises(ValueError, match=said):
+            octavo.torch.from_pretrained(path, **options)
+    with pytest.warns(DeprecationWarning, match="the model's class is the keyword model_class"):
+        again = octavo.torch.from_pretrained(tmp_path / "int8", type(float_model))
+    assert torch.equal(again(small.tokens()).logits, model(small.tokens()).logits)
+
+
+HALVES = {"model.embed_tokens": "cpu", "model.layers": 0, "model.norm": 0, "model.rotary_emb": 0, "lm_head": 0}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="what is refused depends on the devices")
+@pytest.mark.parametrize("device_map, refused", [
+    ("cpu", None), (torch.device("cpu"), None), ({"": "cpu"}, None), ("auto", None), ("balanced", None), ("sequential", None),
+    ("cuda", "device_map's device must be cpu.*got cuda"), ({"": torch.device("cuda:1")}, "device_map's device must be cpu.*got cuda"),
+    ("xpu", "device_map's device must be cpu.*got xpu"), ("meta", "device_map's device must be cpu.*got meta"),
+    ({"": "disk"}, "device_map must put the model on one device; got disk"),
+    (HALVES, "device_map must put the model on one device; got 0, cpu"),
+], ids=str)
+@pytest.mark.parametrize("kind", ["float", "quantised"])
+def test_a_device_map_is_honoured_or_refused(folders, tmp_path, kind, device_map, refused):
+    pytest.importorskip("accelerate")
+    folder, float_model = folders(small.llama)
+    options = dict(quantization_config=OctavoConfig())
+    if kind == "quantised":
+        octavo.torch.quantize_(model := copy.deepcopy(float_model))
+        model.save_pretrained(tmp_path)
+        folder, options = tmp_path, {}
+    load = lambda: type(float_model).from_pretrained(folder, device_map=device_map, **options)  # noqa: E731
+    if refused:
+        with pytest.raises(NotImplementedError, match=f"OctavoConfig: {refused}"):
+            load()
+        return
+    model = load()
+    assert {parameter.device.type for parameter in model.parameters()} == {"cpu"} and not hasattr(model, "hf_device_map")
+    assert torch.equal(model(small.tokens()).logits, load()(small.tokens()).logits)
 
 
 @pytest.mark.parametrize("seed", range(3))

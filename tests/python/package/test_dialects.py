@@ -27,7 +27,7 @@ def expected_of(name):
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_folder_runs_on_octavos_layers(name):
     transformers.utils.logging.disable_progress_bar()
-    model = octavo.torch.from_pretrained(DATA / name, transformers.LlamaForCausalLM, dtype=torch.float32)
+    model = octavo.torch.from_pretrained(DATA / name, model_class=transformers.LlamaForCausalLM, dtype=torch.float32)
     expected = expected_of(name)
     layers = sorted({key.rpartition(".")[0] for key in expected})
     assert layers
@@ -55,7 +55,7 @@ def test_a_folder_runs_on_octavos_layers(name):
 
 
 def test_gptqs_order_of_columns_is_that_of_activations():
-    model = octavo.torch.from_pretrained(DATA / "auto-gptq-act-order", transformers.LlamaForCausalLM, dtype=torch.float32)
+    model = octavo.torch.from_pretrained(DATA / "auto-gptq-act-order", model_class=transformers.LlamaForCausalLM, dtype=torch.float32)
     layer = model.model.layers[0].mlp.down_proj
     columns = layer.state_dict()["columns"]
     assert not torch.equal(columns, torch.arange(64))
@@ -73,7 +73,7 @@ def test_what_has_no_words_is_not_saved(tmp_path):
     for name, what in (("auto-gptq-act-order", "whose columns are those of GPTQ's act-order"),
                        ("llm-compressor-pack-w8a16-asymmetric-group", "which has"),
                        ("llm-compressor-mxfp8", "which has activations with scales of powers of two")):
-        model = octavo.torch.from_pretrained(DATA / name, transformers.LlamaForCausalLM)
+        model = octavo.torch.from_pretrained(DATA / name, model_class=transformers.LlamaForCausalLM)
         with pytest.raises(NotImplementedError, match="save_pretrained: model must have .*" + what):
             model.save_pretrained(tmp_path)
     assert not any(tmp_path.iterdir())
@@ -83,7 +83,7 @@ def test_what_has_no_words_is_not_saved(tmp_path):
                                   "llm-compressor-int8-tensor-static", "llm-compressor-int8-static-asymmetric", "vllm-fp8-static",
                                   "bitsandbytes-int8", "transformers-fp8-block"])
 def test_what_others_wrote_is_saved_and_comes_back(name, tmp_path):
-    model = octavo.torch.from_pretrained(DATA / name, transformers.LlamaForCausalLM, dtype=torch.float32)
+    model = octavo.torch.from_pretrained(DATA / name, model_class=transformers.LlamaForCausalLM, dtype=torch.float32)
     model.save_pretrained(tmp_path)
     again = transformers.LlamaForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     ids = torch.arange(8)[None]

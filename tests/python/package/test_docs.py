@@ -24,7 +24,7 @@ def blocks():
 def test_a_block_prints_what_the_page_says(code, output, tmp_path):
     if "import torch" in code:
         pytest.importorskip("torch")
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", code], cwd=tmp_path, capture_output=True, text=True)
     if "InvalidCxxCompiler" in done.stderr:
         pytest.skip("inductor found no C++ compiler")
     assert done.returncode == 0, done.stderr

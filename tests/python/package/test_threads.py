@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Threads: the interpreter's lock is released, calls are safe beside each other, and can be limited."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -105,3 +106,40 @@ def test_threads_of_torch_count():
     finally:
         torch.set_num_threads(most)
     assert octavo.get_num_threads() == most
+
+
+@pytest.mark.parametrize("order", [("torch", "octavo", "torch"), ("octavo", "octavo", "torch", "torch", "octavo")])
+def test_threads_are_chosen(order, rng):
+    """Each choice holds until the next, and changes no bit."""
+    torch = pytest.importorskip("torch")
+    import octavo.torch
+
+    if "OpenMP" not in octavo.threads_reason():
+        pytest.skip("this torch brings no OpenMP runtime")
+    a, b = torch.from_numpy(rng.integers(-128, 127, (70, 300), np.int8)), torch.ones(300, 200, dtype=torch.int8)
+    expected = octavo.scaled_mm(a, b)
+    most = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        for whose in order:
+            octavo.torch.use_threads(whose)
+            assert ("OpenMP" in octavo.threads_reason()) == (whose == "torch")
+            assert whose == "octavo" or octavo.get_num_threads() == 1
+            assert torch.equal(octavo.scaled_mm(a, b), expected)
+    finally:
+        torch.set_num_threads(most)
+        octavo.torch.use_threads("torch")
+    for word in ("tbb", None, 3):
+        with pytest.raises(ValueError, match='use_threads: whose must be "octavo" or "torch"; got'):
+            octavo.torch.use_threads(word)
+
+
+@pytest.mark.parametrize("setting, openmp", [({}, True), ({"OCTAVO_EXECUTOR": "tbb"}, False)])
+def test_the_import_chooses(setting, openmp):
+    pytest.importorskip("torch")
+    program = "import octavo.torch; before = octavo.threads_reason(); octavo.torch.use_threads('torch'); print('OpenMP' in before)"
+    done = subprocess.run([sys.executable, "-c", program], env={**os.environ, "OCTAVO_EXECUTOR": "", **setting}, capture_output=True,
+                          text=True)
+    if "must be \"octavo\" where PyTorch has loaded no OpenMP" in done.stderr:
+        pytest.skip("this torch brings no OpenMP runtime")
+    assert done.stdout == f"{openmp}\n", done.stderr

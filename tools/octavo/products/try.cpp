@@ -19,6 +19,7 @@
 #include "kit/timing/measure.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/context.hpp"
+#include "options.hpp"
 #include "output.hpp"
 #include "words.hpp"
 
@@ -189,10 +190,11 @@ int run(const TryArguments& arguments) {
 
 CommandBody add_try(CLI::App& command) {
   const auto arguments = std::make_shared<TryArguments>();
-  command.add_option("--seconds", arguments->seconds, "About how long it may take (default 40)")
-      ->check(between(0.0, 3600.0));
-  command.add_flag("--json", arguments->json,
-                   "Print one JSON object per row, as octavo bench does");
+  command.add_option("--seconds", arguments->seconds, "About how long it may take")
+      ->type_name("S")
+      ->check(between(0.0, 3600.0))
+      ->group(heading::kTiming);
+  add_json(command, arguments->json, "Print one JSON object per row, as octavo bench does");
   return [arguments] { return run(*arguments); };
 }
 

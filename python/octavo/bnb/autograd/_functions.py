@@ -24,9 +24,9 @@ def _check(operation, A, B, state):
     if state.outlier_weights not in ("int8", "original"):
         raise ValueError(f"{operation}: state.outlier_weights must be \"int8\" or \"original\"; got "
                          f"{state.outlier_weights!r}")
-    if state.weight_gradient not in ("int8", "exact"):
-        raise ValueError(f"{operation}: state.weight_gradient must be \"int8\" or \"exact\"; got "
-                         f"{state.weight_gradient!r}")
+    if state.weight_gradient not in ("int8", "exact", None):
+        raise ValueError(f"{operation}: state.weight_gradient must be \"int8\" or \"exact\", or None for what bitsandbytes "
+                         f"takes on the device; got {state.weight_gradient!r}")
     if state.outlier_weights == "original" and not state.has_fp16_weights:
         raise ValueError(f"{operation}: state.outlier_weights must be \"int8\" without has_fp16_weights (the original "
                          "weight is not kept); got \"original\"")
@@ -72,18 +72,25 @@ def _united(first, second):
     return torch.unique(torch.cat([first, second]))  # ascending
 
 
+def _is_exact(A, state):
+    """Whether matmul gives the weight's exact gradient: unless asked, where bitsandbytes' matmul does, on CPUs."""
+    return A.device.type == "cpu" if state.weight_gradient is None else state.weight_gradient == "exact"
+
+
 class MatMul8bitLt(torch.autograd.Function):
     """y = A B^T + bias by LLM.int8(), with gradients for A, B and bias.
 
     A [..., K] bfloat16, float16 or float32, quantised from its own type; B [N, K], whose codes the
     state keeps; y [..., N] of A's type. grad_A = (grad * SCB/127) CB from the codes as they are;
     grad_B is an int8 product of codes by column plus the outlier columns in float, or with
-    state.weight_gradient "exact" grad^T A with float32 sums; in B's type.
+    state.weight_gradient "exact" grad^T A with float32 sums; in B's type. (matmul's own gradient of B
+    is exact on a CPU unless the state asks for "int8".)
     """
 
     @staticmethod
     def forward(ctx, A, B, out=None, bias=None, state=None):
         state, codes = _prepared("MatMul8bitLt", A, B, state)
+        ctx.exact = state.weight_gradient == "exact"
         y, ctx.columns = _multiply(A, B, codes, bias, out, state)
         state.idx = ctx.columns
         if out is not None:
@@ -94,7 +101,7 @@ class MatMul8bitLt(torch.autograd.Function):
         ctx.save_for_backward(A if needs_b else None)
         ctx.bias = (bias.shape, bias.dtype) if needs_bias else None
         ctx.shape_a, ctx.dtype_a, ctx.dtype_b = A.shape, A.dtype, getattr(B, "dtype", None)
-        ctx.threshold, ctx.exact = state.threshold, state.weight_gradient == "exact"
+        ctx.threshold = state.threshold
         ctx.codes = codes.rows() if needs_b or codes.packed is None else None
         ctx.packed = codes.packed
         return y
@@ -116,6 +123,16 @@ class MatMul8bitLt(torch.autograd.Function):
         grad_B = next(d) if needs_b else None
         grad_bias = next(d).to(bias.dtype).reshape(bias.shape) if needs_bias else None
         return grad_A, grad_B, None, grad_bias, None
+
+
+class _Matmul(MatMul8bitLt):
+    """MatMul8bitLt as matmul runs it: the weight's gradient is that of bitsandbytes' matmul."""
+
+    @staticmethod
+    def forward(ctx, A, B, out=None, bias=None, state=None):
+        y = MatMul8bitLt.forward(ctx, A, B, out, bias, state)
+        ctx.exact = _is_exact(A, state)
+        return y
 
 
 class MatMul8bitFp(torch.autograd.Function):
@@ -174,6 +191,8 @@ def matmul(A: torch.Tensor, B: torch.Tensor, out: torch.Tensor | None = None, st
         threshold: overrides state.threshold where it is above 0.
         bias: [N], a float type.
 
+    The gradient of B is exact on a CPU, as in bitsandbytes; state.weight_gradient = "int8" makes it a product of codes.
+
     Returns: [..., N] of A's type. Raises: ValueError, NotImplementedError (a second derivative).
     """
     state = state or MatmulLtState()
@@ -184,7 +203,7 @@ def matmul(A: torch.Tensor, B: torch.Tensor, out: torch.Tensor | None = None, st
     if torch._C._are_functorch_transforms_active():
         raise NotImplementedError("matmul: torch.func's transforms (grad, vmap, jvp) must be absent (the state changes "
                                   "with a product; torch.autograd.grad differentiates it); got a call under one")
-    return MatMul8bitLt.apply(A, B, out, bias, state)
+    return _Matmul.apply(A, B, out, bias, state)
 
 
 def _traced(A, B, out, bias, state):
@@ -202,4 +221,4 @@ def _traced(A, B, out, bias, state):
         weight = B
     original = B.detach() if state.outlier_weights == "original" else None
     return _int8.linear(A, weight, codes, absmax, bias, state.threshold, state.whole_columns,
-                        state.outlier_columns, original, state.batch_invariant, state.weight_gradient == "exact")
+                        state.outlier_columns, original, state.batch_invariant, _is_exact(A, state))

@@ -24,7 +24,7 @@ class Linear8bitLt(EightBitModule, torch.nn.Linear):
     """y = x W^T + bias by LLM.int8() (bitsandbytes' signature).
 
     has_fp16_weights True: the float weight trains; each training forward product quantises it, and its
-    gradient is an int8 product, too. False: the weight is quantised where the module is moved
+    gradient is exact on a CPU (weight_gradient="int8": a product of codes). False: the weight is quantised where the module is moved
     (`.to("cpu")`) or at its first product, and stays int8: gradients go to x and bias, for adapters
     (LoRA). threshold: |x| >= threshold keeps a column of x in float; 0: none.
 
@@ -36,7 +36,7 @@ class Linear8bitLt(EightBitModule, torch.nn.Linear):
                  threshold: float = 0.0, index: Any = None, device: Any = None, dtype: torch.dtype | None = None, *,
                  batch_invariant: bool = False, whole_columns: bool = False,
                  outlier_columns: torch.Tensor | None = None, outlier_weights: str = "int8",
-                 use_pool: bool = False, weight_gradient: str = "int8") -> None:
+                 use_pool: bool = False, weight_gradient: str | None = None) -> None:
         check_float("Linear8bitLt", "dtype", dtype)
         super().__init__(input_features, output_features, bias, device, dtype)
         self.index = index

@@ -21,6 +21,11 @@ from ..models._routed_experts import experts_refusal, is_experts
 from ..operators._dtypes import from_numpy
 
 
+# What quantises a float folder.
+_OF_FLOATS = {"from_pretrained": "of a float folder, scheme=\"int8-dynamic\" and its like quantise layers while they load",
+              "load_": "load the float model as it is, then octavo.torch.quantize_ it"}
+
+
 class Awaiting(torch.nn.Module):
     """Stands where a layer of a checkpoint will be: it has the float layer's bias, and for code that looks at layers
     (transformers, which makes up what is missing) its numbers and flags, and weights of its shapes without memory."""
@@ -54,7 +59,7 @@ class FolderLayers:
         self.file = open_checkpoint(path)
         self.layers = self.file.quantized_layers()
         if not self.layers:
-            raise ValueError(f"{operation}: folder must have quantised layers; got {path}, which has none")
+            raise ValueError(f"{operation}: folder must have quantised layers ({_OF_FLOATS[operation]}); got {path}, which has none")
         for rule in self.file.unapplied_rules():
             warnings.warn(f"{operation}: {rule}", stacklevel=3)
         self.names = names = CheckpointNames(model)

@@ -2,11 +2,14 @@
 """Quantised folders into models: from_pretrained for transformers' models, load_ for one's own."""
 
 import os
+import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .._requirement import need_transformers
+from ..layers._schemes import SchemeName
 from ..models._replace import set_module
 from ..operators._dtypes import from_numpy
 from ._from_folder import FolderLayers
@@ -16,18 +19,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, *, fuse: bool = False,
-                    strict: bool = False, trust_remote_code: bool = False, **options: Any) -> "PreTrainedModel":
-    """A model of transformers from a quantised folder of any dialect that Octavo reads, on Octavo's layers.
+def from_pretrained(path: str | os.PathLike[str], scheme: SchemeName | None = None, *, model_class: Any = None,
+                    ignore: Sequence[str] | None = None, fuse: bool = False, strict: bool = False,
+                    trust_remote_code: bool = False, **options: Any) -> "PreTrainedModel":
+    """A model of transformers on Octavo's layers, of a quantised folder or of a float one.
 
-    The model is made on the meta device; layers are read and packed one after the other. Activations are quantised as the
-    folder says: static scales and zero points are used, and layers of a weight-only dialect multiply activations as they
-    are.
+    A quantised folder may be of any dialect that Octavo reads. Activations are quantised as it says: static scales and zero
+    points are used, and layers of a weight-only dialect multiply activations as they are. With a scheme a float folder is quantised
+    while it loads, as by OctavoConfig. The model is made on the meta device; layers are read and packed one after the other.
 
     Args:
         path: the folder, or a model's name on the hub.
+        scheme: of a float folder, as octavo.torch.quantize_ takes it. None: the folder is quantised.
+        ignore: of a float folder, the layers to leave in float, as octavo.torch.quantize_ takes them.
         model_class: transformers' class, or AutoModelFor...; None: the one that config.json names.
-        fuse: whether layers that read the same activations (query, key and value; gate and up) become one product, which has
+        fuse: of a quantised folder, whether layers that read the same activations (query, key and value; gate and up) become one product, which has
             the same bits and takes less time for few rows. They stay modules with their names, states and biases. A
             UserWarning names layers that differ in scheme, activation rule or bias and stay products of their own.
         strict: whether every quantised layer of the folder has to have a place in the model. Else those without are passed
@@ -35,14 +41,30 @@ def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, *, fu
             of a T5 whose encoder alone is loaded. A UserWarning names those that the class does not list.
         trust_remote_code: whether Python code of the folder may run (its `auto_map`, its custom_generate). False: it never
             does, and nobody is asked.
-        options: of transformers' from_pretrained (dtype, attn_implementation, ...).
+        options: of transformers' from_pretrained (dtype, device_map, attn_implementation, ...).
 
-    Returns: the model, in eval mode. Raises: ValueError (nothing is quantised, strict and a layer without a place, a model
-        that only the folder's own code describes),
-        RuntimeError (what is malformed), ImportError (no transformers).
+    Returns:
+        The model, in eval mode; with a scheme model.hf_quantizer.report says what quantising did.
+
+    Raises:
+        ValueError: a float folder without a scheme, a quantised one with a scheme, strict and a layer without a place, a
+            model that only the folder's own code describes.
+        NotImplementedError: a device_map that is not one device with kernels.
+        RuntimeError: what is malformed.
+        ImportError: no transformers.
     """
+    if scheme is not None and not isinstance(scheme, str):
+        warnings.warn("from_pretrained: the model's class is the keyword model_class; the second argument is scheme", DeprecationWarning,
+                      stacklevel=2)
+        scheme, model_class = None, scheme
+    if scheme is None and ignore is not None:
+        raise ValueError(f"from_pretrained: ignore must be None without a scheme; got {ignore!r}")
+    if scheme is not None and fuse:
+        raise ValueError("from_pretrained: fuse must be False with a scheme (save_pretrained the model, and load it with fuse=True); got True")
     need_transformers("from_pretrained")
     import transformers
+
+    chosen_config = None if scheme is None else octavo_config()(scheme, ignore)
 
     config = options.pop("config", None) or \
         transformers.AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
@@ -55,9 +77,17 @@ def from_pretrained(path: str | os.PathLike[str], model_class: Any = None, *, fu
         config = part.from_pretrained(path, trust_remote_code=trust_remote_code)
     if "dtype" not in options:
         options["dtype"] = getattr(config, "dtype", None) or torch.float32
-    quantized = octavo_config().of_folder(declared[0] or declared[1], fuse, strict)
+    how = declared[0] or declared[1]
+    if chosen_config is not None and how:
+        raise ValueError("from_pretrained: scheme must be None for a folder that is quantised already; got "
+                         f"{scheme!r} for {os.fspath(path)}, whose quantization_config has {_method(how)!r}")
+    quantized = chosen_config or octavo_config().of_folder(how, fuse, strict)
     return chosen.from_pretrained(path, config=config, quantization_config=quantized, trust_remote_code=trust_remote_code,
                                    **options)
+
+
+def _method(declared):
+    return declared.get("quant_method") if isinstance(declared, dict) else getattr(declared, "quant_method", None)
 
 
 def load_(model: torch.nn.Module, path: str | os.PathLike[str], strict: bool = True, *, fuse: bool = False) -> torch.nn.Module:

@@ -15,6 +15,7 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from ... import _octavo
+from ..._checkpoint import open_checkpoint
 from ..layers._quantized_linear import QuantizedLinear
 from ..layers._schemes import SchemeName
 from ..models._canonical import LAYERS
@@ -23,6 +24,7 @@ from ..models._quantize import float_linear, patterns_of, warn_of_left
 from ..models._replace import set_module
 from ..models._report import LayerError, Report, experts_error
 from ..models._routed_experts import RoutedExperts
+from ..operators._library import device_refusal
 from ._from_folder import FolderLayers, unexpected_patterns
 
 
@@ -81,16 +83,17 @@ class OctavoQuantizer(HfQuantizer):
         self._folder: FolderLayers | None = None
         self._pending: set[str] = set()  # parameters to quantise
         self._dtype = torch.float32
+        self._device: torch.device | None = None  # that of the device map
 
     def validate_environment(self, *args: Any, device_map: Any = None, **options: Any) -> None:
-        devices = set(device_map.values()) if isinstance(device_map, dict) else {device_map}
-        others = [device for device in devices if str(device) not in ("None", "cpu", "auto")]
-        if others:
-            raise NotImplementedError(f"OctavoConfig: device_map must be \"cpu\", or \"auto\", which means it (model.to(\"cuda\") "
-                                      f"packs the layers for a device afterwards); got {device_map!r}")
+        """transformers calls this with what the caller gave, and again with the map that it makes of "auto" and its like."""
+        if isinstance(device_map, dict):
+            self._device = one_device("OctavoConfig", device_map)
 
-    def update_device_map(self, device_map: Any) -> Any:
-        return {"": "cpu"} if device_map == "auto" else device_map
+    @property
+    def quantized_element_size(self) -> float:
+        """Bytes of a weight's element, by which transformers finds room for the model."""
+        return 1.0
 
     def is_serializable(self) -> bool:
         return True
@@ -105,14 +108,14 @@ class OctavoQuantizer(HfQuantizer):
         if self.pre_quantized or self.quantization_config._declared is not None:
             self._await_folder(model, checkpoint_files)
         else:
+            _check_float(checkpoint_files)
             self._await_floats(model)
         return model
 
     def _await_folder(self, model, files):
         if not files:
             raise ValueError("from_pretrained: a quantised model must come from files; got a state_dict")
-        folder = Path(files[0]).parent if len(files) > 1 or Path(files[0]).name == "model.safetensors" else Path(files[0])
-        self._folder = FolderLayers("from_pretrained", str(folder), model, self.quantization_config._strict)
+        self._folder = FolderLayers("from_pretrained", _folder_of(files), model, self.quantization_config._strict)
         self._folder.make_room(model)
         known = model._keys_to_ignore_on_load_unexpected or set()
         model._keys_to_ignore_on_load_unexpected = set(known) | unexpected_patterns(self._folder.own_keys)
@@ -171,7 +174,38 @@ class OctavoQuantizer(HfQuantizer):
                 layer.take_biases()
             elif isinstance(layer, QuantizedLinear) and layer.place is not None:
                 set_module(model, path, layer.place.make(layer))
+        if self._device is not None and self._device.type != "cpu":
+            model.to(self._device)  # layers of a folder were packed on the host
         return model
+
+
+def _folder_of(files: Sequence[str]) -> str:
+    """The folder of a model's files, or the one file that is no whole folder."""
+    first = Path(files[0])
+    return str(first.parent if len(files) > 1 or first.name == "model.safetensors" else first)
+
+
+def _check_float(files: Sequence[str] | None) -> None:
+    """ValueError where files that nothing declares hold quantised layers: their codes are no weights to quantise."""
+    if not files or Path(files[0]).suffix != ".safetensors":
+        return
+    if layers := open_checkpoint(_folder_of(files)).quantized_layers():
+        raise ValueError(f"OctavoConfig: folder must have float weights (octavo.torch.from_pretrained without a scheme loads a quantised "
+                         f"one); got {_folder_of(files)}, where {layers[0]!r} has codes")
+
+
+def one_device(operation: str, device_map: dict[str, Any]) -> torch.device:
+    """The device that a map puts the whole model on. Raises: NotImplementedError (several, the disk, one without kernels)."""
+    names = {str(device) for device in device_map.values()}
+    try:
+        devices = {torch.device(device) for device in device_map.values()}
+    except (RuntimeError, TypeError):  # "disk", or a number where there is no accelerator
+        devices = set()
+    if len(devices) != 1:
+        raise NotImplementedError(f"{operation}: device_map must put the model on one device; got {', '.join(sorted(names))}")
+    if why := device_refusal(*devices):
+        raise NotImplementedError(f"{operation}: device_map's device {why}")
+    return devices.pop()
 
 
 class QuantizeOnLoad(ConversionOps):
