@@ -98,8 +98,11 @@ def test_schemes_are_named_by_their_type():
     for function, annotation in found:
         assert get_origin(annotation) is Literal, function.__qualname__
         assert all(_octavo.canonical_scheme(name) for name in get_args(annotation)), function.__qualname__
-    own = {"int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8"}
-    assert own == {_octavo.canonical_scheme(name) for name in get_args(octavo._typing.Scheme)}
+    pytest.importorskip("torch")
+    from octavo.torch.layers._schemes import SCHEMES
+    from octavo.torch.models._canonical import LAYERS
+
+    assert set(SCHEMES) == set(LAYERS) == {_octavo.canonical_scheme(name) for name in get_args(octavo._typing.Scheme)}
     for name in ("quantize_", "OctavoConfig.__init__", "calibrate", "quantize_file", "estimate_quantization", "quantize_weight"):
         assert all(get_args(annotation) == get_args(octavo._typing.Scheme) for function, annotation in found
                    if function.__qualname__ == name), name

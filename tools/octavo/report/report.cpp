@@ -320,7 +320,7 @@ CommandBody add_report(CLI::App& command) {
                      "the error of outputs");
   command
       .add_option("--scheme", arguments->schemes,
-                  "A scheme to look at (default: all four); may be given again")
+                  "A scheme to look at (default: all); may be given again")
       ->take_all()
       ->expected(1)
       ->check([](const std::string& name) {

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ..._typing import Rounding
 from ..._typing import Scheme as SchemeName  # what quantize_ takes
 
 __all__ = ["SCHEMES", "Scheme", "SchemeName"]
@@ -14,12 +15,16 @@ class Scheme(NamedTuple):
     dtype: torch.dtype
     weight: str  # granularity of the stored weight [N, K]
     weight_kn: str  # the same, read as mat2 [K, N]
-    activation: str
+    activation: str | None  # None: as they are
+    rounding: Rounding = "none"  # of both sides' scales
 
     def rule(self, activation: str | None = None) -> dict[str, Any]:
         """How activations are quantised, as arguments of octavo.pack."""
-        return {"activation": str(self.dtype).removeprefix("torch."),
-                "activation_granularity": activation or self.activation}
+        if self.activation is None:
+            return {}
+        rule: dict[str, Any] = {"activation": str(self.dtype).removeprefix("torch."),
+                                "activation_granularity": activation or self.activation}
+        return rule if self.rounding == "none" else {**rule, "rounding": self.rounding}
 
 
 SCHEMES = {
@@ -27,4 +32,7 @@ SCHEMES = {
     "fp8-dynamic": Scheme(torch.float8_e4m3fn, "token", "channel", "token"),
     "fp8-block": Scheme(torch.float8_e4m3fn, "block128x128", "block128x128", "group128"),
     "llm-int8": Scheme(torch.int8, "token", "channel", "token"),
+    "int8-weight-only": Scheme(torch.int8, "token", "channel", None),
+    "fp8-weight-only": Scheme(torch.float8_e4m3fn, "token", "channel", None),
+    "mxfp8": Scheme(torch.float8_e4m3fn, "group32", "group32", "group32", "power_of_two"),
 }

@@ -38,7 +38,8 @@ def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
 
     Args:
         model: any torch.nn.Module, float32, bfloat16 or float16; of one on a CUDA device the layers stay there.
-        scheme: "int8-dynamic", "fp8-dynamic", "fp8-block" or "llm-int8" (also "W8A8", "FP8_DYNAMIC", ...).
+        scheme: "int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8", "int8-weight-only", "fp8-weight-only" or "mxfp8" (also "W8A8",
+            "FP8_DYNAMIC", ...).
         ignore: layers to leave alone: names, their last parts ("lm_head"), or regular expressions
             as "re:...", matched from the start of the name. None: octavo.torch.LEFT_IN_FLOAT (output heads and
             routers) and the model's output embeddings; a list of your own stands in its place.
@@ -119,9 +120,9 @@ def _calibrated(model, scheme, freeze, calibration):
     """Rows of a calibration by the model's names, which may be under those of its files."""
     if calibration is None:
         return {}
-    if not freeze or scheme == "fp8-block":
-        raise ValueError("quantize_: calibration must be None for layers that train and for fp8-block, whose activations have "
-                         f"a scale for each group; got one of {len(calibration)} layers")
+    if not freeze or SCHEMES[scheme].activation != "token":
+        raise ValueError("quantize_: calibration must be None for layers that train and for schemes without one scale for a token "
+                         f"(fp8-block, mxfp8, weight-only); got one of {len(calibration)} layers, for {scheme}")
     names = [path for path, _ in model.named_modules()]
     in_files = names_in_files(model, names)
     rows = {path: calibration.get(path, calibration.get(in_files[path])) for path in names}

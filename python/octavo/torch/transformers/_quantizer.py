@@ -32,7 +32,8 @@ class OctavoConfig(QuantizationConfigMixin):
     """What transformers' from_pretrained takes as quantization_config: the linear layers and experts of a model in 8 bits.
 
     Args:
-        scheme: "int8-dynamic", "fp8-dynamic", "fp8-block" or "llm-int8", as octavo.torch.quantize_ takes it.
+        scheme: "int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8", "int8-weight-only", "fp8-weight-only" or "mxfp8", as
+            octavo.torch.quantize_ takes it.
         ignore: layers to leave in float, as octavo.torch.quantize_ takes them.
 
     Raises: ValueError (an unknown scheme).
