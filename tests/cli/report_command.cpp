@@ -25,7 +25,7 @@ TEST_F(Cli, ReportSaysWhatEachSchemeWouldDo) {
               fields(layer));
     EXPECT_EQ("none", layer.at("scheme"));
     EXPECT_EQ(512, layer.at("bytes"));
-    ASSERT_EQ(4U, layer.at("schemes").size());
+    ASSERT_EQ(7U, layer.at("schemes").size());
     EXPECT_EQ((std::vector<std::string>{"bytes_after", "max_error", "output_sqnr_db", "saturated",
                                         "scheme", "sqnr_db"}),
               fields(layer.at("schemes")[0]));

@@ -85,9 +85,8 @@ def test_public_functions_say_their_types(function):
 
 
 def without_none(annotation):
-    """X of X | None."""
-    inner = [each for each in get_args(annotation) if each is not type(None)]
-    return inner[0] if type(None) in get_args(annotation) and len(inner) == 1 else annotation
+    """The Literal of a Union with None and mappings."""
+    return next((each for each in get_args(annotation) if get_origin(each) is Literal), annotation)
 
 
 def test_schemes_are_named_by_their_type():

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The schemes of linear layers: types and granularities of weight [N, K] and activations [M, K]."""
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias, Union
 
 import torch
 
 from ..._typing import Rounding
 from ..._typing import Scheme as SchemeName  # what quantize_ takes
 
-__all__ = ["SCHEMES", "Scheme", "SchemeName"]
+__all__ = ["SCHEMES", "Scheme", "SchemeArgument", "SchemeName"]
+
+# One scheme for all layers, or of each pattern of names its own; None: they stay in float.
+SchemeArgument: TypeAlias = Union[SchemeName, Mapping[str, Union[SchemeName, None]]]
 
 
 class Scheme(NamedTuple):

@@ -150,7 +150,8 @@ def declared_state(model: "PreTrainedModel", layers: dict[str, QuantizedLinear |
             _linear_state(name, state, dialect, kinds[name])
     in_files = names_in_files(model, [*kinds, *_left(model)])
     schemes = [layer.scheme for layer in layers.values() if isinstance(layer, QuantizedLinear)]
-    scheme = schemes[0] if schemes else "int8-dynamic"
+    schemes = list(dict.fromkeys(schemes)) or ["int8-dynamic"]
+    scheme = schemes[0] if len(schemes) == 1 else "mixed"
     left = sorted({alias for name in _left(model) for alias in (name, in_files[name])})
     config = quantization_config("save_pretrained", {in_files[name]: kind for name, kind in kinds.items()}, left, scheme,
                                  dialect)
