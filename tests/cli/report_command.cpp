@@ -26,11 +26,7 @@ TEST_F(Cli, ReportSaysWhatEachSchemeWouldDo) {
               fields(layer));
     EXPECT_EQ("none", layer.at("scheme"));
     EXPECT_EQ(512, layer.at("bytes"));
-<<<<<<< HEAD
     ASSERT_EQ(kAllSchemes.size(), layer.at("schemes").size());
-=======
-    ASSERT_EQ(7U, layer.at("schemes").size());
->>>>>>> dbc0bb2d250ccfd886ab5cfe603f00c6027df1df
     EXPECT_EQ((std::vector<std::string>{"bytes_after", "max_error", "output_sqnr_db", "saturated",
                                         "scheme", "sqnr_db"}),
               fields(layer.at("schemes")[0]));
