@@ -48,7 +48,7 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
     ended is taken up by the next one with the same arguments.
 
     Args:
-        scheme: "int8-dynamic", "fp8-dynamic", "fp8-block" or "llm-int8".
+        scheme: "int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8", "int8-weight-only", "fp8-weight-only" or "mxfp8".
         ignore: layers to leave alone: names, or regular expressions as "re:..."; each has to match one.
         progress: called as progress(done_bytes, total_bytes) of the input, now and then, in the
             caller's thread. What it raises, and Ctrl-C, leave the output untouched.

@@ -52,9 +52,11 @@ Rounding: TypeAlias = Literal["none", "power_of_two", "mx_floor"]
 # difference to Octavo.
 Scheme: TypeAlias = Literal["int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8", "int8", "INT8", "W8A8", "w8a8", "W8A8_INT8",
                             "w8a8-int8", "FP8_DYNAMIC", "W8A8_FP8", "w8a8-fp8", "FP8_BLOCK", "LLM.int8", "llm.int8",
-                            "bitsandbytes"]
+                            "bitsandbytes", "int8-weight-only", "W8A16", "w8a16", "fp8-weight-only", "float8-weight-only", "mxfp8", "MXFP8"]
 # Schemes of a layer that stores codes and their scales.
 StoredScheme: TypeAlias = Literal["int8-dynamic", "fp8-dynamic", "fp8-block"]
+# Schemes of experts that stand in one tensor.
+ExpertsScheme: TypeAlias = Literal["int8-dynamic", "fp8-dynamic", "fp8-block", "int8-weight-only", "fp8-weight-only", "mxfp8"]
 Experts: TypeAlias = Literal["as-loaded", "float", "separate"]
 Format: TypeAlias = Literal["compressed-tensors", "fp8", "fp8-block", "bitsandbytes"]
 Progress: TypeAlias = Callable[[int, int], object]  # (done bytes, total bytes)

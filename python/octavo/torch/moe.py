@@ -9,7 +9,7 @@ from typing_extensions import Self
 from .. import _octavo
 from .._octavo import UNDEFINED, ExpertWeights, Weight
 from .._operations import pack_experts
-from .._typing import StoredScheme
+from .._typing import ExpertsScheme
 from .layers._layer import EightBitModule, autocast, brought, check_float, size_mismatch
 from .operators._dtypes import from_numpy
 from .operators._experts import call_fused_experts
@@ -23,6 +23,9 @@ SCHEMES: dict[str, tuple[str, dict[str, Any]]] = {
     "fp8-dynamic": ("channel", dict(activation=torch.float8_e4m3fn)),
     "int8-dynamic": ("channel", dict(activation=torch.int8)),
     "fp8-block": ("block128x128", dict(activation=torch.float8_e4m3fn, activation_granularity="group128")),
+    "int8-weight-only": ("channel", {}),
+    "fp8-weight-only": ("channel", {}),
+    "mxfp8": ("group32", dict(activation=torch.float8_e4m3fn, activation_granularity="group32", rounding="power_of_two")),
 }
 
 
@@ -69,8 +72,9 @@ class FusedMoE(EightBitModule):
 
     @classmethod
     def from_float(cls, w13: torch.Tensor, w2: torch.Tensor, bias13: torch.Tensor | None = None,
-                   bias2: torch.Tensor | None = None, scheme: StoredScheme = "fp8-dynamic") -> Self:
-        """Quantises experts w13 [E, 2 I, H] and w2 [E, H, I]: "fp8-dynamic", "int8-dynamic" or "fp8-block"."""
+                   bias2: torch.Tensor | None = None, scheme: ExpertsScheme = "fp8-dynamic") -> Self:
+        """Quantises experts w13 [E, 2 I, H] and w2 [E, H, I]: "fp8-dynamic", "int8-dynamic", "fp8-block", "mxfp8", or
+        "int8-weight-only" and "fp8-weight-only", whose activations stay as they are."""
         if scheme not in SCHEMES:
             raise ValueError(f"FusedMoE: scheme must be one of {', '.join(SCHEMES)}; got {scheme!r}")
         layer = cls(quantized_experts(w13, scheme)[0], quantized_experts(w2, scheme)[0], bias13, bias2)

@@ -25,8 +25,8 @@ from .operators import _routes
 from .operators._library import first_order
 from .operators._straight_through import QMAX, quantize, straight_through_mm
 
-__all__ = ["BlockFp8Linear", "CheckpointLinear", "Fp8Linear", "FusedMoE", "GroupedLinear", "Int8Linear", "Linear8bitLt", "QatLinear",
-           "fused_topk"]
+__all__ = ["BlockFp8Linear", "CheckpointLinear", "Fp8Linear", "Fp8WeightOnlyLinear", "FusedMoE", "GroupedLinear", "Int8Linear",
+           "Int8WeightOnlyLinear", "Linear8bitLt", "MxFp8Linear", "QatLinear", "fused_topk"]
 
 
 class Int8Linear(QuantizedLinear):
@@ -133,6 +133,31 @@ class BlockFp8Linear(QuantizedLinear):
         halves = (cell >> i for i in range(cell.bit_length()))
         rows = next((r for r in halves if -(-codes.shape[0] // r) == scale.shape[0]), cell)
         return rows, cell
+
+
+class Int8WeightOnlyLinear(QuantizedLinear):
+    """int8 weights per output channel; activations are multiplied as they are (W8A16)."""
+
+    scheme = "int8-weight-only"
+
+
+class Fp8WeightOnlyLinear(QuantizedLinear):
+    """e4m3fn weights per output channel; activations are multiplied as they are (W8A16)."""
+
+    scheme = "fp8-weight-only"
+
+
+class MxFp8Linear(QuantizedLinear):
+    """e4m3fn weights and activations with a power of two as scale for 32 elements along K (OCP MX 1.0).
+
+    The power is the least that leaves no element above 448, as in the tools that write such files; octavo.quantize_mxfp8 has
+    OCP's own rule, which makes the largest of some groups smaller.
+    """
+
+    scheme = "mxfp8"
+
+    def _grid(self, codes, scale):
+        return 1, 32
 
 
 class CheckpointLinear(QuantizedLinear):

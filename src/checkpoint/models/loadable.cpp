@@ -62,20 +62,20 @@ void check_float_experts(const WrittenForm& form, const ModelClass& model,
 }
 
 void LeftInFloat::add_uneven(std::string_view tensor, std::int64_t n, std::int64_t k,
-                             const ScaleGrid& grid) {
+                             std::int64_t multiple) {
   if (uneven_++ == 0) first_uneven_ = fmt::format("{} [{}, {}]", in_quotes(tensor), n, k);
-  grid_ = grid;
+  multiple_ = multiple;
 }
 
 std::vector<std::string> LeftInFloat::warnings(const char* operation, const char* kind,
                                                std::string_view name) const {
   std::vector<std::string> all;
   if (uneven_ > 0) {
-    const bool blocks = grid_.rows == kBlock;
+    const bool blocks = multiple_ == kBlock;
     all.push_back(fmt::format(
         "{}: {} for transformers to read {}; got {} that stay in float, the first {}", operation,
         blocks ? fmt::format("sizes of layers must be below {} or multiples of it", kBlock)
-               : fmt::format("a layer's K must be a multiple of {}", grid_.cols),
+               : fmt::format("a layer's K must be a multiple of {}", multiple_),
         blocks ? "fp8-block" : name, uneven_, first_uneven_));
   }
   if (experts_ > 0) {

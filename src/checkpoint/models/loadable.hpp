@@ -62,8 +62,8 @@ void check_float_experts(const WrittenForm& form, const ModelClass& model,
 /// Layers that stay in float for transformers' sake, and the warnings of them.
 class LeftInFloat {
  public:
-  /// One whose size the form's cells of scales do not fit.
-  void add_uneven(std::string_view tensor, std::int64_t n, std::int64_t k, const ScaleGrid& grid);
+  /// One whose sizes are no multiples of what the form takes: blocks, groups or words of codes.
+  void add_uneven(std::string_view tensor, std::int64_t n, std::int64_t k, std::int64_t multiple);
   void add_expert() noexcept { ++experts_; }
   /// `kind` and `name`: "scheme", "llm-int8".
   std::vector<std::string> warnings(const char* operation, const char* kind,
@@ -72,7 +72,7 @@ class LeftInFloat {
  private:
   std::int64_t experts_ = 0, uneven_ = 0;  ///< tensors
   std::string first_uneven_;
-  ScaleGrid grid_{};  ///< that does not fit them
+  std::int64_t multiple_ = 0;
 };
 
 }  // namespace octavo::checkpoint

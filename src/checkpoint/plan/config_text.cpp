@@ -61,6 +61,12 @@ std::string compressed_text(const Compressed& row, std::string_view ignored, Pac
   const std::string weights = arguments_text(row.dtype, row.weights, true, false, row.more);
   const std::string inputs = inputs_text(row, activations);
   std::vector<ConfigGroup> groups;
+  const bool all = row.activations == nullptr && !is_float8(row.dtype);  // Recipe::packs_all
+  if (all) {
+    groups.push_back(config_group(fmt::format(R"(["Linear",{}])", kAllExperts), weights, inputs,
+                                  "pack-quantized"));
+    return compressed_tensors_text(groups, ignored);
+  }
   if (packed != Packed::none) {
     groups.push_back(
         config_group(fmt::format("[{}]", kAllExperts), weights, inputs, "pack-quantized"));

@@ -21,7 +21,7 @@ struct OutlierConfig {
 };
 
 /// Which layers have their codes four in an int32 (int8-dynamic): the one form of int8 experts that
-/// transformers reads.
+/// transformers reads. int8-weight-only has all of them so, whatever is said here.
 enum class Packed : std::uint8_t { none, experts, all };
 
 /// What activations of int8-dynamic and fp8-dynamic have their scales for.

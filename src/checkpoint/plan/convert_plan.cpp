@@ -197,7 +197,7 @@ class ConvertPlanner {
     if (format_ != Format::fp8_block || in_.folder().empty()) return false;
     const TensorView codes = in_.weight(layer).codes.data;
     if (blocks_fit(codes.shape[0], codes.shape[1])) return false;
-    in_float_.add_uneven(tensor, codes.shape[0], codes.shape[1], {kBlock, kBlock});
+    in_float_.add_uneven(tensor, codes.shape[0], codes.shape[1], kBlock);
     return true;
   }
 

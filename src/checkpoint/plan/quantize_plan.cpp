@@ -156,7 +156,8 @@ class QuantizePlanner {
   Outputs add_outputs(FilePlan& file, const std::string& layer, std::int64_t n, std::int64_t k) {
     quantized_.emplace(layer, k);
     Outputs made;
-    made.packed = recipe_.packs_experts() && model_.is_of_stack(layer) && is_packed(layer, k);
+    made.packed = recipe_.packs_all() ||
+                  (recipe_.packs_experts() && model_.is_of_stack(layer) && is_packed(layer, k));
     (made.packed ? packed_ : plain_) = true;
     if (made.packed) {
       made.codes = file.add({layer + ".weight_packed", "I32", {n, k / kCodesInWord}});
@@ -185,17 +186,20 @@ class QuantizePlanner {
 
   // transformers loads folders.
   bool sizes_fit(std::int64_t n, std::int64_t k) const {
+    if (recipe_.packs_all()) return k % kCodesInWord == 0;
     return in_.folder().empty() || cells_fit(recipe_.grid, n, k);
   }
 
   bool goes_in_cells(const std::string& name, std::int64_t n, std::int64_t k) {
     if (sizes_fit(n, k)) return true;
-    in_float_.add_uneven(name, n, k, recipe_.grid);
+    in_float_.add_uneven(name, n, k, recipe_.packs_all() ? kCodesInWord : recipe_.grid.cols);
     return false;
   }
 
   bool is_left(std::string_view layer) const {
-    return recipe_.bitsandbytes && model_.is_of_stack(layer);
+    const bool no_form = recipe_.bitsandbytes || (options_.scheme == Scheme::mxfp8 &&
+                                                  options_.experts != Experts::separate);
+    return no_form && model_.is_of_stack(layer);
   }
   bool stays(std::string_view layer) {
     if (!is_left(layer)) return false;

@@ -35,10 +35,12 @@ struct Recipe {
   float (*code)(float weight, float stored) = nullptr;
   bool bitsandbytes = false;  ///< a scale of shape [N], and a byte that says "row-major"
 
-  /// Whether compressed-tensors has its experts' codes four in an int32.
+  /// Whether compressed-tensors has its experts' codes four in an int32, and whether those of all
+  /// layers: it reads int8 without a rule for activations in no other form.
   bool packs_experts() const noexcept {
     return std::string_view(code_type) == "I8" && !bitsandbytes;
   }
+  bool packs_all() const { return packs_experts() && !rule(); }
 };
 
 /// Scales as a file of that scheme holds them.

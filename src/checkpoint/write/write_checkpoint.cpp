@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writing layers that are quantised already, in the form that quantize_file gives their scheme.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "checkpoint/declared/declaration.hpp"
 #include "checkpoint/declared/layer_filter.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
+#include "checkpoint/models/loadable.hpp"
 #include "checkpoint/plan/config_text.hpp"
 #include "checkpoint/safetensors/dtype.hpp"
 #include "checkpoint/steps/recipe.hpp"
+#include "checkpoint/steps/rows.hpp"
 #include "checkpoint/text/sentence.hpp"
 #include "octavo/checkpoint.hpp"
 #include "weights/outlier_columns.hpp"
@@ -41,7 +45,8 @@ bool can_say(const Recipe& recipe, const Weight& weight) {
   if (codes.row0 != 0 || codes.col0 != 0) return false;
   const std::optional<ActivationQuant> usual = recipe.rule();
   if (!weight.activation || !usual) {
-    return !weight.activation && !usual && !weight.absmax.defined();
+    const bool words = !recipe.packs_all() || codes.data.size(1) % kCodesInWord == 0;
+    return words && !weight.activation && !usual && !weight.absmax.defined();
   }
   const ActivationQuant& rule = *weight.activation;
   ActivationQuant known = *usual;
@@ -99,14 +104,31 @@ class CheckpointWriter {
     const std::int64_t n = weight.codes.data.size(0);
     const std::int64_t k = weight.codes.data.size(1);
     const Tensor scale = recipe.bitsandbytes ? weight.absmax : weight.codes.scale;
-    tensors_.push_back(
-        {layer.name + ".weight", recipe.code_type, {n, k}, [codes = weight.codes.data] {
-           return bytes_of(copy(codes, codes.dtype()));
-         }});
+    add_codes(layer.name, recipe, weight.codes.data);
     for (TensorToWrite& beside : tensors_beside(
              recipe, layer.name, n, k, [&recipe, scale] { return stored_scale(recipe, scale); })) {
       tensors_.push_back(std::move(beside));
     }
+  }
+
+  void add_codes(const std::string& layer, const Recipe& recipe, const Tensor& codes) {
+    const std::int64_t n = codes.size(0), k = codes.size(1);
+    if (!recipe.packs_all()) {
+      tensors_.push_back({layer + ".weight", recipe.code_type, {n, k}, [codes] {
+                            return bytes_of(copy(codes, codes.dtype()));
+                          }});
+      return;
+    }
+    tensors_.push_back({layer + ".weight_packed", "I32", {n, k / kCodesInWord}, [codes] {
+                          const Tensor bytes = copy(codes, codes.dtype());
+                          add_128(bytes);
+                          return bytes_of(bytes);
+                        }});
+    tensors_.push_back({layer + ".weight_shape", "I64", {2}, [n, k] {
+                          const std::array<std::int64_t, 2> shape{n, k};
+                          const auto bytes = std::as_bytes(std::span(shape));
+                          return std::vector<std::byte>(bytes.begin(), bytes.end());
+                        }});
   }
 
   // A file has one threshold, and a list for each layer.

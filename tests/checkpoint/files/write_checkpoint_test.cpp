@@ -9,8 +9,7 @@
 namespace octavo::test::write_checkpoint_test {
 namespace {
 
-constexpr Scheme kSchemes[] = {Scheme::int8_dynamic, Scheme::fp8_dynamic, Scheme::fp8_block,
-                               Scheme::llm_int8};
+constexpr const auto& kSchemes = kAllSchemes;
 
 class WriteCheckpoint : public Scratch {
  protected:

@@ -263,7 +263,7 @@ TEST_F(QuantizeFile, AWeightThatIsNotFiniteIsRefusedAndNothingIsWritten) {
   for (const float bad :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     for (const Scheme scheme : kSchemes) {
-      write_safetensors(path("bad"), {stored<float>("p.weight", "F32", {1, 2}, {1, bad})});
+      write_safetensors(path("bad"), {stored<float>("p.weight", "F32", {1, 4}, {1, bad, 0, 0})});
       expect_error(Code::corrupt_data, "tensor 'p.weight' must be finite; got NaN or infinity at [",
                    [&] { quantize_file(path("bad"), path("out"), {.scheme = scheme}); });
       EXPECT_EQ((std::vector<std::string>{"bad", "in"}), listing());
@@ -273,7 +273,7 @@ TEST_F(QuantizeFile, AWeightThatIsNotFiniteIsRefusedAndNothingIsWritten) {
 
 TEST_F(QuantizeFile, AnAllZeroWeightIsExact) {
   for (const Scheme scheme : kSchemes) {
-    write_safetensors(path("zero"), {stored("p.weight", "F32", {2, 3}, std::vector<float>(6))});
+    write_safetensors(path("zero"), {stored("p.weight", "F32", {2, 4}, std::vector<float>(8))});
     const auto report = quantize_file(path("zero"), path("out"), {.scheme = scheme});
     EXPECT_TRUE(std::isinf(report.layers.at(0).sqnr_db));
     EXPECT_EQ(0.0, report.layers.at(0).max_error);

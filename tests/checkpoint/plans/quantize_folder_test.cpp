@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // quantize_file on folders: what comes out, what is refused, and runs that are ended.
+#include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -105,7 +106,8 @@ TEST_F(QuantizeFolder, HasTheSameFilesAndDeclaresItselfInConfigJson) {
     EXPECT_EQ("config.json", out.declarations().at(0).where);
     EXPECT_EQ(1U, out.declarations().size());
     EXPECT_EQ("pt", out.metadata().at("format"));
-    const bool experts = scheme != Scheme::llm_int8;  // bitsandbytes has no layers for them
+    // bitsandbytes has no layers for them, and transformers loads none of mxfp8.
+    const bool experts = scheme != Scheme::llm_int8 && scheme != Scheme::mxfp8;
     EXPECT_EQ(experts ? 12U : 3U, out.quantized_layers().size());
     EXPECT_EQ(is_int8(scheme), out.contains("l.1.experts.2.up_proj.weight_packed"));
     for (const char* layer : {"l.0.up", "l.0.down", "l.1.up"}) {
@@ -148,6 +150,40 @@ TEST_F(QuantizeFolder, AHeadThatSharesTheEmbeddingsIsLeftAlone) {
       EXPECT_NE(std::string::npos, read_file(path("out/config.json")).find("\"lm_head\""))
           << classes;
     }
+  }
+}
+
+// Words of four codes and groups of 32 have to divide K, in a folder and, of words, in a file.
+TEST_F(QuantizeFolder, LayersWhoseCodesDoNotDivideStayInFloat) {
+  struct Row {
+    Scheme scheme;
+    std::int64_t multiple;
+    bool file;
+  };
+  for (const Row& row : {Row{Scheme::int8_weight_only, 4, true}, Row{Scheme::mxfp8, 32, false}}) {
+    SCOPED_TRACE(scheme_name(row.scheme));
+    fs::remove_all(path("in"));
+    fs::remove_all(path("out"));
+    fs::create_directories(path("in"));
+    const auto weight = [](const char* name, std::int64_t k) {
+      return stored(name, "F32", {8, k}, values(8 * k, 9));
+    };
+    write_safetensors(
+        path("in/model.safetensors"),
+        {weight("a.up.weight", row.multiple * 3), weight("a.down.weight", row.multiple * 3 + 1)});
+    test::write_file(path("in/config.json"), kConfig);
+    const QuantizeReport report = run("out", {.scheme = row.scheme});
+    EXPECT_EQ(std::vector<std::string>{"a.up"}, open_checkpoint(path("out")).quantized_layers());
+    std::string warnings;
+    for (const std::string& warning : report.warnings) warnings += warning;
+    EXPECT_NE(std::string::npos,
+              warnings.find(fmt::format("a layer's K must be a multiple of {} for transformers to "
+                                        "read {}; got 1 that stay in float, the first "
+                                        "'a.down.weight'",
+                                        row.multiple, scheme_name(row.scheme))))
+        << warnings;
+    quantize_file(path("in/model.safetensors"), path("file"), {.scheme = row.scheme});
+    EXPECT_EQ(row.file ? 1U : 2U, open_checkpoint(path("file")).quantized_layers().size());
   }
 }
 

@@ -26,6 +26,9 @@ TRAINED = {
     "Int8Linear, tensor": lambda: nn.Int8Linear(K, N, activation="tensor"),
     "Fp8Linear": lambda: nn.Fp8Linear(K, N),
     "BlockFp8Linear": lambda: nn.BlockFp8Linear(K, N),
+    "Int8WeightOnlyLinear": lambda: nn.Int8WeightOnlyLinear(K, N),
+    "Fp8WeightOnlyLinear": lambda: nn.Fp8WeightOnlyLinear(K, N),
+    "MxFp8Linear": lambda: nn.MxFp8Linear(K, N),
     "Linear8bitLt": lambda: nn.Linear8bitLt(K, N),
     "Linear8bitLt, exact": lambda: nn.Linear8bitLt(K, N, weight_gradient="exact"),
     "QatLinear": lambda: nn.QatLinear(K, N),
@@ -44,8 +47,8 @@ def static(kind, **options):
     return make
 
 
-def moe():
-    return nn.FusedMoE.from_float(gaussian(3, 2 * N, K, seed=3), gaussian(3, K, N, seed=4))
+def moe(scheme="fp8-dynamic"):
+    return nn.FusedMoE.from_float(gaussian(3, 2 * N, K, seed=3), gaussian(3, K, N, seed=4), scheme=scheme)
 
 
 def used(layer):
@@ -57,7 +60,10 @@ def used(layer):
 FROZEN = {
     **{name: lambda kind=kind: kind.from_float(torch.nn.Linear(K, N)) for name, kind in
        (("Int8Linear", nn.Int8Linear), ("Fp8Linear", nn.Fp8Linear), ("BlockFp8Linear", nn.BlockFp8Linear),
-        ("Linear8bitLt", nn.Linear8bitLt))},
+        ("Linear8bitLt", nn.Linear8bitLt), ("Int8WeightOnlyLinear", nn.Int8WeightOnlyLinear),
+        ("Fp8WeightOnlyLinear", nn.Fp8WeightOnlyLinear), ("MxFp8Linear", nn.MxFp8Linear))},
+    "FusedMoE, weight-only": lambda: moe("int8-weight-only"),
+    "FusedMoE, mxfp8": lambda: moe("mxfp8"),
     "Int8Linear, azp": lambda: nn.Int8Linear.from_float(torch.nn.Linear(K, N), azp=True),
     "Int8Linear, static": static(nn.Int8Linear),
     "Int8Linear, static azp": static(nn.Int8Linear, input_zero_point=torch.tensor(3, dtype=torch.int32)),

@@ -13,7 +13,7 @@ import torch.nn.utils.prune  # noqa: E402
 import octavo.torch  # noqa: E402
 from octavo.torch.models import _replace  # noqa: E402
 
-SCHEMES = ("int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8")
+SCHEMES = ("int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8", "int8-weight-only", "fp8-weight-only", "mxfp8")
 
 
 def model():

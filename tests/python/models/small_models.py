@@ -57,6 +57,26 @@ def llama4():
 FIVE = (llama, qwen2, mixtral, bert, gpt2)
 
 
+FEW = (llama, mixtral, gpt2)
+SCHEMES = ("int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8")
+NEWER = ("int8-weight-only", "fp8-weight-only", "mxfp8")
+
+
+def cases(makers, few=FEW):
+    """(maker, scheme): every model in the four first schemes, a few in the others, which share their code."""
+    return [(maker, scheme) for maker in makers for scheme in (*SCHEMES, *NEWER) if scheme in SCHEMES or maker in few]
+
+
+def name_of(value):
+    return getattr(value, "__name__", str(value))
+
+
+def saving(model, scheme):
+    """What save_pretrained wants to be told: transformers loads no experts of mxfp8."""
+    stacks = any(hasattr(module, "w13") for module in model.modules())
+    return {"experts": "separate"} if scheme == "mxfp8" and stacks else {}
+
+
 def made(maker, seed=0):
     torch.manual_seed(seed)
     return maker().eval()

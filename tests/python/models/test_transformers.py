@@ -17,7 +17,6 @@ import small_models as small  # noqa: E402
 
 import octavo.torch  # noqa: E402
 from octavo.torch import OctavoConfig  # noqa: E402
-from octavo.torch.layers._schemes import SCHEMES  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +40,7 @@ def folders(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore:.*stay in float")
-@pytest.mark.parametrize("maker", [*small.FIVE, small.qwen3_moe, small.deepseek_v3], ids=lambda maker: maker.__name__)
-@pytest.mark.parametrize("scheme", ["int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8"])
+@pytest.mark.parametrize("maker, scheme", small.cases([*small.FIVE, small.qwen3_moe, small.deepseek_v3]), ids=small.name_of)
 def test_quantizing_while_loading_is_quantize_(folders, maker, scheme):
     """Bit for bit, with the same report."""
     folder, float_model = folders(maker)
@@ -103,8 +101,8 @@ def test_layers_to_leave(folders):
         OctavoConfig("int9")
 
 
-@pytest.mark.parametrize("maker", [small.llama, small.mixtral, small.bert], ids=lambda maker: maker.__name__)
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("maker, scheme", [(small.llama, "int8-weight-only"), (small.mixtral, "mxfp8"), (small.mixtral, "llm-int8"),
+                                           (small.bert, "fp8-block")], ids=small.name_of)
 def test_one_door_for_float_folders_and_quantised_ones(folders, tmp_path, maker, scheme):
     """from_pretrained(float, scheme) is OctavoConfig(scheme); what it saves comes through the same door, bit for bit."""
     folder, float_model = folders(maker)
@@ -115,7 +113,7 @@ def test_one_door_for_float_folders_and_quantised_ones(folders, tmp_path, maker,
     assert model.hf_quantizer.report == want.hf_quantizer.report
     if maker is small.mixtral and scheme == "llm-int8":  # which no folder has
         return
-    model.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path, **small.saving(model, scheme))
     assert torch.equal(small.outputs(octavo.torch.from_pretrained(tmp_path), ids), small.outputs(want, ids))
 
 
@@ -242,7 +240,7 @@ def test_static_scales_and_zero_points_are_honoured(folders, symmetric, tmp_path
 def test_weight_only_layers_multiply_activations_as_they_are(folders, tmp_path):
     model = foreign(tmp_path, folders(small.llama)[1], None)
     layer = model.model.layers[0].mlp.up_proj
-    assert type(layer) is octavo.torch.nn.CheckpointLinear and layer._rule == {}
+    assert type(layer) is octavo.torch.nn.Int8WeightOnlyLinear and layer._rule == {}
     x = torch.randn(5, 128).bfloat16().float()
     expected = x.double() @ dequantized(layer).T
     assert float((layer(x) - expected).abs().max()) <= 2e-6 * float((x.abs().double() @ dequantized(layer).abs().T).max())
@@ -255,7 +253,7 @@ def test_weight_only_layers_multiply_activations_as_they_are(folders, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*stay in float")
 @pytest.mark.parametrize("maker", [small.llama, small.mixtral, small.bert, small.qwen3_moe], ids=lambda maker: maker.__name__)
-@pytest.mark.parametrize("scheme", ["int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8"])
+@pytest.mark.parametrize("scheme", small.SCHEMES)
 def test_a_folder_of_quantize_file_is_the_model_of_quantize_(folders, maker, scheme, tmp_path):
     """Bit for bit; experts of llm-int8, which the file has and quantize_ leaves, to the issue's bound."""
     folder, float_model = folders(maker)

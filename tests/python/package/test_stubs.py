@@ -85,9 +85,8 @@ def test_public_functions_say_their_types(function):
 
 
 def without_none(annotation):
-    """X of X | None."""
-    inner = [each for each in get_args(annotation) if each is not type(None)]
-    return inner[0] if type(None) in get_args(annotation) and len(inner) == 1 else annotation
+    """The Literal of a Union with None and mappings."""
+    return next((each for each in get_args(annotation) if get_origin(each) is Literal), annotation)
 
 
 def test_schemes_are_named_by_their_type():
@@ -98,8 +97,11 @@ def test_schemes_are_named_by_their_type():
     for function, annotation in found:
         assert get_origin(annotation) is Literal, function.__qualname__
         assert all(_octavo.canonical_scheme(name) for name in get_args(annotation)), function.__qualname__
-    own = {"int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8"}
-    assert own == {_octavo.canonical_scheme(name) for name in get_args(octavo._typing.Scheme)}
+    pytest.importorskip("torch")
+    from octavo.torch.layers._schemes import SCHEMES
+    from octavo.torch.models._canonical import LAYERS
+
+    assert set(SCHEMES) == set(LAYERS) == {_octavo.canonical_scheme(name) for name in get_args(octavo._typing.Scheme)}
     for name in ("quantize_", "OctavoConfig.__init__", "calibrate", "quantize_file", "estimate_quantization", "quantize_weight"):
         assert all(get_args(annotation) == get_args(octavo._typing.Scheme) for function, annotation in found
                    if function.__qualname__ == name), name

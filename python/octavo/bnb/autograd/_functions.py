@@ -6,7 +6,7 @@ import torch
 from ... import _octavo
 from ..._taking import taking
 from ...torch.operators import _int8
-from ...torch.layers._layer import check_float
+from ...torch.layers._layer import as_rows, check_float
 from ...torch.operators._library import first_order
 from ...torch.operators._linear import call_linear
 from .._state import Codes, GlobalOutlierPooler, MatmulLtState
@@ -160,9 +160,9 @@ class MatMul8bitFp(torch.autograd.Function):
         A, = ctx.saved_tensors
         needs_a, needs_b, _, needs_bias, _ = ctx.needs_input_grad
         bias = _like(ctx.bias)
-        rows = grad.reshape(-1, grad.shape[-1])
+        rows = as_rows(grad)
         grad_A = grad.to(A.dtype) @ _dequantized(*ctx.state_codes, A.dtype) if needs_a else None
-        grad_B = (rows.T @ A.reshape(-1, A.shape[-1]).to(grad.dtype)).to(ctx.dtype_b) if needs_b else None
+        grad_B = (rows.T @ as_rows(A).to(grad.dtype)).to(ctx.dtype_b) if needs_b else None
         grad_bias = rows.sum(0, dtype=bias.dtype).reshape(bias.shape) if needs_bias else None
         grad_A, grad_B, grad_bias = first_order("MatMul8bitFp", (grad, A), (grad_A, grad_B, grad_bias))
         return grad_A, grad_B, None, grad_bias, None

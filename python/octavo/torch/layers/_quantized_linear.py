@@ -372,11 +372,14 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
 
     def _training_forward(self, x):
         scheme = SCHEMES[self.scheme]
-        activation = self._rule["activation_granularity"]
+        activation = self._rule.get("activation_granularity")
         self._check_trainable(activation)
         rows = as_rows(x)
-        x_codes, x_scale = quantize(rows.detach(), None, scheme.dtype, activation)
-        w_codes, w_scale = quantize(self.weight.detach(), None, scheme.dtype, scheme.weight)
+        if activation is None:  # as they are: codes are the activations, under a scale of 1
+            activation, x_codes, x_scale = "tensor", rows.detach(), rows.new_ones((1, 1), dtype=torch.float32)
+        else:
+            x_codes, x_scale = quantize(rows.detach(), None, scheme.dtype, activation, rounding=scheme.rounding)
+        w_codes, w_scale = quantize(self.weight.detach(), None, scheme.dtype, scheme.weight, rounding=scheme.rounding)
         y = straight_through_mm(rows, self.weight, x_codes, x_scale, activation, w_codes,
                                 w_scale, scheme.weight_kn, self.bias, None, None)
         return y.reshape(*x.shape[:-1], self.out_features)
@@ -407,7 +410,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
             return
         q = self.quantized_weight()
         destination[prefix + "weight"] = q.data
-        destination[prefix + "weight_scale"] = q.scale
+        destination[prefix + "weight_scale"] = q.scale.contiguous()
         if self._columns is not None:
             destination[prefix + "columns"] = self._columns
         for name in self._static_names():

@@ -19,7 +19,11 @@ LAYERS: dict[str, type[QuantizedLinear]] = {
     "fp8-dynamic": nn.Fp8Linear,
     "fp8-block": nn.BlockFp8Linear,
     "llm-int8": nn.Linear8bitLt,
+    "int8-weight-only": nn.Int8WeightOnlyLinear,
+    "fp8-weight-only": nn.Fp8WeightOnlyLinear,
+    "mxfp8": nn.MxFp8Linear,
 }
+_IN_CELLS = ("fp8-block", "mxfp8")  # schemes whose scales change along K
 
 
 def layer_of(weight: Weight, bias: torch.Tensor | None, dtype: torch.dtype) -> QuantizedLinear:
@@ -29,7 +33,7 @@ def layer_of(weight: Weight, bias: torch.Tensor | None, dtype: torch.dtype) -> Q
     """
     if weight.scheme == "none":
         raise ValueError("layer_of: weight.scheme must be that of codes; got none, a float weight")
-    usual = weight.quantized.azp is None and (not weight.quantized.cols or weight.scheme == "fp8-block")
+    usual = weight.quantized.azp is None and (not weight.quantized.cols or weight.scheme in _IN_CELLS)
     made = LAYERS.get(weight.scheme, nn.CheckpointLinear) if usual else nn.CheckpointLinear
     return made.from_weight(weight, bias, dtype)
 

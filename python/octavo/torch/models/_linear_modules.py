@@ -12,6 +12,7 @@ from ._peft import ADAPTER, left_to_peft
 from ._read_elsewhere import read_elsewhere
 from ._replace import linear_refusal, refusal
 from ._routed_experts import experts_refusal, is_experts
+from ._scheme_choice import Chosen, SchemeChoice
 
 _LEAST = 16  # rows and columns from which a parameter counts as a matrix
 _NO_PRODUCTS = (torch.nn.Embedding, torch.nn.EmbeddingBag, torch.nn.modules.conv._ConvNd, torch.nn.LayerNorm,
@@ -31,6 +32,7 @@ class Candidates(NamedTuple):
     linear: list[tuple[str, torch.nn.Module]]  # torch.nn.Linear, and transformers' Conv1D
     experts: list[tuple[str, torch.nn.Module]]
     left: list[LeftLayer]
+    schemes: dict[str, str]  # of both, by path
 
 
 def is_conv1d(module: torch.nn.Module) -> bool:
@@ -65,12 +67,12 @@ _MAKING = frozenset(("__init__", "__module__", "__qualname__", "__doc__", "__ann
                      "__orig_bases__", "__repr__", "reset_parameters", "extra_repr"))
 
 
-def candidates(model: torch.nn.Module, scheme: str, patterns: Sequence[str], freeze: bool) -> Candidates:
+def candidates(model: torch.nn.Module, choice: SchemeChoice, patterns: Sequence[str], freeze: bool) -> Candidates:
     """All products of a model: those to quantise, and those that stay with the reason.
 
-    A module that stands in two places is named twice.
+    A module that stands in two places is named twice. Raises: ValueError (a pattern of the schemes that decides for none).
     """
-    found = Candidates([], [], [])
+    found = Candidates([], [], [], {})
     kept = left_to_peft(model)
     for path, module in model.named_modules(remove_duplicate=False):
         if path in kept:
@@ -78,20 +80,26 @@ def candidates(model: torch.nn.Module, scheme: str, patterns: Sequence[str], fre
                               for name, weight in _matrices(module))
             continue
         pattern = next(filter(None, (first_match(name, patterns) for name in spellings(path))), None)
-        if is_linear(module) or is_conv1d(module):
-            owner, _, name = path.rpartition(".")
-            kind, why = found.linear, _linear_refusal(module, freeze) or read_elsewhere(model.get_submodule(owner), name, freeze)
-        elif is_experts(module):
-            kind, why = found.experts, experts_refusal(module, scheme, freeze) or refusal(module)
-        else:
+        if not (is_linear(module) or is_conv1d(module) or is_experts(module)):
             found.left.extend(_others(path, module, pattern))
             continue
-        if pattern is None and why is None:
+        chosen = Chosen(None, f'ignored by "{pattern}"') if pattern is not None else choice.of(path)
+        if chosen.scheme is None:
+            kind, why = found.linear, None
+        elif is_experts(module):
+            kind, why = found.experts, experts_refusal(module, chosen.scheme, freeze) or refusal(module)
+        else:
+            owner, _, name = path.rpartition(".")
+            kind, why = found.linear, _linear_refusal(module, freeze) or read_elsewhere(model.get_submodule(owner), name, freeze)
+        if chosen.scheme is not None and why is None:
             kind.append((path, module))
+            found.schemes[path] = chosen.scheme
             continue
-        reason = f'ignored by "{pattern}"' if pattern is not None else f"{type(module).__name__}: {why}"
+        asked = chosen.scheme is None
+        reason = chosen.reason if asked else f"{type(module).__name__}: {why}"
         for name, weight in _matrices(module):
-            found.left.append(LeftLayer(_joined(path, name), tuple(weight.shape), reason, pattern is not None))
+            found.left.append(LeftLayer(_joined(path, name), tuple(weight.shape), reason, asked))
+    choice.check([spelling for path, _ in model.named_modules(remove_duplicate=False) if path for spelling in spellings(path)])
     return found
 
 

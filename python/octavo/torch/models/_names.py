@@ -5,7 +5,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["LEFT_IN_FLOAT", "check_patterns", "first_match", "spellings"]
+__all__ = ["LEFT_IN_FLOAT", "check_expression", "check_patterns", "first_match", "spellings"]
 
 # What stays in float unless a caller gives a list of their own: output heads, and what routes tokens to experts.
 # Embeddings and norms are no linear layers.
@@ -31,20 +31,25 @@ def spellings(path: str) -> list[str]:
     return list(dict.fromkeys((path, inner, inner.removeprefix("base_model.model."))))
 
 
-def check_patterns(operation: str, patterns: Sequence[str], names: Sequence[str]) -> None:
+def check_expression(operation: str, where: str, pattern: str) -> None:
+    """ValueError where a pattern is a regular expression that is none."""
+    if pattern.startswith("re:"):
+        try:
+            re.compile(pattern[3:])
+        except re.error as error:
+            raise ValueError(f"{operation}: {where} must be a regular expression behind 're:' ({error}); got {pattern!r}") from None
+
+
+def check_patterns(operation: str, patterns: Sequence[str], names: Sequence[str], argument: str = "ignore") -> None:
     """ValueError where a pattern matches none of the names, with the nearest one that exists."""
     for i, pattern in enumerate(patterns):
-        if pattern.startswith("re:"):
-            try:
-                re.compile(pattern[3:])
-            except re.error as error:
-                raise ValueError(f"{operation}: ignore[{i}] must be a regular expression behind 're:' ({error}); "
-                                 f"got {pattern!r}") from None
+        where = f"{argument}[{i}]" if argument == "ignore" else f"{argument}[{pattern!r}]"
+        check_expression(operation, where, pattern)
         if any(first_match(name, (pattern,)) for name in names):
             continue
         near = nearest(pattern, names)
         hint = f" (nearest: {near!r})" if near else ""
-        raise ValueError(f"{operation}: ignore[{i}] must match a layer; got {pattern!r}{hint}")
+        raise ValueError(f"{operation}: {where} must match a layer; got {pattern!r}{hint}")
 
 
 def nearest(pattern: str, names: Iterable[str]) -> str | None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 
 from ... import _octavo
-from ..layers._schemes import SCHEMES, SchemeName
+from ..layers._schemes import SCHEMES, SchemeArgument
 from ._calibrated_experts import experts_to_calibrate, layers_of_experts
 from ._calibration import Calibration
 from ._canonical import LAYERS
@@ -21,13 +21,14 @@ from ._read_elsewhere import call_layers_of
 from ._replace import set_module
 from ._report import LayerError, Report, experts_error
 from ._routed_experts import RoutedExperts
+from ._scheme_choice import SchemeChoice
 
 _NAMED = 4  # layers that a warning names
 
 _Item = TypeVar("_Item")
 
 
-def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
+def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *,
               ignore: Sequence[str] | None = None, freeze: bool = True,
               progress: bool | None = None, calibration: Calibration | None = None) -> Report:
     """Swaps the linear layers and experts of a model for layers in 8 bits, in place.
@@ -38,7 +39,9 @@ def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
 
     Args:
         model: any torch.nn.Module, float32, bfloat16 or float16; of one on a CUDA device the layers stay there.
-        scheme: "int8-dynamic", "fp8-dynamic", "fp8-block" or "llm-int8" (also "W8A8", "FP8_DYNAMIC", ...).
+        scheme: "int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8", "int8-weight-only", "fp8-weight-only" or "mxfp8" (also "W8A8",
+            "FP8_DYNAMIC", ...). Or a mapping of patterns, as `ignore` has them, to schemes, of which a layer takes the first that
+            matches; None, and no match, leave it in float: {"re:.*mlp": "fp8-dynamic", "re:.*": "int8-dynamic"}.
         ignore: layers to leave alone: names, their last parts ("lm_head"), or regular expressions
             as "re:...", matched from the start of the name. None: octavo.torch.LEFT_IN_FLOAT (output heads and
             routers) and the model's output embeddings; a list of your own stands in its place.
@@ -55,22 +58,21 @@ def quantize_(model: torch.nn.Module, scheme: SchemeName = "int8-dynamic", *,
     Raises: before any layer is swapped, ValueError (an unknown scheme, a model that is a linear layer itself, a pattern of
         `ignore` that matches nothing, a calibration for other codes or columns), RuntimeError (a weight that is not finite).
     """
-    name = _octavo.canonical_scheme(scheme)
-    make = LAYERS[name]
+    choice = SchemeChoice("quantize_", scheme)
     if is_linear(model) or is_conv1d(model):
         raise ValueError("quantize_: model must contain linear layers; got one itself (use "
-                         f"octavo.torch.nn.{make.__name__}.from_float)")
+                         f"octavo.torch.nn.{LAYERS[choice.schemes[0]].__name__}.from_float)")
     patterns = patterns_of("quantize_", model, ignore)
-    rows = _calibrated(model, name, freeze, calibration)
-    linear, experts, left = candidates(model, name, patterns, freeze)
+    rows = _calibrated(model, choice, freeze, calibration)
+    linear, experts, left, schemes = candidates(model, choice, patterns, freeze)
     _check_weights([*linear, *experts])
     _check_columns(linear, rows)
     report = Report(left=left)
     made: dict[torch.nn.Module, torch.nn.Module] = {}  # by the float layer: one that stands in two places stays one
-    for path, layer in _with_bar([*linear, *experts], name, progress):
+    for path, layer in _with_bar([*linear, *experts], choice.name, progress):
         if layer not in made:
-            made[layer], errors = _experts_of(path, layer, name) if "down_proj" in layer._parameters else \
-                _linear_of(path, layer, name, freeze, rows.get(path))
+            made[layer], errors = _experts_of(path, layer, schemes[path]) if "down_proj" in layer._parameters else \
+                _linear_of(path, layer, schemes[path], freeze, rows.get(path))
             report.extend(errors)
         set_module(model, path, made[layer])
     if not freeze:
@@ -115,13 +117,16 @@ def float_linear(layer: torch.nn.Module) -> torch.nn.Linear:
     return linear
 
 
-def _calibrated(model, scheme, freeze, calibration):
+def _calibrated(model, choice, freeze, calibration):
     """Rows of a calibration by the model's names, which may be under those of its files."""
     if calibration is None:
         return {}
-    if not freeze or scheme == "fp8-block":
-        raise ValueError("quantize_: calibration must be None for layers that train and for fp8-block, whose activations have "
-                         f"a scale for each group; got one of {len(calibration)} layers")
+    if choice.is_mapping:
+        raise ValueError("quantize_: scheme must be one for all layers beside a calibration, which is made for one; got a mapping")
+    scheme, = choice.schemes
+    if not freeze or SCHEMES[scheme].activation != "token":
+        raise ValueError("quantize_: calibration must be None for layers that train and for schemes without one scale for a token "
+                         f"(fp8-block, mxfp8, weight-only); got one of {len(calibration)} layers, for {scheme}")
     names = [path for path, _ in model.named_modules()]
     in_files = names_in_files(model, names)
     rows = {path: calibration.get(path, calibration.get(in_files[path])) for path in names}
@@ -162,7 +167,7 @@ def _linear_of(path, layer, scheme, freeze, calibrated):
     weight = linear.weight.detach().contiguous()
     quantized = _octavo.quantize_weight(weight, scheme)
     error = _octavo.compare_weight(path, weight, quantized)
-    row = LayerError(path, tuple(weight.shape), error.sqnr_db, error.max_error, error.saturated)
+    row = LayerError(path, tuple(weight.shape), error.sqnr_db, error.max_error, error.saturated, scheme)
     made = LAYERS[scheme].from_float(linear, False)
     if calibrated is not None:
         made.use_calibration(calibrated.input_scale, calibrated.outlier_columns, calibrated.threshold)
@@ -175,7 +180,7 @@ def _linear_of(path, layer, scheme, freeze, calibrated):
 def _experts_of(path, module, scheme):
     layer = RoutedExperts.empty_like(module, scheme)
     weights = {name: module._parameters[name] for name in ("gate_up_proj", "down_proj")}
-    rows = [experts_error(f"{path}.{name}", layer.take(name, weight)) for name, weight in weights.items()]
+    rows = [experts_error(f"{path}.{name}", layer.take(name, weight), scheme) for name, weight in weights.items()]
     layer.take_biases()
     return layer, rows
 

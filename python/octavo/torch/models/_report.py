@@ -17,6 +17,7 @@ class LayerError(NamedTuple):
     sqnr_db: float  # 10 log10(sum w^2 / sum (w - w')^2)
     max_error: float  # largest |w - w'|
     saturated: int  # codes at the type's largest magnitude
+    scheme: str = ""
 
 
 class Report(list[LayerError]):
@@ -38,14 +39,14 @@ class Report(list[LayerError]):
         return "\n".join(rows)
 
 
-def experts_error(name: str, experts: list[tuple[float, LayerReport]]) -> LayerError:
+def experts_error(name: str, experts: list[tuple[float, LayerReport]], scheme: str) -> LayerError:
     """One row of a layer's experts: sums of squares of their weights, and each one's report."""
     signal = sum(squares for squares, _ in experts)
     noise = sum(squares * 10 ** (-report.sqnr_db / 10) for squares, report in experts)
     sqnr = 10 * math.log10(signal / noise) if noise > 0 and signal > 0 else math.inf
     _, first = experts[0]
     return LayerError(name, (len(experts), first.n, first.k), sqnr, max(report.max_error for _, report in experts),
-                      sum(report.saturated for _, report in experts))
+                      sum(report.saturated for _, report in experts), scheme)
 
 
 def _shape(shape):

@@ -5,6 +5,8 @@ linear layer over int8 rows with its gradient.
 Source: specification section 8.
 """
 
+import math
+
 import torch
 
 from ... import _octavo
@@ -90,13 +92,18 @@ vectorwise_dequant = define("int8_vectorwise_dequant(Tensor A, Tensor stats) -> 
                             _octavo.int8_vectorwise_dequant, _vectorwise_dequant_fake)
 
 
+def _as_rows(x):
+    """[..., K] as [rows, K], K = 0 included."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
 def linear_vjp(grad, wanted, x, codes, row_absmax, bias, threshold, outlier_columns, weight_dtype, exact):
     """The wanted gradients of x, the weight [N, K] and bias. exact: the weight's is grad^T x, summed in float32."""
     needs_x, needs_weight, needs_bias = wanted
     quantized = _octavo.int8_linear_vjp(grad, [needs_x, needs_weight and not exact, needs_bias], x, codes, row_absmax,
                                         bias, threshold, outlier_columns=outlier_columns, weight_dtype=weight_dtype)
     if needs_weight and exact:
-        rows, columns = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
+        rows, columns = _as_rows(grad), _as_rows(x)
         quantized.insert(int(needs_x), _octavo.scaled_mm(rows.t(), columns.to(grad.dtype), out_dtype=weight_dtype))
     return quantized
 

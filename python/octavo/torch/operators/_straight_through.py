@@ -15,15 +15,15 @@ from ._library import as_gradient, define, differentiate_once, register_gradient
 # ---- codes and scales -----------------------------------------------------------------------------
 
 
-def _quantize_kernel(x, scale, dtype, granularity, scale_ub=None, min_scale=0.0, qmax=0.0):
+def _quantize_kernel(x, scale, dtype, granularity, scale_ub=None, min_scale=0.0, qmax=0.0, rounding="none"):
     given = {} if scale is None else {"scale": scale}
     if scale_ub is not None:
         given["scale_ub"] = scale_ub.item()
-    q = _octavo.quantize(x, dtype, granularity, min_scale=min_scale, qmax=qmax, **given)
+    q = _octavo.quantize(x, dtype, granularity, min_scale=min_scale, qmax=qmax, rounding=rounding, **given)
     return q.data, q.scale
 
 
-def _quantize_fake(x, scale, dtype, granularity, scale_ub=None, min_scale=0.0, qmax=0.0):
+def _quantize_fake(x, scale, dtype, granularity, scale_ub=None, min_scale=0.0, qmax=0.0, rounding="none"):
     rows, cols = x.shape
     if granularity == "tensor":
         shape = (1, 1)
@@ -45,11 +45,11 @@ def _dense_like(x, dtype):
 
 
 quantize = define("quantize(Tensor x, Tensor? scale, ScalarType dtype, str granularity, Tensor? scale_ub=None, "
-                  "float min_scale=0., float qmax=0.) -> (Tensor, Tensor)", _quantize_kernel, _quantize_fake)
+                  "float min_scale=0., float qmax=0., str rounding='none') -> (Tensor, Tensor)", _quantize_kernel, _quantize_fake)
 
 
 def _no_gradient(ctx, *grads):
-    return (None,) * 7
+    return (None,) * 8
 
 
 register_gradient(quantize, _no_gradient, lambda ctx, inputs, output: ctx.mark_non_differentiable(*output))

@@ -11,7 +11,7 @@ from ..layers._quantized_linear import QuantizedLinear
 from ..models._routed_experts import RoutedExperts
 
 Json = dict[str, Any]
-_BLOCK = 128
+_BLOCK, _MX = 128, 32
 _EXPERTS = r"re:.*\.experts\..*"  # as transformers looks for the group of experts
 
 
@@ -23,7 +23,9 @@ class Kind(NamedTuple):
     activation: str | None  # None: as they are; "token", "tensor", "group128", "static", "llm-int8"
     zero_points: bool
     threshold: float  # of LLM.int8()
-    packed: bool = False  # int8 experts: four codes in an int32, the one form of them that transformers reads
+    packed: bool = False  # four int8 codes in an int32: the one form that transformers reads of experts, and without activations' rule
+    experts: bool = False  # of packed ones: whether the layer is a module of experts
+    mx: bool = False  # scales of both sides are powers of two, which files keep as exponents
 
     @property
     def dialect(self) -> str:
@@ -38,18 +40,28 @@ def kind_of(layer: QuantizedLinear | RoutedExperts) -> Kind:
     """How a frozen layer is quantised; of experts how both weights are."""
     if isinstance(layer, RoutedExperts):
         kind = _kind(layer.w13.dtype, layer.w13.granularity or "tensor", layer.w13.activation or {})
-        return kind._replace(packed=kind.code == "int8" and layer.w13.k % 4 == 0 and layer.w2.k % 4 == 0)
+        packed = kind.code == "int8" and layer.w13.k % 4 == 0 and layer.w2.k % 4 == 0
+        return kind._replace(packed=packed, experts=packed)
     weight = layer.quantized_weight()
-    return _kind(str(weight.data.dtype).removeprefix("torch."), _granularity(weight), layer._rule)
+    kind = _kind(str(weight.data.dtype).removeprefix("torch."), _granularity(weight), layer._rule)
+    return kind._replace(packed=kind.code == "int8" and kind.activation is None and layer.in_features % 4 == 0)
 
 
 def _kind(code: str, weight: str, rule: Mapping[str, Any]) -> Kind:
+    if is_mx(weight, rule):
+        return Kind(code, weight, rule["activation_granularity"], False, 0.0, mx=True)
     if not rule.get("activation"):
         return Kind(code, weight, None, False, 0.0)
     if rule.get("llm_int8"):
         return Kind(code, weight, "llm-int8", False, float(rule["outlier_threshold"]))
     activation = "static" if rule.get("static_scale") else rule["activation_granularity"]
     return Kind(code, weight, activation, bool(rule.get("azp")), 0.0)
+
+
+def is_mx(weight: str, rule: Mapping[str, Any]) -> bool:
+    """Whether a rule is that of mxfp8; its weights were quantised by it."""
+    groups = f"group{_MX}"
+    return weight == groups == rule.get("activation_granularity") and rule.get("rounding", "none") == "power_of_two"
 
 
 def _granularity(weight: Quantized) -> str:
@@ -66,7 +78,7 @@ def quantization_config(operation: str, layers: Mapping[str, Kind], left: Sequen
 
     dialect: in which the tensors are written. Raises: ValueError (LLM.int8() beside other schemes, several thresholds).
     """
-    kinds = sorted(set(layers.values()), key=lambda kind: (not kind.packed, str(kind)))  # names before classes
+    kinds = sorted(set(layers.values()), key=lambda kind: (not kind.experts, str(kind)))  # names before classes
     dialects = {kind.dialect for kind in kinds}
     if "bitsandbytes" in dialects and len(kinds) > 1:
         raise ValueError(f"{operation}: model must have layers of one threshold and no other scheme beside llm-int8; got "
@@ -90,8 +102,8 @@ def _bitsandbytes(kind, left):
 def _compressed_tensors(layers, kinds, left):
     groups = {}
     for number, kind in enumerate(kinds):
-        alone = sum(other.packed == kind.packed for other in kinds) == 1
-        every = [_EXPERTS] if kind.packed else ["Linear"]
+        alone = sum(other.experts == kind.experts for other in kinds) == 1
+        every = [_EXPERTS] if kind.experts else ["Linear"]
         targets = every if alone else sorted(name for name, own in layers.items() if own == kind)
         groups[f"group_{number}"] = {"targets": targets, "weights": _weights(kind), "input_activations": _activations(kind),
                                      "output_activations": None, "format": _format(kind)}
@@ -101,11 +113,14 @@ def _compressed_tensors(layers, kinds, left):
 
 
 def _format(kind):
+    if kind.mx:
+        return "mxfp8-quantized"
     return "pack-quantized" if kind.packed else "int-quantized" if kind.code == "int8" else "float-quantized"
 
 
 def _type(kind):
-    return {"num_bits": 8, "type": "int" if kind.code == "int8" else "float"}
+    bits = {"num_bits": 8, "type": "int" if kind.code == "int8" else "float"}
+    return {**bits, "scale_dtype": "torch.uint8"} if kind.mx else bits
 
 
 def _weights(kind):
@@ -129,6 +144,11 @@ def _activations(kind):
 def packed_codes(codes: torch.Tensor) -> torch.Tensor:
     """int8 codes [..., K] as compressed-tensors packs them: int32 [..., K / 4], each code + 128, the first lowest."""
     return (codes.view(torch.uint8) ^ 128).contiguous().view(torch.int32)
+
+
+def exponents(scale: torch.Tensor) -> torch.Tensor:
+    """E8M0 of scales that are powers of two, as bytes."""
+    return (scale.contiguous().view(torch.int32) >> 23).to(torch.uint8)
 
 
 def row_maxima(scale: torch.Tensor) -> torch.Tensor:

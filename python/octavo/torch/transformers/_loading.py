@@ -3,13 +3,13 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .._requirement import need_transformers
-from ..layers._schemes import SchemeName
+from ..layers._schemes import SchemeArgument
 from ..models._replace import set_module
 from ..operators._dtypes import from_numpy
 from ._from_folder import FolderLayers
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def from_pretrained(path: str | os.PathLike[str], scheme: SchemeName | None = None, *, model_class: Any = None,
+def from_pretrained(path: str | os.PathLike[str], scheme: SchemeArgument | None = None, *, model_class: Any = None,
                     ignore: Sequence[str] | None = None, fuse: bool = False, strict: bool = False,
                     trust_remote_code: bool = False, **options: Any) -> "PreTrainedModel":
     """A model of transformers on Octavo's layers, of a quantised folder or of a float one.
@@ -53,7 +53,7 @@ def from_pretrained(path: str | os.PathLike[str], scheme: SchemeName | None = No
         RuntimeError: what is malformed.
         ImportError: no transformers.
     """
-    if scheme is not None and not isinstance(scheme, str):
+    if scheme is not None and not isinstance(scheme, (str, Mapping)):
         warnings.warn("from_pretrained: the model's class is the keyword model_class; the second argument is scheme", DeprecationWarning,
                       stacklevel=2)
         scheme, model_class = None, scheme

@@ -17,13 +17,14 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from ... import _octavo
 from ..._checkpoint import open_checkpoint
 from ..layers._quantized_linear import QuantizedLinear
-from ..layers._schemes import SchemeName
+from ..layers._schemes import SchemeArgument
 from ..models._canonical import LAYERS
 from ..models._linear_modules import candidates, is_conv1d
 from ..models._quantize import float_linear, patterns_of, warn_of_left
 from ..models._replace import set_module
 from ..models._report import LayerError, Report, experts_error
 from ..models._routed_experts import RoutedExperts
+from ..models._scheme_choice import SchemeChoice, not_converted
 from ..operators._library import device_refusal
 from ._from_folder import FolderLayers, unexpected_patterns
 
@@ -32,16 +33,20 @@ class OctavoConfig(QuantizationConfigMixin):
     """What transformers' from_pretrained takes as quantization_config: the linear layers and experts of a model in 8 bits.
 
     Args:
-        scheme: "int8-dynamic", "fp8-dynamic", "fp8-block" or "llm-int8", as octavo.torch.quantize_ takes it.
+        scheme: "int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8", "int8-weight-only", "fp8-weight-only" or "mxfp8", as
+            octavo.torch.quantize_ takes it; or a mapping of patterns to schemes.
         ignore: layers to leave in float, as octavo.torch.quantize_ takes them.
+        modules_to_not_convert: the same in transformers' words: a module's name, or its end, with all that is in it.
 
     Raises: ValueError (an unknown scheme).
     """
 
-    def __init__(self, scheme: SchemeName = "int8-dynamic", ignore: Sequence[str] | None = None) -> None:
+    def __init__(self, scheme: SchemeArgument = "int8-dynamic", ignore: Sequence[str] | None = None,
+                 modules_to_not_convert: Sequence[str] | None = None) -> None:
         self.quant_method = "octavo"  # type: ignore[assignment]
-        self.scheme = _octavo.canonical_scheme(scheme)
+        self.scheme = SchemeChoice("OctavoConfig", scheme).given
         self.ignore = None if ignore is None else list(ignore)
+        self.modules_to_not_convert = None if modules_to_not_convert is None else list(modules_to_not_convert)
         self._declared: dict[str, Any] | None = None  # a quantised folder's own quantization_config
         self._fuse = False
         self._strict = False
@@ -58,7 +63,7 @@ class OctavoConfig(QuantizationConfigMixin):
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
         if "scheme" in config_dict:
-            config = cls(config_dict["scheme"], config_dict.get("ignore"))
+            config = cls(config_dict["scheme"], config_dict.get("ignore"), config_dict.get("modules_to_not_convert"))
         else:
             config = cls.of_folder(config_dict)
         return (config, kwargs) if return_unused_kwargs else config
@@ -66,7 +71,8 @@ class OctavoConfig(QuantizationConfigMixin):
     def to_dict(self) -> dict[str, Any]:
         if self._declared is not None:
             return dict(self._declared)
-        return {"quant_method": self.quant_method, "scheme": self.scheme, "ignore": self.ignore}
+        return {"quant_method": self.quant_method, "scheme": self.scheme, "ignore": self.ignore,
+                "modules_to_not_convert": self.modules_to_not_convert}
 
 
 class OctavoQuantizer(HfQuantizer):
@@ -121,16 +127,18 @@ class OctavoQuantizer(HfQuantizer):
         model._keys_to_ignore_on_load_unexpected = set(known) | unexpected_patterns(self._folder.own_keys)
 
     def _await_floats(self, model):
-        scheme = self.quantization_config.scheme
-        patterns = patterns_of("OctavoConfig", model, self.quantization_config.ignore)
+        config = self.quantization_config
+        choice = SchemeChoice("OctavoConfig", config.scheme)  # type: ignore[arg-type]
+        patterns = patterns_of("OctavoConfig", model, config.ignore if config.modules_to_not_convert is None else
+                               [*(config.ignore or ()), *not_converted(config.modules_to_not_convert)])
         tied = [key.rpartition(".")[0] for key in getattr(model, "all_tied_weights_keys", {})]
-        linear, experts, left = candidates(model, scheme, (*patterns, *tied), True)
+        linear, experts, left, schemes = candidates(model, choice, (*patterns, *tied), True)
         for path, layer in linear:
-            made = LAYERS[scheme].from_float(float_linear(layer), False)
+            made = LAYERS[schemes[path]].from_float(float_linear(layer), False)
             made.stands_for_conv1d = is_conv1d(layer)
             self._swap(model, path, made, ("weight",))
         for path, layer in experts:
-            self._swap(model, path, RoutedExperts.empty_like(layer, scheme), ("gate_up_proj", "down_proj"))
+            self._swap(model, path, RoutedExperts.empty_like(layer, schemes[path]), ("gate_up_proj", "down_proj"))
         self.report = Report(left=left)
         warn_of_left("OctavoConfig", left)
 
@@ -149,13 +157,13 @@ class OctavoQuantizer(HfQuantizer):
         path, _, parameter = name.rpartition(".")
         layer = model.get_submodule(path)
         if isinstance(layer, RoutedExperts):
-            self.report.append(experts_error(name, layer.take(parameter, weight)))
+            self.report.append(experts_error(name, layer.take(parameter, weight), layer._scheme))
         else:
             assert isinstance(layer, QuantizedLinear)
             weight = weight.T.contiguous() if layer.stands_for_conv1d else weight
-            quantized = _octavo.quantize_weight(weight, self.quantization_config.scheme)
+            quantized = _octavo.quantize_weight(weight, layer.scheme)
             error = _octavo.compare_weight(path, weight, quantized)
-            self.report.append(LayerError(path, tuple(weight.shape), error.sqnr_db, error.max_error, error.saturated))
+            self.report.append(LayerError(path, tuple(weight.shape), error.sqnr_db, error.max_error, error.saturated, layer.scheme))
             layer.weight = torch.nn.Parameter(weight, False)
             layer.freeze(quantized)
             setattr(layer.weight, "_is_hf_initialized", True)  # transformers makes up what has no such mark

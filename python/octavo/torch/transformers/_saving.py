@@ -21,7 +21,7 @@ from ..models._checkpoint_names import names_in_files, table_of
 from ..models._linear_modules import is_conv1d, is_linear
 from ..models._routed_experts import RoutedExperts, SeparateExperts
 from ..moe import FusedMoE
-from ._dialect import Json, Kind, kind_of, packed_codes, quantization_config, row_maxima
+from ._dialect import Json, Kind, exponents, kind_of, packed_codes, quantization_config, row_maxima
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -96,7 +96,8 @@ def _check_sayable(name, layer):
     weight = layer.quantized_weight()
     what = ("zero points" if weight.azp is not None else "codes of uint8" if weight.data.dtype == torch.uint8 else
             f"scales of {weight.scale.dtype}" if weight.scale.dtype != torch.float32 else
-            "activations with scales of powers of two" if layer._rule.get("rounding", "none") != "none" else None)
+            "activations with scales of powers of two" if layer._rule.get("rounding", "none") != "none" and not kind_of(layer).mx
+            else None)
     if what:
         raise NotImplementedError(f"save_pretrained: model must have weights without zero points and scales of float32; "
                                   f"got {name!r}, which has {what}")
@@ -111,7 +112,11 @@ def experts_form(model: "PreTrainedModel", layers: dict[str, QuantizedLinear | R
     if asked not in (None, "separate", "float"):
         raise ValueError(f'save_pretrained: experts must be "separate", "float" or None; got {asked!r}')
     stacks = [name for name, layer in layers.items() if isinstance(layer, RoutedExperts)]
-    if not stacks or (asked != "float" and _splits_experts(model)):
+    if asked is None and (mx := [name for name in stacks if kind_of(layers[name]).mx]):
+        raise NotImplementedError('save_pretrained: experts must be "separate" (a layer each: Octavo loads the folder) or "float" '
+                                  "(transformers does, too), since transformers loads no experts of mxfp8; got None, for "
+                                  f"{mx[0]!r}")
+    if not stacks or (asked != "float" and _splits_experts(model) and not kind_of(layers[stacks[0]]).mx):
         return "merged"
     if asked is None:
         raise NotImplementedError(
@@ -140,12 +145,13 @@ def declared_state(model: "PreTrainedModel", layers: dict[str, QuantizedLinear |
     experts_state = _stacked_state if experts == "merged" else _separate_state
     for name, layer in layers.items():
         if isinstance(layer, RoutedExperts):
-            experts_state(name, state, dialect, kinds[name].packed)
+            experts_state(name, state, dialect, kinds[name])
         else:
-            _linear_state(name, state, dialect)
+            _linear_state(name, state, dialect, kinds[name])
     in_files = names_in_files(model, [*kinds, *_left(model)])
     schemes = [layer.scheme for layer in layers.values() if isinstance(layer, QuantizedLinear)]
-    scheme = schemes[0] if schemes else "int8-dynamic"
+    schemes = list(dict.fromkeys(schemes)) or ["int8-dynamic"]
+    scheme = schemes[0] if len(schemes) == 1 else "mixed"
     left = sorted({alias for name in _left(model) for alias in (name, in_files[name])})
     config = quantization_config("save_pretrained", {in_files[name]: kind for name, kind in kinds.items()}, left, scheme,
                                  dialect)
@@ -175,8 +181,13 @@ def _columns(layer):
     return [] if columns is None else [int(column) for column in columns]
 
 
-def _linear_state(name, state, dialect):
+def _linear_state(name, state, dialect, kind):
     scale = state.pop(f"{name}.weight_scale")
+    if kind.mx:
+        scale = exponents(scale)
+    if kind.packed and dialect == "compressed-tensors":
+        codes = state.pop(f"{name}.weight")
+        state[f"{name}.weight_packed"], state[f"{name}.weight_shape"] = packed_codes(codes), torch.tensor(codes.shape)
     if dialect == "bitsandbytes":
         state[f"{name}.weight_format"] = torch.tensor(0, dtype=torch.uint8)
         scale = row_maxima(scale).reshape(-1)
@@ -207,23 +218,24 @@ def _float_state(name, layer, state, dtype):
             state[f"{name}.{theirs}_bias"] = layer.as_stored(f"{theirs}_bias", own)
 
 
-def _stacked_state(name, state, dialect, packed):
+def _stacked_state(name, state, dialect, kind):
     """Names of transformers, and scales that are split as their weights are."""
     for ours, theirs in (("w13", "gate_up_proj"), ("w2", "down_proj")):
         codes, scale = state.pop(f"{name}.{ours}"), state.pop(f"{name}.{ours}_scale")
         static = state.pop(f"{name}.{ours}_input_scale", None)
         if static is not None:
             state[f"{name}.{theirs}_input_scale"] = static.repeat(codes.shape[0], 1)
-        if packed:
+        if kind.packed:
             rows = codes.shape[1] // 2 if ours == "w13" else codes.shape[1]
             state[f"{name}.{theirs}_packed"] = packed_codes(codes)
             state[f"{name}.{theirs}_shape"] = torch.tensor([[rows, codes.shape[2]]]).repeat(codes.shape[0], 1)
         else:
             state[f"{name}.{theirs}"] = codes
-        state[f"{name}.{theirs}_{_SUFFIX[dialect].removeprefix('weight_')}"] = scale.reshape(*scale.shape[:2], -1)
+        scale = scale.reshape(*scale.shape[:2], -1)
+        state[f"{name}.{theirs}_{_SUFFIX[dialect].removeprefix('weight_')}"] = exponents(scale) if kind.mx else scale
 
 
-def _separate_state(name, state, dialect, packed):
+def _separate_state(name, state, dialect, kind):
     """A layer for each expert, as `octavo quantize` writes them, of stacks that transformers keeps whole."""
     for ours, bias, parts in (("w13", "bias13", ("gate_proj", "up_proj")), ("w2", "bias2", ("down_proj",))):
         codes, scale = state.pop(f"{name}.{ours}"), state.pop(f"{name}.{ours}_scale")
@@ -238,12 +250,12 @@ def _separate_state(name, state, dialect, packed):
                                                        _chunks(beside["bias"], len(parts))):
             for expert in range(codes.shape[0]):
                 layer = f"{name}.{expert}.{part}."
-                if packed:
+                if kind.packed:
                     state[f"{layer}weight_packed"] = packed_codes(all_codes[expert])
                     state[f"{layer}weight_shape"] = torch.tensor(all_codes.shape[1:])
                 else:
                     state[f"{layer}weight"] = all_codes[expert].clone()
-                state[layer + _SUFFIX[dialect]] = all_scales[expert].clone()
+                state[layer + _SUFFIX[dialect]] = exponents(all_scales[expert]) if kind.mx else all_scales[expert].clone()
                 if beside["input_scale"] is not None:
                     state[f"{layer}input_scale"] = beside["input_scale"].reshape(1).clone()
                 if biases is not None:
