@@ -2,7 +2,7 @@
 """Checkpoints: safetensors files and the schemes in them."""
 
 import os
-from typing import Mapping, Sequence
+from typing import Literal, Mapping, Sequence
 
 from . import _octavo
 from ._files import warn_of
@@ -11,13 +11,30 @@ from ._taking import taking
 from ._typing import Scheme, StoredScheme, Tensor
 
 
-def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def open_checkpoint(path: str | os.PathLike[str], framework: Literal["np", "pt"] = "np") -> Checkpoint:
     """Opens and validates a safetensors file by the rules of the reference reader, or a model's folder.
 
-    Returns: octavo.Checkpoint. Raises: FileNotFoundError, OSError, RuntimeError (what is malformed, in
-    which tensor, at which offset).
+    Args:
+        path: the file, or a folder in Hugging Face's layout.
+        framework: of tensors that are read: "np", NumPy (ml_dtypes for bfloat16 and fp8), or "pt", PyTorch.
+
+    Returns:
+        octavo.Checkpoint, which may be used as safetensors' safe_open is.
+
+    Raises:
+        FileNotFoundError, OSError: a file that is not there, or cannot be read.
+        RuntimeError: what is malformed, in which tensor, at which offset.
+        ValueError: another framework.
+
+    Example:
+        >>> import numpy, octavo
+        >>> weight = octavo.quantize_weight(numpy.eye(4, dtype=numpy.float32))
+        >>> octavo.write_checkpoint("model.safetensors", {"fc": weight}, {"fc.bias": numpy.zeros(4, numpy.float32)})
+        >>> with octavo.open_checkpoint("model.safetensors") as file:
+        ...     print(len(file), sorted(file), file["fc.bias"].shape, file.weight("fc"))
+        3 ['fc.bias', 'fc.weight', 'fc.weight_scale'] (4,) Weight(int8-dynamic, int8 [4, 4])
     """
-    return _octavo.open_checkpoint(os.fspath(path))
+    return _octavo.open_checkpoint(os.fspath(path), framework)
 
 
 def write_checkpoint(path: str | os.PathLike[str], layers: Mapping[str, Weight],

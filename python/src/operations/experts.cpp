@@ -131,6 +131,9 @@ void bind_class(nb::module_& m) {
           "dtype", [](const ExpertWeights& w) { return std::string(name(w.dtype())); },
           "The codes' data type, by name.")
       .def_prop_ro("granularity", granularity_of, "What one scale covers, by name, or None.")
+      .def_prop_ro(
+          "shape", [](const ExpertWeights& w) { return nb::make_tuple(w.experts(), w.n(), w.k()); },
+          nb::sig("def shape(self) -> tuple[int, int, int]"), "(experts, n, k).")
       .def_prop_ro("nbytes", &ExpertWeights::bytes, "Bytes of the packed codes.")
       .def_prop_ro("layout", &ExpertWeights::layout, "Whose layout it is.")
       .def_prop_ro(
@@ -143,7 +146,7 @@ void bind_class(nb::module_& m) {
            "(codes [E, N, K], scales, granularity), bit for bit, as NumPy arrays; where `like` is "
            "PyTorch's, as its tensors on the experts' device.")
       .def("to", moved<ExpertWeights>, nb::arg("like").none(),
-           "The experts on the device of the tensor `like` (None: the CPU), as "
+           "The experts on the device of the tensor `like`, or on that device (None: the CPU), as "
            "octavo.PackedWeight.to. "
            "The object itself where they are there already.")
       .def("__len__", &ExpertWeights::experts)

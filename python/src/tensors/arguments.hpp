@@ -98,7 +98,8 @@ Side parse_side(const Call& call, const std::string& side);
 template <class Weights>
 nb::object moved(nb::handle self, nb::handle like) {
   Call call("to");
-  const Device device = call.tensor(like, "like").device;
+  const nb::object there = tensor_on(like, call.operation());
+  const Device device = call.tensor(there, "like").device;
   const auto& weights = nb::cast<const Weights&>(self);
   const Device from = weights.device();
   if (device == from) return nb::borrow(self);

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from ..._html import ShownAsText
 from .._requirement import need_transformers
 from ..layers._quantized_linear import QuantizedLinear
 from ..models._routed_experts import SeparateExperts
@@ -28,8 +29,8 @@ class LayerDrift(NamedTuple):
     sqnr_db: float  # 10 log10(sum y^2 / sum (y - y')^2)
 
 
-@dataclass
-class Evaluation:
+@dataclass(repr=False)
+class Evaluation(ShownAsText):
     """What quantising cost. Of a model without logits (BERT) only cosine and layers are there, of its hidden states."""
 
     tokens: int

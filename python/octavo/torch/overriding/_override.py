@@ -15,6 +15,7 @@ from typing import Any, Callable
 import torch
 
 from ..._locks import rlock
+from ..._html import ShownAsText
 from . import _aten, _dispatched
 
 _OPERATORS: dict[str, Callable[..., torch.Tensor]] = {
@@ -42,7 +43,7 @@ class OverrideCalls:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-class Override:
+class Override(ShownAsText):
     """What `override` returns: a handle, and a context manager that removes it at its end."""
 
     def __init__(self) -> None:
