@@ -13,10 +13,35 @@ def renamed(operation, name, type):
     return tuple(operation.row.get("names", {}).get(name, (name, type)))
 
 
+def default_of(o):
+    return "None" if o.row.get("none") else o.python_default
+
+
+# Words of C++ and C in the documentation of options, and Python's.
+WORDS = {"undefined (the scale that": "UNDEFINED (the default: the scale that", "null (explicitly none)": "None (explicitly none)",
+         "null: not wanted": "None: not wanted"}
+
+
+def in_python(o):
+    """The documentation of an option."""
+    doc = o.doc
+    for word, own in WORDS.items():
+        doc = doc.replace(word, own)
+    return doc.replace("; 0:", "; None:") if o.row.get("none") else doc
+
+
+def given(operation, o):
+    """An option as the extension module takes it."""
+    name = of_option(operation, o)[0]
+    return f"{o.python_default} if {name} is None else {name}" if o.row.get("none") else name
+
+
 def of_option(operation, o):
     type = o.row.get("type", o.spelling.python)
-    if o.python_default != "None":
+    if default_of(o) != "None":
         type = type.removesuffix(" | None")
+    elif o.row.get("none"):
+        type += " | None"
     return renamed(operation, o.python_name, type)
 
 
@@ -39,7 +64,7 @@ def call(head, arguments, end=")"):
 
 def documentation(operation):
     rows = [(name, row[1]) for (name, _), row in zip(of_inputs(operation), operation.inputs.values())]
-    rows += [(of_option(operation, o)[0], o.doc and o.doc + ".") for o in operation.arguments]
+    rows += [(of_option(operation, o)[0], o.doc and in_python(o) + ".") for o in operation.arguments]
     rows += [(name, row[1]) for name, row in operation.extra.items()]
     lines = operation.row["doc"].splitlines() + ["", "Args:"]
     while rows:
@@ -55,7 +80,7 @@ def documentation(operation):
 
 def function(operation):
     name = operation.name
-    typed = {o.python_name: "{}: {} = {}".format(*of_option(operation, o), o.python_default)
+    typed = {o.python_name: "{}: {} = {}".format(*of_option(operation, o), default_of(o))
              for o in operation.arguments}
     inputs = [input for input, _ in of_inputs(operation)]
     positional = [f"{input}: {type}" for input, type in of_inputs(operation)]
@@ -74,7 +99,7 @@ def function(operation):
         torch = " or ".join(f"is_torch({input})" for input in inputs[:2 if "gradients" in operation.row else 1])
         body += f"    function = torch_operations().{name} if {torch} else _octavo.{name}\n"
         run = "function"
-    body += call(f"    return {run}(", inputs + [of_option(operation, o)[0] for o in operation.arguments])
+    body += call(f"    return {run}(", inputs + [given(operation, o) for o in operation.arguments])
     return text + guarded(operation, body)
 
 
@@ -104,6 +129,8 @@ def kinds(operation):
 def taken(o):
     if "literals" in o.row:
         return "?" + o.row["literals"]
+    if o.row.get("none"):
+        return "?" + o.spelling.taken
     return "?dtype" if o.kind == "dtype" and o.python_default == "None" else o.spelling.taken
 
 
@@ -143,6 +170,7 @@ from typing import Any, Sequence
 
 from . import _octavo
 from ._again import REFUSED, again
+from ._deprecated import deprecated
 from ._integers import narrow
 from ._kinds import KINDS
 from ._lists import grouped_mm_list, refuse_given

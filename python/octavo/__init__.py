@@ -50,6 +50,7 @@ from ._operations import (
 from ._packed import _restore_experts, _restore_packed
 from ._quantize import compute_scale, dequantize, quantize_mxfp8
 from ._sharding import read_shard, shard, shard_range, unshard
+from ._versions import info, show_versions
 
 try:
     __version__ = version("octavo")
@@ -60,9 +61,9 @@ __all__ = [
     "UNDEFINED", "Checkpoint", "CheckpointFile", "Declaration", "ExpertWeights", "Explanation", "FusedExpertsExplanation", "LayerReport", "PackedWeight", "Quantized",
     "QuantizeEstimate", "QuantizeReport", "Weight", "backends", "compare_weight", "compute_scale", "convert_file", "cpu_features",
     "cpu_name", "dequantize", "dequantize_file", "estimate_quantization", "explain", "explain_fused_experts", "fuse", "fused_experts", "get_num_threads",
-    "grouped_mm", "grouped_mm_vjp", "int8_double_quant", "int8_linear_matmul", "int8_mixed_scaled_mm",
+    "grouped_mm", "grouped_mm_vjp", "info", "int8_double_quant", "int8_linear_matmul", "int8_mixed_scaled_mm",
     "int8_mm_dequant", "int8_scaled_mm", "int8_vectorwise_dequant", "int8_vectorwise_quant", "linear",
     "open_checkpoint", "pack", "pack_experts", "quantize", "quantize_file", "quantize_mxfp8", "quantize_vjp",
     "quantize_weight", "read_shard", "scaled_grouped_mm", "scaled_mm", "scaled_mm_vjp", "set_num_threads", "shard", "shard_range",
-    "silu_and_mul", "threads_reason", "unshard", "w8a8_weight", "write_checkpoint",
+    "show_versions", "silu_and_mul", "threads_reason", "unshard", "w8a8_weight", "write_checkpoint",
 ]

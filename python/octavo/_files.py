@@ -36,7 +36,7 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
                   scheme: Scheme = "int8-dynamic", ignore: Sequence[str] = (),
                   progress: Progress | None = None, *,
                   outlier_columns: Mapping[str, Sequence[int]] | None = None,
-                  threshold: float | None = None, whole_columns: bool = False, threads: int = 0,
+                  threshold: float | None = None, whole_columns: bool = False, threads: int | None = None,
                   requantize: bool = False, calibration: str | os.PathLike[str] | None = None,
                   smoothquant: bool | float = False, gptq: bool = False, damp: float | None = None,
                   static_scales: bool = False, layout: str | os.PathLike[str] | None = None, guess: bool = False,
@@ -57,7 +57,7 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
         threshold: "llm-int8" only: columns with an element of that magnitude stay in float, too; 0:
             only those listed. None: 6, bitsandbytes' default.
         whole_columns: "llm-int8" only: all of an outlier column stays out of row statistics.
-        threads: 0: as many as octavo.get_num_threads() says. The output does not depend on it.
+        threads: None: as many as octavo.get_num_threads() says. The output does not depend on it.
         requantize: quantise layers that are quantised already, too, by the values that they stand for.
         calibration: a file of octavo.torch.Calibration.save. "llm-int8" takes its outlier columns; the
             following arguments need it.
@@ -84,7 +84,7 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
     """
     report = _octavo.quantize_file(os.fspath(input), os.fspath(output), scheme, list(ignore), progress,
                                    outlier_columns=_lists(outlier_columns), threshold=threshold,
-                                   whole_columns=whole_columns, threads=threads, requantize=requantize,
+                                   whole_columns=whole_columns, threads=threads or 0, requantize=requantize,
                                    calibration=_calibration(calibration, smoothquant, gptq, damp, static_scales),
                                    model=(_path(layout), guess, experts))
     warn_of(report.warnings)
@@ -94,7 +94,7 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
 def estimate_quantization(input: str | os.PathLike[str], scheme: Scheme = "int8-dynamic",
                           ignore: Sequence[str] = (), *,
                           outlier_columns: Mapping[str, Sequence[int]] | None = None,
-                          threshold: float | None = None, whole_columns: bool = False, threads: int = 0,
+                          threshold: float | None = None, whole_columns: bool = False, threads: int | None = None,
                           requantize: bool = False, calibration: str | os.PathLike[str] | None = None,
                           smoothquant: bool | float = False, gptq: bool = False, damp: float | None = None,
                           static_scales: bool = False, layout: str | os.PathLike[str] | None = None,
@@ -106,13 +106,13 @@ def estimate_quantization(input: str | os.PathLike[str], scheme: Scheme = "int8-
     """
     return _octavo.estimate_quantization(os.fspath(input), scheme, list(ignore),
                                          outlier_columns=_lists(outlier_columns), threshold=threshold,
-                                         whole_columns=whole_columns, threads=threads, requantize=requantize,
+                                         whole_columns=whole_columns, threads=threads or 0, requantize=requantize,
                                          calibration=_calibration(calibration, smoothquant, gptq, damp, static_scales),
                                          model=(_path(layout), guess, experts))
 
 
 def convert_file(input: str | os.PathLike[str], output: str | os.PathLike[str], format: Format,
-                 progress: Progress | None = None, *, threads: int = 0,
+                 progress: Progress | None = None, *, threads: int | None = None,
                  layout: str | os.PathLike[str] | None = None) -> QuantizeReport:
     """Writes the quantised layers of a file or folder, of any dialect, in the terms of a format.
 
@@ -126,7 +126,7 @@ def convert_file(input: str | os.PathLike[str], output: str | os.PathLike[str], 
     Returns: octavo.QuantizeReport. Raises: ValueError (an unknown format, no quantised layer),
         FileNotFoundError, OSError, RuntimeError. Warns (UserWarning) of how many layers lose what.
     """
-    report = _octavo.convert_file(os.fspath(input), os.fspath(output), format, progress, threads=threads,
+    report = _octavo.convert_file(os.fspath(input), os.fspath(output), format, progress, threads=threads or 0,
                                   layout=_path(layout))
     warn_of(report.warnings)
     return report
@@ -134,7 +134,7 @@ def convert_file(input: str | os.PathLike[str], output: str | os.PathLike[str], 
 
 def dequantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
                     dtype: DTypeLike | None = None, progress: Progress | None = None, *,
-                    threads: int = 0, layout: str | os.PathLike[str] | None = None) -> QuantizeReport:
+                    threads: int | None = None, layout: str | os.PathLike[str] | None = None) -> QuantizeReport:
     """Writes every quantised layer of a file or folder, of any dialect, as the float matrix [N, K] that
     it stands for, and copies the rest.
 
@@ -146,7 +146,7 @@ def dequantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str
     Returns: octavo.QuantizeReport. Raises: ValueError (another type, no quantised layer),
         FileNotFoundError, OSError, RuntimeError.
     """
-    report = _octavo.dequantize_file(os.fspath(input), os.fspath(output), dtype, progress, threads=threads,
+    report = _octavo.dequantize_file(os.fspath(input), os.fspath(output), dtype, progress, threads=threads or 0,
                                      layout=_path(layout))
     warn_of(report.warnings)
     return report

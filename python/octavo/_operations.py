@@ -6,6 +6,7 @@ from typing import Any, Sequence
 
 from . import _octavo
 from ._again import REFUSED, again
+from ._deprecated import deprecated
 from ._integers import narrow
 from ._kinds import KINDS
 from ._lists import grouped_mm_list, refuse_given
@@ -30,9 +31,9 @@ def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED, 
             values fit int8, else uint8, is taken as that.
         mat2: [K, N], an octavo.Quantized, or an octavo.PackedWeight. Any of these types with any other: all widen
             exactly.
-        scale_a, scale_b: decode multipliers: undefined (the scale that the operand carries, else none), null
-            (explicitly none), a number, or a tensor (float32, bfloat16, float16, float8_e8m0fnu). Without a
-            granularity a tensor is broadcast: a 1-D scale_a has K elements, a 1-D scale_b N.
+        scale_a, scale_b: decode multipliers: UNDEFINED (the default: the scale that the operand carries, else
+            none), None (explicitly none), a number, or a tensor (float32, bfloat16, float16, float8_e8m0fnu).
+            Without a granularity a tensor is broadcast: a 1-D scale_a has K elements, a 1-D scale_b N.
         bias: float type: N elements (or 1, or [1, N]), one for each row [M, 1], or [M, N].
         scale_result: a number, one element or [N]; multiplies every output, whatever its type.
         out_dtype: default: that of a 16- or 32-bit float type with itself or with 8 bits, bfloat16 for fp8 with
@@ -190,7 +191,7 @@ def scaled_grouped_mm(input: Tensor, weight: Tensor, scale: float | Tensor = 1.0
 
 
 def quantize(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *, side: Side = "a",
-             azp: bool = False, scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float = 0.0,
+             azp: bool = False, scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float | None = None,
              rounding: Rounding = "none", scale_dtype: DTypeLike = "float32", non_finite: NonFinite = "propagate",
              saturate: bool = True, widen: bool = False, scale: ScaleArgument = UNDEFINED,
              azp_in: Tensor | None = None, finite: bool = False) -> Quantized:
@@ -208,7 +209,7 @@ def quantize(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *
         azp: with zero points, over the cell's own range; they may lie far outside the codes.
         scale_ub: upper bound of absmax.
         min_scale: lower bound of the scale, and the scale of zeros.
-        qmax: the magnitude that scales aim at; 0: the type's largest.
+        qmax: the magnitude that scales aim at; None: the type's largest.
         rounding: none, power_of_two (up, before quantising: DeepSeek) or mx_floor (OCP MX).
         scale_dtype: float32, or float8_e8m0fnu for power-of-two scales.
         non_finite: propagate: NaN and infinity show. fp8 codes become NaN (infinity stays in e5m2); integer cells
@@ -219,26 +220,28 @@ def quantize(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *
         widen: with azp, ranges include 0, so that zero points fit 8 bits (ONNX, compressed-tensors).
         scale: static quantisation: this scale instead of a computed one.
         azp_in: static quantisation with azp: the zero points, int32.
-        finite: True is non_finite="error", by its former name.
+        finite: True is non_finite="error", by its former name, with a DeprecationWarning.
 
     Returns: octavo.Quantized. No gradient flows through it; see octavo.torch.nn for training.
     Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
     """
     try:
         if finite:
+            deprecated("quantize: finite=True", 'non_finite="error"')
             non_finite = "error"
-        return _octavo.quantize(x, dtype, granularity, side, azp, scale_ub, min_scale, qmax, rounding, scale_dtype,
-                                non_finite, saturate, widen, scale, azp_in)
+        return _octavo.quantize(x, dtype, granularity, side, azp, scale_ub, min_scale, 0.0 if qmax is None else qmax,
+                                rounding, scale_dtype, non_finite, saturate, widen, scale, azp_in)
     except REFUSED as error:
         return again(error, quantize, KINDS["quantize"], locals())
 
 
 def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str | None = None,
          activation: DTypeLike | None = None, activation_granularity: str = "token", azp: bool = False,
-         scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float = 0.0, rounding: Rounding = "none",
-         non_finite: NonFinite = "propagate", widen: bool = False, static_scale: float = 0.0, static_azp: int = 0,
-         llm_int8: bool = False, outlier_threshold: float = 0.0, whole_columns: bool = False,
-         outlier_columns: Any = None, backend: str | None = None) -> PackedWeight:
+         scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float | None = None,
+         rounding: Rounding = "none", non_finite: NonFinite = "propagate", widen: bool = False,
+         static_scale: float | None = None, static_azp: int = 0, llm_int8: bool = False,
+         outlier_threshold: float | None = None, whole_columns: bool = False, outlier_columns: Any = None,
+         backend: str | None = None) -> PackedWeight:
     """Packs a weight once for the kernels of this machine.
 
     Args:
@@ -252,9 +255,9 @@ def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str 
         non_finite: as of quantize; with propagate a row with NaN or infinity gives NaN, by a static scale, too.
         widen: with azp, ranges include 0, so that zero points fit 8 bits (ONNX, compressed-tensors).
         static_scale, static_azp: static quantisation by this one scale (and zero point), with a granularity of one
-            for all; 0: computed ones.
+            for all; None: computed ones.
         llm_int8: LLM.int8's statistics, and float columns where |x| >= outlier_threshold.
-        outlier_threshold: LLM.int8: columns with an element of this magnitude stay in float; 0: off.
+        outlier_threshold: LLM.int8: columns with an element of this magnitude stay in float; None: off.
         whole_columns: LLM.int8: these columns stay out of row statistics.
         outlier_columns: LLM.int8: ascending columns that are float whatever they hold, with or without a threshold
             (a calibrated list).
@@ -265,18 +268,20 @@ def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str 
     """
     try:
         return _octavo.pack(weight, scale, granularity, activation, activation_granularity, azp, scale_ub, min_scale,
-                            qmax, rounding, non_finite, widen, static_scale, static_azp, llm_int8, outlier_threshold,
-                            whole_columns, outlier_columns, backend)
+                            0.0 if qmax is None else qmax, rounding, non_finite, widen,
+                            0.0 if static_scale is None else static_scale, static_azp, llm_int8,
+                            0.0 if outlier_threshold is None else outlier_threshold, whole_columns, outlier_columns,
+                            backend)
     except REFUSED as error:
         return again(error, pack, KINDS["pack"], locals())
 
 
 def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularity: str | None = None,
                  activation: DTypeLike | None = None, activation_granularity: str = "token", azp: bool = False,
-                 scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float = 0.0,
+                 scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float | None = None,
                  rounding: Rounding = "none", non_finite: NonFinite = "propagate", widen: bool = False,
-                 static_scale: float = 0.0, static_azp: int = 0, llm_int8: bool = False,
-                 outlier_threshold: float = 0.0, whole_columns: bool = False, outlier_columns: Any = None,
+                 static_scale: float | None = None, static_azp: int = 0, llm_int8: bool = False,
+                 outlier_threshold: float | None = None, whole_columns: bool = False, outlier_columns: Any = None,
                  backend: str | None = None) -> ExpertWeights:
     """Packs the weights of all experts once, in one block.
 
@@ -292,9 +297,9 @@ def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularit
         non_finite: as of quantize; with propagate a row with NaN or infinity gives NaN, by a static scale, too.
         widen: with azp, ranges include 0, so that zero points fit 8 bits (ONNX, compressed-tensors).
         static_scale, static_azp: static quantisation by this one scale (and zero point), with a granularity of one
-            for all; 0: computed ones.
+            for all; None: computed ones.
         llm_int8: LLM.int8's statistics, and float columns where |x| >= outlier_threshold.
-        outlier_threshold: LLM.int8: columns with an element of this magnitude stay in float; 0: off.
+        outlier_threshold: LLM.int8: columns with an element of this magnitude stay in float; None: off.
         whole_columns: LLM.int8: these columns stay out of row statistics.
         outlier_columns: LLM.int8: ascending columns that are float whatever they hold, with or without a threshold
             (a calibrated list).
@@ -305,8 +310,10 @@ def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularit
     """
     try:
         return _octavo.pack_experts(weight, scale, granularity, activation, activation_granularity, azp, scale_ub,
-                                    min_scale, qmax, rounding, non_finite, widen, static_scale, static_azp, llm_int8,
-                                    outlier_threshold, whole_columns, outlier_columns, backend)
+                                    min_scale, 0.0 if qmax is None else qmax, rounding, non_finite, widen,
+                                    0.0 if static_scale is None else static_scale, static_azp, llm_int8,
+                                    0.0 if outlier_threshold is None else outlier_threshold, whole_columns,
+                                    outlier_columns, backend)
     except REFUSED as error:
         return again(error, pack_experts, KINDS["pack_experts"], locals())
 

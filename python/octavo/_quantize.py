@@ -19,12 +19,12 @@ def quantize_mxfp8(x: Tensor, dtype: DTypeLike = "float8_e4m3fn", *, side: Side 
 @taking()
 def compute_scale(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *,
                   side: Side = "a", azp: bool = False, scale_ub: float = _INFINITY,
-                  min_scale: float = 0.0, qmax: float = 0.0, rounding: Rounding = "none",
+                  min_scale: float = 0.0, qmax: float | None = None, rounding: Rounding = "none",
                   scale_dtype: DTypeLike = "float32", non_finite: NonFinite = "propagate",
                   widen: bool = False) -> Quantized:
     """The scales (and zero points) that octavo.quantize would use; `data` is None."""
     return _octavo.compute_scale(x, dtype, granularity, side=side, azp=azp, scale_ub=scale_ub,
-                                 min_scale=min_scale, qmax=qmax, rounding=rounding,
+                                 min_scale=min_scale, qmax=0.0 if qmax is None else qmax, rounding=rounding,
                                  scale_dtype=scale_dtype, non_finite=non_finite, widen=widen)
 
 

@@ -14,6 +14,7 @@ import torch
 from typing_extensions import Self
 
 from .. import _octavo
+from .._deprecated import moved
 from .._octavo import Quantized, Weight
 from .layers._float_again import like
 from .layers._layer import EightBitModule, as_rows, autocast, brought, check_float, size_mismatch
@@ -26,7 +27,7 @@ from .operators._library import first_order
 from .operators._straight_through import QMAX, quantize, straight_through_mm
 
 __all__ = ["BlockFp8Linear", "CheckpointLinear", "Fp8Linear", "Fp8WeightOnlyLinear", "FusedMoE", "GroupedLinear", "Int8Linear",
-           "Int8WeightOnlyLinear", "Linear8bitLt", "MxFp8Linear", "QatLinear", "fused_topk"]
+           "Int8WeightOnlyLinear", "LLMInt8Linear", "MxFp8Linear", "QatLinear", "fused_topk"]
 
 
 class Int8Linear(QuantizedLinear):
@@ -226,7 +227,7 @@ class CheckpointLinear(QuantizedLinear):
         return None
 
 
-class Linear8bitLt(QuantizedLinear):
+class LLMInt8Linear(QuantizedLinear):
     """LLM.int8(): int8 rows of the weight, float columns of the activations where |x| >= threshold.
 
     Like the other layers: a float weight that trains, or a frozen one of packed codes. weight_gradient:
@@ -245,7 +246,7 @@ class Linear8bitLt(QuantizedLinear):
 
     def _configure(self, threshold=6.0, weight_gradient="int8"):
         if weight_gradient not in ("int8", "exact"):
-            raise ValueError(f"Linear8bitLt: weight_gradient must be \"int8\" or \"exact\"; got {weight_gradient!r}")
+            raise ValueError(f"LLMInt8Linear: weight_gradient must be \"int8\" or \"exact\"; got {weight_gradient!r}")
         self.weight_gradient = weight_gradient
         self._rule = {"activation": "int8", "llm_int8": True, "outlier_threshold": threshold}
 
@@ -402,3 +403,7 @@ class _GroupedProduct(torch.autograd.Function):
         dx, dw, db = (next(found) if want else None for want in wanted[:3])
         dx, dw, db = first_order("GroupedLinear", (grad,), (dx, dw, db))
         return dx, None if dw is None else dw.transpose(1, 2), db, None, None
+
+
+# Names of before, until 1.0.
+__getattr__ = moved(__name__, {"Linear8bitLt": "octavo.torch.nn.LLMInt8Linear"})

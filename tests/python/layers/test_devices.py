@@ -55,7 +55,7 @@ def frozen(kind=nn.Int8Linear, bias=True):
     return layer
 
 
-@pytest.mark.parametrize("kind", [nn.Int8Linear, nn.Fp8Linear, nn.BlockFp8Linear, nn.Linear8bitLt])
+@pytest.mark.parametrize("kind", [nn.Int8Linear, nn.Fp8Linear, nn.BlockFp8Linear, nn.LLMInt8Linear])
 def test_a_layer_takes_its_weight_along(kind):
     layer = frozen(kind)
     before = layer._handle

@@ -43,7 +43,7 @@ LAYERS = {
     "Int8Linear": lambda: nn.Int8Linear.from_float(linear()),
     "Fp8Linear": lambda: nn.Fp8Linear.from_float(linear()),
     "BlockFp8Linear": lambda: nn.BlockFp8Linear.from_float(linear()),
-    "Linear8bitLt": lambda: nn.Linear8bitLt.from_float(linear()),
+    "Linear8bitLt": lambda: nn.LLMInt8Linear.from_float(linear()),
     "of a float weight in eval mode": lambda: nn.Int8Linear.from_float(linear(), freeze=False).eval(),
     "of a float weight that trains": lambda: nn.Int8Linear.from_float(linear(), freeze=False),
 }

@@ -201,7 +201,7 @@ def test_quantize_follows_the_contract(rng):
     mx = octavo.quantize_mxfp8(x)
     assert mx.scale.dtype == ml_dtypes.float8_e8m0fnu and mx.scale.shape == (7, 2)
     with pytest.raises(ValueError, match="finite"):
-        octavo.quantize(np.full((1, 3), np.nan, np.float32), finite=True)
+        octavo.quantize(np.full((1, 3), np.nan, np.float32), non_finite="error")
 
 
 def test_packed_weights(rng):

@@ -246,7 +246,7 @@ def dtensors_are_multiplied_where_they_lie(rank, size, alone):
     assert codes[0].placements == codes[1].placements == (rows,)
     same(codes[0].full_tensor(), torch.ops.octavo.quantize(x, None, torch.int8, "token")[0])
     for scheme, expected in (("int8-dynamic", rows), ("llm-int8", whole)):
-        layer = onn.Int8Linear if scheme == "int8-dynamic" else onn.Linear8bitLt
+        layer = onn.Int8Linear if scheme == "int8-dynamic" else onn.LLMInt8Linear
         layer = layer.from_float(torch.nn.Linear(k, n, bias=False))
         with torch.no_grad():
             y = layer(placed(x, rows))

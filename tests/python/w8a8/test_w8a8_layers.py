@@ -227,7 +227,7 @@ def test_batch_invariance(kind):
 
 
 def test_batch_invariance_of_other_layers():
-    outliers = nn.Linear8bitLt.from_float(torch.nn.Linear(K, N))
+    outliers = nn.LLMInt8Linear.from_float(torch.nn.Linear(K, N))
     outliers.batch_invariant = True
     x = gaussian(M, K, dtype=torch.float32)
     x[5, 7] = 40.0

@@ -18,7 +18,7 @@ LAYERS: dict[str, type[QuantizedLinear]] = {
     "int8-dynamic": nn.Int8Linear,
     "fp8-dynamic": nn.Fp8Linear,
     "fp8-block": nn.BlockFp8Linear,
-    "llm-int8": nn.Linear8bitLt,
+    "llm-int8": nn.LLMInt8Linear,
     "int8-weight-only": nn.Int8WeightOnlyLinear,
     "fp8-weight-only": nn.Fp8WeightOnlyLinear,
     "mxfp8": nn.MxFp8Linear,
