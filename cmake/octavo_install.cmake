@@ -1,13 +1,13 @@
-# Installation: the public headers, the library, the command line, and the files find_package(octavo) reads.
+# Installation: the public headers, the libraries, the command line, and the files find_package(octavo) reads.
 include(CMakePackageConfigHelpers)
 
-install(TARGETS octavo EXPORT octavo-targets
-        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
-        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
-        RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS octavo EXPORT octavo-targets)
+install(TARGETS octavo-models EXPORT octavo-models-targets)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/octavo DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
-install(EXPORT octavo-targets NAMESPACE octavo:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/octavo)
+foreach(set octavo-targets octavo-models-targets)
+  install(EXPORT ${set} NAMESPACE octavo:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/octavo)
+endforeach()
 
 if(OCTAVO_CLI)
   file(RELATIVE_PATH to_library ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
@@ -23,3 +23,24 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/octavo-config-version.cma
 install(FILES ${PROJECT_BINARY_DIR}/octavo-config.cmake
               ${PROJECT_BINARY_DIR}/octavo-config-version.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/octavo)
+
+# pkg-config. What a static library is built on counts for all who link it.
+function(octavo_pkg_config pc_name pc_library pc_description pc_requires behind)
+  file(RELATIVE_PATH pc_up ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+  set(pc_requires_private)
+  set(pc_libs)
+  if(BUILD_SHARED_LIBS)
+    set(pc_requires_private ${behind})
+  else()
+    string(APPEND pc_requires " ${behind}")
+    set(pc_libs "-pthread -ldl -lstdc++ -lm")
+  endif()
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/octavo.pc.in ${PROJECT_BINARY_DIR}/${pc_name}.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/${pc_name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endfunction()
+set(tbb)
+if(OCTAVO_TBB)
+  set(tbb tbb)
+endif()
+octavo_pkg_config(octavo octavo "8-bit matrix multiplication" "" "${tbb}")
+octavo_pkg_config(octavo-models octavo_models "Models in 8 bits: checkpoints and their layers" "octavo = ${PROJECT_VERSION}" re2)

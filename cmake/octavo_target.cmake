@@ -31,11 +31,26 @@ function(octavo_target target)
   endif()
 endfunction()
 
+# A library that others link: public headers, names that src/octavo.map lets out where it is shared. fmt's functions are
+# compiled into octavo (core/fmt_functions.cpp).
+function(octavo_library target)
+  octavo_target(${target})
+  set(map ${PROJECT_SOURCE_DIR}/src/octavo.map)
+  set_target_properties(${target} PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINK_DEPENDS ${map})
+  if(BUILD_SHARED_LIBS)
+    target_link_options(${target} PRIVATE LINKER:--version-script=${map})
+  endif()
+  target_include_directories(${target}
+    PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>
+    PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  target_include_directories(${target} SYSTEM PRIVATE $<TARGET_PROPERTY:fmt::fmt,INTERFACE_INCLUDE_DIRECTORIES>)
+endfunction()
+
 # The same for what is written in C over the C ABI.
 function(octavo_c_target target)
   set_target_properties(${target} PROPERTIES C_STANDARD 99 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Werror)
-  target_link_libraries(${target} PRIVATE octavo::octavo)
+  target_link_libraries(${target} PRIVATE octavo::models)
 endfunction()
 
 # The files of SVE are compiled for one length of vectors each; the option says nothing outside their regions. Of the

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# Dependencies point one way: core <- backends <- ops <- checkpoint, layers <- edges.
+# Dependencies point one way: core <- backends <- ops <- weights <- checkpoint, layers <- edges.
 """Usage: check_includes.py [--self-test]
 
 Reads every #include of the project against the tables below. A file obeys the first row that its
@@ -83,7 +83,7 @@ HOUSEHOLDS: tuple[Household, ...] = (
               (*BACKEND, "backends/cuda/machine/*", "backends/cuda/device/*", "backends/cuda/kernels/*", *CUDA),
               ("launch", "passes", "products")),
     Household("checkpoint", "src/checkpoint/", "checkpoint/",
-              ("octavo/*", "core/*", "fmt/*", "nlohmann/*", "re2/*", "dlfcn.h", *SYSTEM),
+              ("octavo/*", "core/*", "weights/*", "fmt/*", "nlohmann/*", "re2/*", "dlfcn.h", *SYSTEM),
               ("text", "safetensors", "declared", "models", "open", "dialects", "layers", "parts", "calibrated", "steps",
                "plan", "write")),
     Household("the C ABI", "src/capi/", "capi/", ("octavo/*", "fmt/*"), ("operations", "files")),
@@ -132,6 +132,7 @@ LAYERS = (
     Layer("PyTorch's signatures", "src/ops/functional/", (*OPERATION, "ops/*")),
     Layer("what operations share", "src/ops/", OPERATION),
     Layer("problem lines", "src/lines/", (*OPERATION, "ops/product/*", "lines/*")),
+    Layer("weights", "src/weights/", ("octavo/*", "core/*", "weights/*", "fmt/*")),
     Layer("layers", "src/layers/",
           ("octavo/*", "core/*", *NO_ELEMENTS, "ops/*", "layers/*", *CONTRACT, "fmt/*")),
     Layer("parallel layers", "src/parallel/",
@@ -332,6 +333,7 @@ SELF_TEST: tuple[tuple[str, str, str], ...] = (
      "octavo/parallel.hpp parallel/y.hpp layers/x.hpp ops/run.hpp backends/arena.hpp",
      "mpi.h checkpoint/y.hpp core/data/element.hpp backends/cpu/kernels/row_contract.hpp"),
     ("include/octavo/mpi.hpp", "octavo/parallel.hpp mpi.h", "fmt/format.h core/error.hpp"),
+    ("src/weights/x.cpp", "octavo/weight.hpp core/error.hpp weights/y.hpp", "ops/run.hpp"),
     ("src/layers/x.cpp", "octavo/linear.hpp layers/y.hpp ops/run.hpp backends/arena.hpp",
      "core/data/element.hpp core/scales/scale_values.hpp backends/cpu/weight_rows.hpp checkpoint/open/open_checkpoint.hpp capi/guard.hpp "
      "parallel/alike.hpp"),

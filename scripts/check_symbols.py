@@ -30,6 +30,8 @@ KERNELS = "src/backends/cpu/kernels/"
 # template arguments, which are rows, vectors and prefetched lines.
 TILE = re.compile(r"tile_\d+x\d+|8dot_tileILi(\d+)ELi(\d+)ELi(\d+)EE")
 
+# The folders of the two libraries' objects.
+LIBRARY = re.compile(r"/octavo(-models)?\.dir/")
 # Kernels of Arm, empty here; check_loops.py looks at them.
 ELSEWHERE = re.compile(r"/(neon_\w+|sve\d+)\.cpp$")
 
@@ -68,7 +70,7 @@ def library_compilations(build: Path) -> list[Compilation]:
     result = []
     for entry in json.loads(output_of("ninja", "-t", "compdb", cwd=build)):
         place = entry["file"].rfind("/src/")
-        if "octavo.dir" not in entry["output"] or place < 0:
+        if not LIBRARY.search(entry["output"]) or place < 0:
             continue
         directory = Path(entry["directory"])
         result.append(Compilation(directory, entry["command"], entry["file"][place + 1:],

@@ -15,9 +15,9 @@
 #include <utility>
 #include <vector>
 
-#include "octavo/packed.hpp"
 #include "octavo/quantize.hpp"
 #include "octavo/tensor.hpp"
+#include "octavo/weight.hpp"
 
 namespace octavo {
 
@@ -41,32 +41,6 @@ struct CheckpointFile {
 struct Declaration {
   std::string where;  ///< "config.json", "metadata of model.safetensors", ...
   std::string text;   ///< JSON: what config.json has as "quantization_config"
-};
-
-/// The canonical form of a linear layer's weight: codes, float32 scales, granularity and activation
-/// rule. A weight that is not quantised has no scale and no rule.
-struct Weight {
-  Quantized codes;  ///< [N, K] as stored; scale grid relative to [N, K]
-  std::optional<ActivationQuant> activation;
-  /// "int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8", "mxfp8", "int8-weight-only",
-  /// "fp8-weight-only" or "none".
-  std::string scheme;
-  /// "llm-int8": the rows' absolute maxima [N], float32, 127 times the scales. Kept, since the
-  /// division may round two of them to one scale. Others: undefined.
-  Tensor absmax{};
-  /// Act-order files, whose groups' columns lie apart: int64 [K]. Column j of the codes multiplies
-  /// column columns[j] of the activations. Undefined: in order. A slice along K (sharding.hpp) has
-  /// its part of the list, of columns of the whole activations.
-  Tensor columns{};
-};
-
-/// Quantised experts that a file holds in one tensor, in the form that pack_experts takes.
-struct ExpertStack {
-  Tensor codes;  ///< [E, N, K]
-  Tensor scale;  ///< float32: [E, ...], as PackExpertsOptions says for the granularity
-  Granularity granularity;
-  std::optional<ActivationQuant> activation{};
-  std::string scheme;  ///< as Weight's
 };
 
 /// A safetensors file, or all those of a model's folder, opened and validated. Reading copies into
@@ -130,25 +104,6 @@ OCTAVO_API std::vector<std::string> missing_parts(const Checkpoint& model);
 /// transformers: what it gives to a file counts. quantize_file, convert_file and dequantize_file
 /// warn of it.
 OCTAVO_API std::vector<std::string> index_findings(const Checkpoint& model);
-
-/// Weights of layers that read the same activations (query, key and value; gate and up), stacked
-/// along N into one. Nothing is lost: a scale that covered a whole shard is repeated for each of
-/// its rows, blocks are cut where shards meet inside one. Static activation scales become one that
-/// covers them all (the largest; with zero points the union of the ranges), lists of outlier
-/// columns their union. Throws Error (invalid_argument) for shards that differ in K, type, scheme
-/// or activation rule.
-OCTAVO_API Weight fuse(std::span<const Weight> weights);
-
-/// The float matrix [N, K] that a canonical weight stands for, its columns in the order of the
-/// activations. Throws Error (invalid_argument, too, for a slice of an act-order weight, whose
-/// columns lie all over K).
-OCTAVO_API Tensor float_values(const Weight& weight, DType dtype = DType::float32);
-
-/// Packs a canonical weight; its activation rule travels with it. Throws Error: invalid_argument,
-/// too, for a weight with `columns`, unless `gathered` says that the activations will come in that
-/// order.
-OCTAVO_API PackedWeight pack(const Weight& weight, const char* backend = nullptr,
-                             bool gathered = false);
 
 /// A tensor to be written.
 struct TensorToWrite {

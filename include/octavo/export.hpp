@@ -3,3 +3,6 @@
 #pragma once
 
 #define OCTAVO_API [[gnu::visibility("default")]]
+
+/// Exported for Octavo's other library, of the same version: no interface.
+#define OCTAVO_INTERNAL_API [[gnu::visibility("default")]]

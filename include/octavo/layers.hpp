@@ -7,10 +7,12 @@
 #include <span>
 #include <string>
 
-#include "octavo/checkpoint.hpp"
 #include "octavo/linear.hpp"
+#include "octavo/weight.hpp"
 
 namespace octavo {
+
+class Checkpoint;
 
 /// y = x @ W^T + bias for a weight W [out_features, in_features] of any scheme. Immutable,
 /// shareable between threads, cheap to copy.
@@ -108,7 +110,7 @@ OCTAVO_API Weight w8a8_weight(const char* scheme, const LinearTensors& tensors,
                               const W8A8Options& options = {});
 
 /// The layer of `prefixes` in a file, fused along N where there are several, with their biases
-/// (".bias"; all or none). Throws Error.
+/// (".bias"; all or none). Of octavo::models. Throws Error.
 OCTAVO_API QuantizedLinear load_linear(const Checkpoint& file,
                                        std::span<const std::string> prefixes,
                                        const char* backend = nullptr);

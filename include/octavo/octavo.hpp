@@ -32,3 +32,4 @@
 #include "octavo/status.hpp"
 #include "octavo/tensor.hpp"
 #include "octavo/w8a8_utils.hpp"
+#include "octavo/weight.hpp"

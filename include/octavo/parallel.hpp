@@ -9,12 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "octavo/checkpoint.hpp"
-#include "octavo/checkpoint/sharding.hpp"
 #include "octavo/gradient.hpp"
 #include "octavo/layers.hpp"
 #include "octavo/linear.hpp"
 #include "octavo/moe.hpp"
+#include "octavo/weight.hpp"
 
 namespace octavo {
 

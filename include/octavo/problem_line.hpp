@@ -2,7 +2,7 @@
 // Problem lines: one spelling of a problem for tests, bench, command line and bug reports.
 //
 //   scaled_mm e4m3fn:e4m3fn:bf16 scale=token:channel bias 16x4096x14336
-//   grouped_mm int8:int8:bf16 groups=32+0+32+96 128x1536x2048
+//   grouped_mm int8:int8:bf16 groups=32+0+32+64 128x1536x2048
 //
 // Grammar: operation, A:B:out types, then any of the words below in any order, then MxNxK.
 #pragma once
@@ -69,6 +69,16 @@ struct ProblemLine {
   std::uint64_t seed = 1;     ///< seed=7
   bool old_spelling = false;  ///< quantise=, which is read as quantize= until 1.0
 };
+
+/// A word that may stand in a line, and what it must be: "bias", "be bias or bias=fp32|bf16|fp16".
+struct LineWordRule {
+  std::string_view word, rule;
+};
+
+/// The words that the parser reads.
+OCTAVO_API std::vector<LineWordRule> problem_line_words();
+/// What a line may begin with.
+OCTAVO_API std::vector<std::string_view> problem_line_operations();
 
 /// Parses a line. Throws Error (invalid_argument) naming the word that is wrong and what would be
 /// right.

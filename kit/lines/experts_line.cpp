@@ -62,6 +62,8 @@ std::optional<QuantizeOptions> ExpertsLine::quantizer() const {
   return QuantizeOptions{.dtype = a, .granularity = scale_a};
 }
 
+LineHelp experts_line_help() { return help_of(kGrammar); }
+
 ExpertsLine parse_experts_line(std::string_view text) { return parse_line(kGrammar, text); }
 
 std::string to_string(const ExpertsLine& l) {

@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 
+#include "kit/lines/line_words.hpp"
 #include "octavo/quantize.hpp"
 
 namespace octavo::kit {
@@ -30,6 +31,8 @@ struct ExpertsLine {
 
 /// Throws Error (invalid_argument) naming the word that is wrong and what would be right.
 ExpertsLine parse_experts_line(std::string_view line);
+
+LineHelp experts_line_help();
 
 /// The canonical spelling.
 std::string to_string(const ExpertsLine& line);

@@ -10,6 +10,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "octavo/dtype.hpp"
@@ -41,6 +42,20 @@ struct LineGrammar {
   const char* (*broken)(
       const Line& line);  ///< a rule that all words together break; null: they fit
 };
+
+/// A grammar for people: its sentences, and each word with what it must be.
+struct LineHelp {
+  const char* parts;
+  const char* types;
+  const char* sizes;
+  std::vector<std::pair<std::string_view, std::string_view>> words;
+};
+template <class Line>
+LineHelp help_of(const LineGrammar<Line>& grammar) {
+  LineHelp help{grammar.parts, grammar.types_rule, grammar.sizes_rule, {}};
+  for (const LineWord<Line>& word : grammar.words) help.words.emplace_back(word.key, word.rule);
+  return help;
+}
 
 /// The whole text as a number.
 template <class T>

@@ -59,6 +59,8 @@ QuantizeOptions QuantizeLine::options() const {
           .scale_dtype = scale_dtype};
 }
 
+LineHelp quantize_line_help() { return help_of(kGrammar); }
+
 QuantizeLine parse_quantize_line(std::string_view text) { return parse_line(kGrammar, text); }
 
 std::string to_string(const QuantizeLine& l) {

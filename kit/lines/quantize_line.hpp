@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "kit/lines/line_words.hpp"
 #include "octavo/quantize.hpp"
 
 namespace octavo::kit {
@@ -29,6 +30,8 @@ struct QuantizeLine {
 
 /// Throws Error (invalid_argument) naming the word that is wrong and what would be right.
 QuantizeLine parse_quantize_line(std::string_view line);
+
+LineHelp quantize_line_help();
 
 /// The canonical spelling.
 std::string to_string(const QuantizeLine& line);

@@ -99,6 +99,9 @@ struct Figure : Timing {
   std::vector<PeerFigure> peers;
 };
 
+/// Of a figure's peers the fastest that ran and is right, or leaves something out; null: none.
+const PeerFigure* fastest_peer(const Figure& figure);
+
 Figure measure(const ProblemLine& line, const MeasureOptions& options);
 
 /// The instruction family that bounds a line.

@@ -4,19 +4,28 @@
 
 #include <algorithm>
 
+#include "kit/lines/experts_line.hpp"
+#include "kit/lines/quantize_line.hpp"
 #include "kit/workers.hpp"
 
 namespace octavo::kit {
 
+namespace {
+
+constexpr CallKind kKinds[] = {
+    {"quantize", &read_quantize_call, "quantize_figure", "matches_reference",
+     "bits of the reference", "NOT THE REFERENCE'S BITS",
+     "its codes or scales are not the reference's", true, &quantize_line_help},
+    {"fused_experts", &read_experts_call, "experts_figure", "matches_composition",
+     "bits of the separate operations", "NOT THE SEPARATE OPERATIONS' BITS",
+     "its bits are not those of the separate operations", false, &experts_line_help},
+};
+
+}  // namespace
+
+std::span<const CallKind> call_kinds() noexcept { return kKinds; }
+
 const CallKind* call_kind(std::string_view line) {
-  static constexpr CallKind kKinds[] = {
-      {"quantize", &read_quantize_call, "quantize_figure", "matches_reference",
-       "bits of the reference", "NOT THE REFERENCE'S BITS",
-       "its codes or scales are not the reference's", true},
-      {"fused_experts", &read_experts_call, "experts_figure", "matches_composition",
-       "bits of the separate operations", "NOT THE SEPARATE OPERATIONS' BITS",
-       "its bits are not those of the separate operations", false},
-  };
   line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
   const auto* row =
       std::ranges::find(kKinds, line.substr(0, line.find_first_of(" \t")), &CallKind::operation);

@@ -5,9 +5,11 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
+#include "kit/lines/line_words.hpp"
 #include "kit/timing/measure.hpp"
 
 namespace octavo::kit {
@@ -43,7 +45,11 @@ struct CallKind {
   const char* wrong;
   const char* failure;     ///< one sentence
   bool against_reference;  ///< `right` compares with the reference backend
+  LineHelp (*help)();      ///< the grammar of its lines
 };
+
+/// All of them.
+std::span<const CallKind> call_kinds() noexcept;
 
 /// The kind of a line; null where a product's grammar is to read it.
 const CallKind* call_kind(std::string_view line);

@@ -55,4 +55,13 @@ Timing Rounds::timing() const {
   return t;
 }
 
+const PeerFigure* fastest_peer(const Figure& figure) {
+  const PeerFigure* best = nullptr;
+  for (const PeerFigure& p : figure.peers) {
+    if (!p.not_run.empty() || p.max_error_ratio > 1.0) continue;
+    if (best == nullptr || p.ratio.value < best->ratio.value) best = &p;
+  }
+  return best;
+}
+
 }  // namespace octavo::kit

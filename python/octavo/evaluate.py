@@ -20,12 +20,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--text", required=True, metavar="FILE", help="UTF-8 text")
     parser.add_argument("--length", type=int, default=512, help="tokens at a time (default: 512)")
     parser.add_argument("--trust-remote-code", action="store_true", help="let Python code of the folders run (default: never)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there as well; -: print them alone, as one line")
     options = parser.parse_args(arguments)
     try:
         text = Path(options.text).read_text(encoding="utf-8")
         found = evaluate(options.folder, options.against, [text], length=options.length,
                          trust_remote_code=options.trust_remote_code)
+        if options.json == "-":
+            print(json.dumps({"type": "evaluation", **found.to_dict()}))
+            return 0
         if options.json:
             Path(options.json).write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
     except (ImportError, OSError, ValueError, RuntimeError) as error:

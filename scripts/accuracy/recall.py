@@ -19,7 +19,7 @@ def rows(folder: Path, model: Path, binaries: Path) -> list[dict[str, Any]]:
     models = [f"float32={model / 'model.safetensors'}"]
     for scheme in SCHEMES:
         made = folder / f"{scheme}.safetensors"
-        _run(binaries / "octavo", "quantize", "--quiet", "--scheme", scheme, model / "model.safetensors", made)
+        _run(binaries / "octavo", "quantize", "--quiet", "--overwrite", "--scheme", scheme, model / "model.safetensors", made)
         models.append(f"{scheme}={made}")
     _run(binaries / "reverse_dictionary", "evaluate", "--models", *models, "--vocab", model / "vocab.txt", "--queries",
          queries, "--examples", TREE / "examples/reverse_dictionary/examples.tsv", "--json", result)

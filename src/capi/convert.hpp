@@ -16,7 +16,7 @@
 namespace octavo::capi {
 
 /// A descriptor that must be there.
-TensorView view_from(const ArgumentPath& place, const octavo_view* given);
+OCTAVO_INTERNAL_API TensorView view_from(const ArgumentPath& place, const octavo_view* given);
 /// A descriptor that may be null: no tensor.
 TensorView optional_view(const ArgumentPath& place, const octavo_view* given);
 /// The descriptor of a view; its pointers are those of `view`.
@@ -32,7 +32,8 @@ inline DType dtype_or(const ArgumentPath& place, octavo_dtype given, DType other
 octavo_dtype dtype_to(DType dtype) noexcept;
 
 /// An enumerator in [0, last].
-std::uint8_t checked_enumerator(const ArgumentPath& place, std::int64_t value, std::uint8_t last);
+OCTAVO_INTERNAL_API std::uint8_t checked_enumerator(const ArgumentPath& place, std::int64_t value,
+                                                    std::uint8_t last);
 template <class Enum>
 Enum enum_from(const ArgumentPath& place, std::int64_t value, Enum last) {
   return static_cast<Enum>(checked_enumerator(place, value, static_cast<std::uint8_t>(last)));

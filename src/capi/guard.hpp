@@ -15,7 +15,7 @@
 namespace octavo::capi {
 
 /// The code of the exception being handled; keeps its sentence.
-octavo_code translate_exception(const char* operation) noexcept;
+OCTAVO_INTERNAL_API octavo_code translate_exception(const char* operation) noexcept;
 
 /// Runs the body of a C function. Nothing that it throws passes.
 template <class Body>
@@ -36,7 +36,7 @@ template <class... Args>
 
 /// What a sentence speaks of: "scaled_mm: options.out.dtype", "grouped_mm: inputs[2].data". All
 /// names are literals.
-struct ArgumentPath {
+struct OCTAVO_INTERNAL_API ArgumentPath {
   const char* operation;
   const char* argument;
   std::int64_t index = -1;
@@ -48,15 +48,17 @@ struct ArgumentPath {
 };
 
 /// Refuses a null pointer.
-void require(const ArgumentPath& place, const void* pointer);
+OCTAVO_INTERNAL_API void require(const ArgumentPath& place, const void* pointer);
 
 /// A count that is not negative, with an array behind it unless it is 0.
-std::size_t checked_count(const ArgumentPath& place, const void* array, std::int64_t count);
+OCTAVO_INTERNAL_API std::size_t checked_count(const ArgumentPath& place, const void* array,
+                                              std::int64_t count);
 
 /// An index into what has `count` elements.
-std::size_t checked_index(const ArgumentPath& place, std::int64_t index, std::size_t count);
+OCTAVO_INTERNAL_API std::size_t checked_index(const ArgumentPath& place, std::int64_t index,
+                                              std::size_t count);
 
 /// A string that must be there.
-const char* text_of(const ArgumentPath& place, const char* text);
+OCTAVO_INTERNAL_API const char* text_of(const ArgumentPath& place, const char* text);
 
 }  // namespace octavo::capi

@@ -13,8 +13,9 @@ namespace octavo::capi {
 ActivationQuant activation_from(const ArgumentPath& place, const octavo_activation* given);
 
 /// Fills the caller's struct with a rule that may be missing.
-void give_activation(const ArgumentPath& place, const std::optional<ActivationQuant>& rule,
-                     octavo_activation* result);
+OCTAVO_INTERNAL_API void give_activation(const ArgumentPath& place,
+                                         const std::optional<ActivationQuant>& rule,
+                                         octavo_activation* result);
 
 /// An operand of the caller for the length of a call.
 class OperandArgument {

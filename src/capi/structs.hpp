@@ -12,7 +12,8 @@
 namespace octavo::capi {
 
 /// Refuses a struct whose struct_size is not `known`. Nothing else of it is read.
-void check_size(const ArgumentPath& place, const void* given, std::size_t known);
+OCTAVO_INTERNAL_API void check_size(const ArgumentPath& place, const void* given,
+                                    std::size_t known);
 
 /// A struct of the caller; null: all defaults, which are zero.
 template <class Struct>

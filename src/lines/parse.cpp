@@ -14,7 +14,8 @@
 namespace octavo {
 namespace {
 
-constexpr const char* kOperations = "scaled_mm, grouped_mm or scaled_grouped_mm";
+constexpr std::array<std::string_view, 3> kOperations{"scaled_mm", "grouped_mm",
+                                                      "scaled_grouped_mm"};
 
 template <class T>
 struct Named {
@@ -339,10 +340,9 @@ Result<ProblemLine> parse(std::string_view text) {
   }
   ProblemLine line;
   line.operation = words.front();
-  if (line.operation != "scaled_mm" && line.operation != "grouped_mm" &&
-      line.operation != "scaled_grouped_mm") {
-    return fail(Code::invalid_argument, "problem line: operation must be {}; got '{}'", kOperations,
-                line.operation);
+  if (std::ranges::find(kOperations, line.operation) == kOperations.end()) {
+    return fail(Code::invalid_argument, "problem line: operation must be {}, {} or {}; got '{}'",
+                kOperations[0], kOperations[1], kOperations[2], line.operation);
   }
   OCTAVO_TRY(read_types(words[1], line));
   for (std::size_t i = 2; i + 1 < words.size(); ++i) {
@@ -355,6 +355,16 @@ Result<ProblemLine> parse(std::string_view text) {
 }
 
 }  // namespace
+
+std::vector<LineWordRule> problem_line_words() {
+  std::vector<LineWordRule> rules;
+  for (const Word& word : kWords) rules.push_back({word.key, word.rule});
+  return rules;
+}
+
+std::vector<std::string_view> problem_line_operations() {
+  return {kOperations.begin(), kOperations.end()};
+}
 
 ProblemLine parse_problem_line(std::string_view line) {
   return at_edge("problem line", [&] { return parse(line); });

@@ -4,7 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "kit/operands/operands.hpp"
+#include "kit/timing/measure.hpp"
 #include "octavo/problem_line.hpp"
 
 namespace octavo {
@@ -34,6 +37,41 @@ TEST(Work, PackedWeightsCountAsTheirCodes) {
   const Made packed("scaled_mm int8:int8:fp32 scale=token:channel prepacked 3x65x33");
   EXPECT_EQ(kit::work_of(plain.problem.problem()).bytes,
             kit::work_of(packed.problem.problem()).bytes);
+}
+
+TEST(Work, ScalesOfCutCellsCount) {
+  const Made made("scaled_mm e4m3fn:e4m3fn:fp32 scale=group32:block32x32 3x40x33");
+  const double scales = 4.0 * (3 * 2 + 2 * 2);  // two cells along K, the last of one element
+  EXPECT_EQ(kit::work_of(made.problem.problem()).bytes, 40.0 * 33 + 3 * 33 + 4 * 3 * 40 + scales);
+}
+
+TEST(Rounds, ScalingIsTheTimeOfOneThreadOverThatOfAll) {
+  kit::MeasureOptions options;
+  options.sample_seconds = 1e-4;
+  kit::Rounds rounds({.ops = 0, .bytes = 8, .members = {{0, 8}}}, std::nullopt, options);
+  rounds.end(1.0, 1.5, 4.0);
+  EXPECT_EQ(rounds.timing().scaling.value, 4.0);
+  EXPECT_EQ(rounds.timing().noise.value, 1.5);
+}
+
+TEST(Figure, FastestPeerIsRightAndRan) {
+  kit::Figure figure;
+  EXPECT_EQ(kit::fastest_peer(figure), nullptr);
+  const auto add = [&](const char* name, double ratio, double error, const char* not_run) {
+    kit::PeerFigure peer;
+    peer.name = name;
+    peer.ratio.value = ratio;
+    peer.max_error_ratio = error;
+    peer.not_run = not_run;
+    figure.peers.push_back(peer);
+  };
+  add("slow", 5.0, 0.5, "");
+  add("wrong", 1.0, 1.5, "");
+  add("absent", 0.0, 0.0, "it was not found");
+  add("fast", 2.0, 1.0, "");
+  add("middling", 3.0, 0.0, "");
+  ASSERT_NE(kit::fastest_peer(figure), nullptr);
+  EXPECT_EQ(kit::fastest_peer(figure)->name, "fast");
 }
 
 TEST(Floor, IsTheSumOfTheMembersOwn) {

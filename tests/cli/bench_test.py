@@ -293,6 +293,26 @@ class Bench(unittest.TestCase):
         self.assertIn("new does not run it: octavo: no such line  new 1", text)
         self.assertIn(", 0 slower in 3 repeats of 3, 1 failed", text)
 
+    def test_what_noise_explains_is_not_slower(self) -> None:
+        """Whichever side of 1 the same code twice lies on."""
+        sys.path.insert(0, str(REPOSITORY / "bench"))
+        from compare import Row, Spread
+        ratio, around = Spread(1.05, 1.04, 1.06), Spread(1.0, 1.0, 1.0)
+        self.assertTrue(Row("line", ratio, around).slower)
+        for same in (Spread(1.04, 1.03, 1.05), Spread(0.96, 0.95, 0.97)):
+            self.assertFalse(Row("line", ratio, same).slower, same)
+
+    @unittest.skipIf(subprocess.run([PLOTS, "-c", "import matplotlib"], capture_output=True, check=False).returncode,
+                     "matplotlib is not there; ./dev test installs it and names its Python in OCTAVO_PLOT_PYTHON")
+    def test_the_best_peer_is_the_fastest_that_is_right(self) -> None:
+        peer = {"not_run": None, "as": None, "name": "peer", "max_error_ratio": 0.5}
+        peers = [{**peer, "median_us": 4.0}, {**peer, "median_us": 2.0}, {**peer, "median_us": 1.0, "max_error_ratio": 2},
+                 {**peer, "median_us": 1.0, "name": "float32"}, {**peer, "median_us": 1.0, "not_run": "why"}]
+        figures = json.dumps([{"line": LINE, "gops": 10.0, "median_us": 1.0, "peers": peers}])
+        said = self.run_it(PLOTS, "-c", f"import json, sys; sys.path.insert(0, {str(REPOSITORY / 'bench')!r}); import report; "
+                                        f"print([p[1] for p in report.best_peers(json.loads({figures!r}))])")
+        self.assertEqual("[5.0]", said.strip())
+
     def test_a_build_that_is_not_there(self) -> None:
         self.compare(self.folder, LINE, exit_code=2)
 

@@ -64,7 +64,7 @@ TEST_F(Cli, FoldersGoInAndComeOut) {
     EXPECT_EQ("{\n  \"hidden_act\": \"x\"\n}\n", slurp(path("f/config.json")));
     expect_failure(3, "must hold float weights",
                    {"quantize", path("q"), path("again"), "--scheme", scheme});
-    expect_failure(3, "must be new or empty",
+    expect_failure(3, "must be a new or empty folder unless --overwrite is given",
                    {"quantize", path("in"), path("q"), "--scheme", scheme});
   }
   expect_failure(3, "must hold quantised layers",

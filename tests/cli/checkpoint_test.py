@@ -148,9 +148,10 @@ class Compare(Case):
         weight = ("F32", [8, 8], floats(*(math.sin(i) for i in range(64))))
         ids = ("I64", [2], bytes(16))
         write(self.folder / "a", {"p.weight": weight, "ids": ids})
-        for scheme in ("int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8"):
-            with self.subTest(scheme=scheme):
-                self.octavo("quantize", self.folder / "a", self.folder / "q", "--scheme", scheme, "--quiet")
+        for row in self.lines("schemes")[1]:
+            with self.subTest(scheme=row["name"]):
+                got = self.octavo("quantize", self.folder / "a", self.folder / "q", "--scheme", row["name"], "-q", "--overwrite")
+                self.assertEqual(got.returncode, 0, got.stderr)
                 code, lines = self.lines("compare", self.folder / "a", self.folder / "q")
                 self.assertEqual((code, [line.get("name") for line in lines]), (0, ["p.weight", None]))
         code, lines = self.compare({"p.weight": weight}, {"p.weight": ("F32", [4, 16], weight[2])})
@@ -217,12 +218,12 @@ class Streams(Case):
         (self.folder / "config.json").write_text("{}")  # does not declare what is written: a warning
         out, back = self.folder / "out", self.folder / "back"
         self.octavo("quantize", self.folder / "in", out, "--scheme", "llm-int8")
-        for arguments, code in ((("foo",), 2), ((), 2), (("explain", "x"), 3), (("inspect", self.folder / "none"), 4),
+        for arguments, code in ((("foo",), 2), (("explain", "x"), 3), (("inspect", self.folder / "none"), 4),
                                 (("verify", self.folder / "none"), 4), (("info", "--more"), 2),
-                                (("quantize", self.folder / "in", back, "--scheme", "W8A8"), 0),
-                                (("quantize", self.folder / "in", back, "--scheme", "W8A8", "--progress=json"), 0),
+                                (("quantize", self.folder / "in", back, "--scheme", "W8A8", "--overwrite"), 0),
+                                (("quantize", self.folder / "in", back, "--scheme", "W8A8", "--overwrite", "--progress=json"), 0),
                                 (("quantize", self.folder / "in", back, "--scheme", "W8A8", "--dry-run"), 0),
-                                (("convert", out, back, "--to", "fp8"), 0), (("inspect", out), 0)):
+                                (("convert", out, back, "--to", "fp8", "--overwrite"), 0), (("inspect", out), 0)):
             with self.subTest(arguments=arguments):
                 self.assertEqual(list(self.codes(*arguments)), [code, code])
         self.assertEqual(self.octavo("verify", back).returncode, 0)

@@ -24,9 +24,11 @@ VERBS = {
     "inspect": ["inspect", "."],
     "verify": ["verify", "."],
     "compare": ["compare", ".", "."],
-    "report": ["report", ".", "--no-speed", "--calibration", "calibration.safetensors", "--html", "../page.html"],
+    "report": ["report", ".", "--no-speed", "--calibration", "calibration.safetensors", "--html", "../page.html", "--overwrite"],
     "convert": ["convert", "../quantised", "../converted", "--to", "fp8"],
     "dequantize": ["dequantize", "../quantised", "../floats"],
+    "schemes": ["schemes"],
+    "evaluate": ["evaluate", "../quantised", "--against", ".", "--text", "config.json"],
     "plan": ["plan", ".", "--ranks", "2", "--device", "h200"],
     "explain": ["explain", "scaled_mm int8:int8:fp32 2x2x2"],
     "bench": ["bench", "scaled_mm int8:int8:fp32 2x2x2", "--check"],
@@ -87,6 +89,9 @@ class HostileFolder(unittest.TestCase):
         report.mkdir(parents=True)
         (cls.packages / "octavo" / "__init__.py").touch()
         (report / "__init__.py").write_text("page = None\n")
+        (cls.packages / "octavo" / "evaluate.py").write_text("import json, torch, transformers\n")
+        for name in ("torch", "transformers"):
+            (cls.packages / f"{name}.py").touch()
         (report / "__main__.py").write_text(PAGE.format(modules=", ".join(["random", "decimal", "textwrap"])))
 
     def run_there(self, arguments, **more):
@@ -102,8 +107,8 @@ class HostileFolder(unittest.TestCase):
         return done, ran.read_text() if ran.exists() else "", loaded
 
     def test_every_verb_has_a_row(self):
-        listed = subprocess.run([OCTAVO, "--help"], capture_output=True, text=True, check=True).stdout
-        verbs = re.findall(r"^  (\w+) ", listed[listed.lower().index("subcommands:"):], re.MULTILINE)
+        script = subprocess.run([OCTAVO, "completion", "bash"], capture_output=True, text=True, check=True).stdout
+        verbs = re.findall(r"^    (?!help)(\w+)\) words=", script, re.MULTILINE)
         self.assertEqual(set(verbs), set(VERBS))
 
     def test_nothing_of_the_folder_runs(self):

@@ -29,18 +29,6 @@ TEST_F(Cli, ExplainShowsEveryCandidate) {
   EXPECT_EQ(1, chosen);
 }
 
-TEST_F(Cli, AnOldSpellingIsReadWithANotice) {
-  const char* types = "scaled_mm bf16:int8:bf16 scale=token:channel ";
-  const Outcome now = octavo({"explain", types + std::string("quantize=int8 4x8x16")});
-  const Outcome old = octavo({"explain", types + std::string("quantise=int8 4x8x16")});
-  EXPECT_EQ(0, old.exit) << old.err;
-  EXPECT_EQ(now.out, old.out);
-  EXPECT_EQ("", now.err);
-  EXPECT_EQ("octavo: warning: problem line: quantise= is quantize= from 1.0 on\n", old.err);
-  expect_failure(3, "words must stand once",
-                 {"explain", types + std::string("quantise=int8 quantize=int8 4x8x16")});
-}
-
 TEST_F(Cli, InfoNamesTheBuildAndTheBackends) {
   const Outcome got = octavo({"info"});
   EXPECT_EQ(0, got.exit);
@@ -65,6 +53,28 @@ TEST_F(Cli, InfoNamesTheBuildAndTheBackends) {
     EXPECT_EQ(object.at("uses").get<std::string>().empty(), caches.empty()) << object;
     EXPECT_NE(std::string::npos, got.out.find("; caches of " + caches)) << got.out;
   }
+}
+
+TEST_F(Cli, InfoListsTheVariables) {
+  ::setenv("OCTAVO_LAPACK", "lib\033here.so", 1);  // NOLINT: one thread
+  ::unsetenv("OCTAVO_BACKEND");                    // NOLINT: one thread
+  const Outcome got = octavo({"info"});
+  std::size_t count = 0;
+  for (const json& object : lines(octavo({"info", "--json"}).out)) {
+    if (object.at("type") != "variable") continue;
+    ++count;
+    const std::string name = object.at("name"), meaning = object.at("meaning");
+    EXPECT_NE(std::string::npos, got.out.find("\n" + name + " ")) << name;
+    EXPECT_NE(std::string::npos, got.out.find(meaning)) << name;
+    const json value = name == "OCTAVO_LAPACK" ? json("lib\033here.so") : object.at("value");
+    EXPECT_EQ(value, object.at("value"));
+    if (name == "OCTAVO_BACKEND") {
+      EXPECT_TRUE(value.is_null());
+    }
+  }
+  EXPECT_GE(count, 9U);
+  EXPECT_NE(std::string::npos, got.out.find("lib\\x1bhere.so")) << got.out;
+  ::unsetenv("OCTAVO_LAPACK");  // NOLINT: one thread
 }
 
 // Variables are read once, so every value has a process of its own.

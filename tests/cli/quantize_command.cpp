@@ -96,6 +96,7 @@ TEST_F(Cli, QuantizeSmoothsAndTakesHessians) {
   EXPECT_EQ(json({"norm"}), objects[2]["smoothed_norms"]);
   EXPECT_EQ(json({"down"}), objects[2]["unsmoothed_layers"]);
   EXPECT_TRUE(open_checkpoint(path("out")).contains("up.input_scale"));
+  std::filesystem::remove(path("out"));
   const Outcome told = octavo(words);
   EXPECT_EQ(0, told.exit) << told.err;
   EXPECT_NE(std::string::npos, told.out.find("SmoothQuant    1 norm took factors; 1 layer behind"));
@@ -130,6 +131,66 @@ TEST_F(Cli, QuantizeRefusesCalibrationsThatAreNone) {
   ::setenv("OCTAVO_LAPACK", "libm.so.6", 1);  // NOLINT: one thread
   expect(3, "libm.so.6 without dpotrf_", {"--scheme=W8A8", "--gptq"});
   ::unsetenv("OCTAVO_LAPACK");  // NOLINT: one thread
+}
+
+TEST_F(Cli, QuantizeLeavesExactLayersOutOfTheMean) {
+  const auto codes = [](float step) {
+    std::vector<std::byte> bytes(8 * 255 * sizeof(float));
+    for (int i = 0; i < 8 * 255; ++i) {
+      const float value = static_cast<float>(i % 255 - 127) * step;
+      std::memcpy(bytes.data() + static_cast<std::size_t>(i) * sizeof value, &value, sizeof value);
+    }
+    return [bytes] { return bytes; };
+  };
+  write_safetensors(path("model"), {{"exact.weight", "F32", {8, 255}, codes(0.0078125F)},
+                                    {"other.weight", "F32", {8, 255}, codes(0.01F)}});
+  const std::vector<json> objects =
+      lines(octavo({"quantize", path("model"), path("out"), "--scheme=W8A8", "--json"}).out);
+  ASSERT_EQ(3U, objects.size());
+  EXPECT_TRUE(objects[0].at("sqnr_db").is_null()) << objects[0];
+  EXPECT_EQ(objects[1].at("sqnr_db"), objects[2].at("mean_sqnr_db"));
+}
+
+/// What the table says of bytes is what files have, and help has a line of each scheme.
+TEST_F(Cli, SchemesAreWhatQuantizeWrites) {
+  constexpr std::int64_t kN = 256, kK = 384;
+  Tensor weight = Tensor::empty(DType::float32, {kN, kK});
+  for (std::int64_t i = 0; i < weight.numel(); ++i) {
+    weight.data_as<float>()[i] = static_cast<float>(i * 37 % 101) / 101.0F;
+  }
+  const auto* bytes = weight.data_as<std::byte>();
+  write_safetensors(path("in"), {{"up.weight", "F32", {kN, kK}, [&] {
+                                    return std::vector<std::byte>(bytes, bytes + 4 * kN * kK);
+                                  }}});
+  const std::string table = octavo({"schemes"}).out, help = octavo({"quantize", "--help"}).out;
+  const std::vector<json> rows = lines(octavo({"schemes", "--json"}).out);
+  ASSERT_GE(rows.size(), 4U);
+  for (const json& row : rows) {
+    const std::string name = row.at("name");
+    const auto per_scale = [&](const char* field, std::int64_t all) {
+      const std::int64_t extent = row.at(field);
+      return (all + (extent == 0 ? all : extent) - 1) / (extent == 0 ? all : extent);
+    };
+    const Outcome got =
+        octavo({"quantize", path("in"), path("out"), "--overwrite", "--json", "--scheme", name});
+    ASSERT_EQ(0, got.exit) << got.err;
+    const json layer = lines(got.out).front();
+    EXPECT_EQ(kN * kK + row.at("scale_bytes").get<std::int64_t>() * per_scale("rows_of_scale", kN) *
+                            per_scale("columns_of_scale", kK),
+              layer.at("bytes_after").get<std::int64_t>())
+        << name;
+    for (const char* field : {"weight", "activations", "loaders"}) {
+      for (const std::string& text : {table, help}) {
+        EXPECT_NE(std::string::npos, text.find(row.at(field).get<std::string>())) << name << text;
+      }
+    }
+    EXPECT_NE(std::string::npos, help.find("\n  " + name + " ")) << help;
+  }
+  // The message of a wrong name lists all of them.
+  const std::string refusal = octavo({"quantize", "a", "b", "--scheme", "none"}).err;
+  for (const json& row : rows) {
+    EXPECT_NE(std::string::npos, refusal.find(row.at("name").get<std::string>())) << refusal;
+  }
 }
 
 TEST_F(Cli, QuantizeSpeaksJson) {

@@ -59,7 +59,7 @@ class Quantize(unittest.TestCase):
         self.out.write_bytes(b"what was there")
         for number in ENDING:
             with self.subTest(number=number):
-                process = subprocess.Popen([OCTAVO, "quantize", "--quiet", str(self.model), str(self.out), *SCHEME],
+                process = subprocess.Popen([OCTAVO, "quantize", "--quiet", "--overwrite", str(self.model), str(self.out), *SCHEME],
                                            stderr=subprocess.DEVNULL, preexec_fn=ended_by_signals)
                 deadline = time.monotonic() + 30
                 while not self.temporaries() and process.poll() is None and time.monotonic() < deadline:
@@ -89,6 +89,29 @@ class Quantize(unittest.TestCase):
         self.assertEqual(self.temporaries(), [])
         self.assertFalse(self.out.exists())
 
+    def test_a_folder_is_whole_until_it_is_replaced(self):
+        """A run that is ended leaves OUT as it was; the same command goes on and puts the new folder in its place."""
+        source, out = self.folder / "in", self.folder / "out"
+        for folder, layers in ((source, 60), (self.folder / "small", 1)):
+            folder.mkdir()
+            write_model(folder / "model.safetensors", layers)
+            (folder / "config.json").write_text("{}")
+        self.assertEqual(self.octavo(self.folder / "small", out, *SCHEME).returncode, 0)
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
+        words = [source, out, *SCHEME, "--overwrite", "--quiet"]
+        process = subprocess.Popen([OCTAVO, "quantize", *map(str, words)], stderr=subprocess.DEVNULL, preexec_fn=ended_by_signals)
+        beside = self.folder / "out.octavo-new"
+        deadline = time.monotonic() + 30
+        while not list(beside.glob(".octavo-*.tmp")) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        self.assertEqual(process.wait(30), -signal.SIGKILL, "it ended before it was ended")
+        self.assertTrue(beside.exists())
+        self.assertEqual({path.name: path.read_bytes() for path in out.iterdir()}, before)
+        self.assertEqual(self.octavo(*words).returncode, 0)
+        self.assertEqual((beside.exists(), sorted(path.name for path in out.iterdir())), (False, ["config.json", "model.safetensors"]))
+        self.assertGreater((out / "model.safetensors").stat().st_size, 30 * len(before["model.safetensors"]))
+
     def test_a_killed_writer_is_cleaned_up_after_by_the_next(self):
         write_model(self.model, 2)
         stale = self.folder / ".octavo-1-1.tmp"
@@ -106,7 +129,7 @@ class Quantize(unittest.TestCase):
         if os.geteuid() == 0:
             os.chown(self.out, 12345, 54321)
         before = self.out.stat()
-        self.assertEqual(self.octavo(self.model, self.out, *SCHEME).returncode, 0)
+        self.assertEqual(self.octavo(self.model, self.out, *SCHEME, "--overwrite").returncode, 0)
         after = self.out.stat()
         self.assertNotEqual(after.st_ino, before.st_ino)
         self.assertEqual((after.st_mode, after.st_uid, after.st_gid), (before.st_mode, before.st_uid, before.st_gid))
@@ -121,7 +144,7 @@ class Quantize(unittest.TestCase):
         self.assertIn("quantization_config", got.stderr)
         declaration = json.loads(got.stderr.split('add "quantization_config": ', 1)[1].splitlines()[0])
         config.write_text(json.dumps({"model_type": "llama", "quantization_config": declaration}))
-        self.assertEqual(self.octavo(self.model, self.out, *SCHEME, "--quiet").stderr, "")
+        self.assertEqual(self.octavo(self.model, self.out, *SCHEME, "--quiet", "--overwrite").stderr, "")
 
     def test_paths_that_are_no_files_get_a_sentence(self):
         write_model(self.model, 1, 64, 64)

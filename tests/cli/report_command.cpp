@@ -6,12 +6,13 @@
 #include <vector>
 
 #include "cli/cli.hpp"
+#include "octavo/checkpoint.hpp"
 
 namespace octavo::test {
 namespace {
 
 TEST_F(Cli, ReportSaysWhatEachSchemeWouldDo) {
-  const Outcome got = octavo({"report", model()});
+  const Outcome got = octavo({"report", model(), "--json"});
   ASSERT_EQ(0, got.exit) << got.err;
   const json report = json::parse(got.out);
   EXPECT_EQ((std::vector<std::string>{"against", "calibration", "cpu", "file_bytes", "layers",
@@ -25,7 +26,7 @@ TEST_F(Cli, ReportSaysWhatEachSchemeWouldDo) {
               fields(layer));
     EXPECT_EQ("none", layer.at("scheme"));
     EXPECT_EQ(512, layer.at("bytes"));
-    ASSERT_EQ(7U, layer.at("schemes").size());
+    ASSERT_EQ(kAllSchemes.size(), layer.at("schemes").size());
     EXPECT_EQ((std::vector<std::string>{"bytes_after", "max_error", "output_sqnr_db", "saturated",
                                         "scheme", "sqnr_db"}),
               fields(layer.at("schemes")[0]));
@@ -36,7 +37,7 @@ TEST_F(Cli, ReportSaysWhatEachSchemeWouldDo) {
     EXPECT_EQ(8U, layer.at("columns").at("top").size());
   }
   ASSERT_EQ(2U, report.at("speed").size());  // a row for each shape
-  EXPECT_EQ(12U, report.at("speed")[0].at("times").size());
+  EXPECT_EQ(2 * (2 + kAllSchemes.size()), report.at("speed")[0].at("times").size());
 }
 
 // The geometric mean of a form's times over the numbers of rows.
@@ -52,7 +53,7 @@ double typical_us(const json& times, const std::string& form) {
 }
 
 TEST_F(Cli, ReportSaysWhereItsChoiceIsSlowerThanBfloat16) {
-  const Outcome got = octavo({"report", model(), "--least-sqnr", "0"});
+  const Outcome got = octavo({"report", model(), "--json", "--least-sqnr", "0"});
   ASSERT_EQ(0, got.exit) << got.err;
   const json report = json::parse(got.out);
   for (const json& layer : report.at("layers")) {
@@ -70,7 +71,7 @@ TEST_F(Cli, ReportSaysWhereItsChoiceIsSlowerThanBfloat16) {
 
 TEST_F(Cli, ReportRecommendsByTheThreshold) {
   const auto choices = [&](std::vector<std::string> more) {
-    std::vector<std::string> arguments{"report", path("model"), "--no-speed"};
+    std::vector<std::string> arguments{"report", path("model"), "--no-speed", "--json"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     const Outcome got = octavo(arguments);
     EXPECT_EQ(0, got.exit) << got.err;
@@ -85,12 +86,27 @@ TEST_F(Cli, ReportRecommendsByTheThreshold) {
   EXPECT_NE(std::string::npos, none.at("reason").get<std::string>().find("no scheme reaches"));
 }
 
+TEST_F(Cli, ReportRecommendsTheNearestOfTheSmallestSchemes) {
+  const Outcome got = octavo({"report", model(), "--no-speed", "--least-sqnr", "0"});
+  ASSERT_EQ(0, got.exit) << got.err;
+  for (const json& layer : json::parse(got.out).at("layers")) {
+    const auto cost = [](const json& scheme) {
+      return std::pair(scheme.at("bytes_after").get<double>(), -scheme.at("sqnr_db").get<double>());
+    };
+    const json* best = &layer.at("schemes")[0];
+    for (const json& scheme : layer.at("schemes"))
+      best = cost(scheme) < cost(*best) ? &scheme : best;
+    EXPECT_EQ(best->at("scheme"), layer.at("recommendation").at("choice")) << layer;
+  }
+}
+
 TEST_F(Cli, ReportMeasuresAQuantizedModelAgainstItsFloatOne) {
   ASSERT_EQ(0, octavo({"quantize", model(), path("q"), "--scheme", "fp8-dynamic", "--quiet"}).exit);
-  const Outcome alone = octavo({"report", path("q"), "--no-speed"});
+  const Outcome alone = octavo({"report", path("q"), "--no-speed", "--json"});
   ASSERT_EQ(0, alone.exit) << alone.err;
   EXPECT_TRUE(json::parse(alone.out).at("layers")[0].at("error").is_null());
-  const Outcome got = octavo({"report", path("q"), "--against", path("model"), "--no-speed"});
+  const Outcome got =
+      octavo({"report", path("q"), "--against", path("model"), "--no-speed", "--json"});
   ASSERT_EQ(0, got.exit) << got.err;
   const json report = json::parse(got.out);
   for (const json& layer : report.at("layers")) {

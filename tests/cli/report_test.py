@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """octavo report: what it says of inputs and outputs by a calibration file, and of experts."""
+import fcntl
 import json
 import math
+import os
+import pty
 import random
+import re
 import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import unittest
 from pathlib import Path
 
@@ -16,7 +21,7 @@ OCTAVO = sys.argv.pop(1)
 EXPERTS = Path(__file__).resolve().parent.parent / "checkpoint" / "data" / "transformers-fp8-experts"
 N, K = 5, 7
 COLUMN_MAX = [1.0, 4.0, 0.5, 0.0, 8.0, 0.03, 0.001]  # 8 / 127 / 2 = 0.0315: the last two are code 0 of int8
-SCHEMES = ["int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8"]
+SCHEMES = [json.loads(line)["name"] for line in subprocess.run([OCTAVO, "schemes", "--json"], capture_output=True, text=True, check=True).stdout.splitlines()]
 
 
 def hessian(rows, k=K):
@@ -62,7 +67,7 @@ class Report(unittest.TestCase):
         return subprocess.run([OCTAVO, *map(str, arguments)], capture_output=True, text=True, timeout=60, **options)
 
     def report(self, *arguments):
-        got = self.octavo("report", "--no-speed", *arguments)
+        got = self.octavo("report", "--no-speed", "--json", *arguments)
         self.assertEqual(got.returncode, 0, got.stderr)
         report = json.loads(got.stdout)
         return report, {layer["name"]: layer for layer in report["layers"]}
@@ -186,8 +191,49 @@ class Report(unittest.TestCase):
         done = self.html('[ "$1" = -c ] && exit 0; [ "$1 $2 $3" = "-m octavo.report -" ] && exec /bin/cat > "$4"')
         self.assertEqual((0, "", ""), (done.returncode, done.stdout, done.stderr))
         page = json.loads((self.folder / "page.html").read_text())
-        printed = subprocess.run([OCTAVO, "report", str(self.model), "--no-speed"], capture_output=True, text=True, check=True)
+        printed = subprocess.run([OCTAVO, "report", str(self.model), "--no-speed", "--json"], capture_output=True, text=True, check=True)
         self.assertEqual(json.loads(printed.stdout), page)
+
+    def on_a_terminal(self, *arguments):
+        """What it prints where standard output is one."""
+        ours, its = pty.openpty()
+        fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("4H", 40, 200, 0, 0))
+        with subprocess.Popen([OCTAVO, "report", *map(str, arguments)], stdout=its, stderr=subprocess.PIPE, text=True) as process:
+            os.close(its)
+            text = b""
+            while True:
+                try:
+                    part = os.read(ours, 1 << 16)
+                except OSError:  # the other end is closed
+                    break
+                if not part:
+                    break
+                text += part
+            errors = process.stderr.read()
+        os.close(ours)
+        self.assertEqual((process.returncode, errors), (0, ""))
+        return text.decode().replace("\r\n", "\n")
+
+    def test_a_terminal_gets_tables_and_all_else_json(self):
+        """Each number of the tables is of the JSON."""
+        for more in ((), ("--no-speed",), ("--scheme", "fp8-block", "--no-speed")):
+            with self.subTest(more):
+                text = self.on_a_terminal(self.model, *more)
+                report = json.loads(self.octavo("report", self.model, "--json", *more).stdout)
+                self.assertIn(f"{self.model}: ", text)
+                for layer in report["layers"]:
+                    line, = (line for line in text.splitlines() if line.startswith(layer["name"] + " "))
+                    numbers = re.findall(r" (\d+\.\d\d)(?= |$)", line)
+                    self.assertEqual(numbers, [f"{row['sqnr_db']:.2f}" for row in layer["schemes"]])
+                    self.assertTrue(layer["recommendation"]["choice"])
+                self.assertEqual("Times as fast as bfloat16" in text, "--no-speed" not in more)
+                self.assertIn(f"{N},{K}", text)
+        self.assertEqual(json.loads(self.on_a_terminal(self.model, "--no-speed", "-j"))["type"], "report")
+
+    def test_json_without_json_is_said_to_go(self):
+        got = self.octavo("report", self.model, "--no-speed")
+        self.assertEqual(json.loads(got.stdout)["type"], "report")
+        self.assertEqual(got.stderr, "octavo: warning: report: JSON without --json goes with 1.0: say --json\n")
 
     def test_a_page_that_cannot_be_made_is_said_before_anything_is_measured(self):
         for python3, got in (("", "no python3"), ("exit 1", "one that cannot import it")):

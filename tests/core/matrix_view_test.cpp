@@ -33,7 +33,7 @@ TEST(MatrixView, OfAVectorIsARowThatRepeats) {
   EXPECT_EQ(one.at(3, 4), kValues.data());
 }
 
-TEST(MatrixView, IsCutAndTurnedLikeATensor) {
+TEST(MatrixView, IsCutAndTransposedLikeATensor) {
   const TensorView tensor = view(kValues, {4, 6});
   const MatrixView m = tensor;
   for (const int dim : {0, 1}) {
@@ -49,12 +49,12 @@ TEST(MatrixView, IsCutAndTurnedLikeATensor) {
 
 TEST(ScaleView, OfAGroupIsItsFirst) {
   const CarriedScale carried{ScaleKind::tensor, 1.0F, view(kValues, {2, 3, 4}), 5, 6, 7, 8};
-  const ScaleView turned = ScaleView(carried).transposed().shifted(1, 2);
-  EXPECT_EQ(turned.data.strides, (std::array<std::int64_t, 2>{1, 4}));
-  EXPECT_EQ(turned.rows, 6);
-  EXPECT_EQ(turned.cols, 5);
-  EXPECT_EQ(turned.row0, 9);
-  EXPECT_EQ(turned.col0, 9);
+  const ScaleView transposed = ScaleView(carried).transposed().shifted(1, 2);
+  EXPECT_EQ(transposed.data.strides, (std::array<std::int64_t, 2>{1, 4}));
+  EXPECT_EQ(transposed.rows, 6);
+  EXPECT_EQ(transposed.cols, 5);
+  EXPECT_EQ(transposed.row0, 9);
+  EXPECT_EQ(transposed.col0, 9);
 }
 
 TEST(Device, NumbersThatLeave16BitsNameNone) {

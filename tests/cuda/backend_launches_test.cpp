@@ -115,7 +115,7 @@ TEST_F(CudaBackend, OperandsThatTmaCannotTakeAreCopied) {
   const Tensor b = to_device(b_);
   reset_simulated_driver();
   const Tensor out = multiply(a, b);
-  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_convert_turned", 1},
+  EXPECT_EQ(launches(), (std::map<std::string, int>{{"octavo_convert_transposed", 1},
                                                     {"octavo_few_rows_s8_of32_32", 1}}));
   expect_same_bits(to_host(out), scaled_mm(to_host(a), b_.transposed(), {.scale_a = 0.5}));
 }

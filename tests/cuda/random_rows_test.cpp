@@ -64,8 +64,10 @@ Tensor elements(DType dtype, const Shape& shape, unsigned seed) {
 void check(const Drawn& d) {
   const Tensor near_a = elements(d.a, {d.m, d.k}, d.seed);
   const Tensor near_b = elements(d.b, {d.n, d.k}, d.seed + 1);
-  const Tensor a = to_device(near_a), turned_a = to_device(copy(near_a.view().transposed(), d.a)),
-               b = to_device(near_b), turned_b = to_device(copy(near_b.view().transposed(), d.b));
+  const Tensor a = to_device(near_a),
+               transposed_a = to_device(copy(near_a.view().transposed(), d.a)),
+               b = to_device(near_b),
+               transposed_b = to_device(copy(near_b.view().transposed(), d.b));
   const Tensor sa =
       to_device(uniforms(float32, scale_shape(d.of_a, Side::a, d.m, d.k), d.seed + 2));
   const Tensor sb =
@@ -92,8 +94,8 @@ void check(const Drawn& d) {
     if (!whole.defined()) continue;
     for (int turn = 0; turn < 3; ++turn) {
       const std::int64_t begin = between(0, d.m - 1), end = between(begin + 1, d.m);
-      const TensorView x = turn == 1 ? turned_a.view().transposed() : a.view();
-      const TensorView w = turn == 2 ? turned_b.view() : b.view().transposed();
+      const TensorView x = turn == 1 ? transposed_a.view().transposed() : a.view();
+      const TensorView w = turn == 2 ? transposed_b.view() : b.view().transposed();
       const Tensor some = product(x, w, begin, end);
       ASSERT_TRUE(some.defined()) << backend << " takes all rows, but not [" << begin << ", " << end
                                   << ')';

@@ -6,12 +6,21 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "commands.hpp"
+#include "topics.hpp"
 #include "words.hpp"
 
 namespace octavo::cli {
 namespace {
+
+/// What may follow `octavo help`.
+std::vector<std::string> helped(const CLI::App& app) {
+  std::vector<std::string> names = command_names(app);
+  for (const Topic& topic : kTopics) names.emplace_back(topic.name);
+  return names;
+}
 
 void bash(const CLI::App& app) {
   fmt::print(
@@ -22,10 +31,10 @@ void bash(const CLI::App& app) {
                fmt::join(option_names(*app.get_subcommand(name)), " "));
   }
   fmt::print(
-      "  esac\n  ((COMP_CWORD == 1)) && words='{} help'\n"
+      "    help) words='{}' ;;\n  esac\n  ((COMP_CWORD == 1)) && words='{} help'\n"
       "  COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}}\n"
       "complete -o default -F _octavo octavo\n",
-      fmt::join(command_names(app), " "));
+      fmt::join(helped(app), " "), fmt::join(command_names(app), " "));
 }
 
 void fish(const CLI::App& app) {
@@ -34,12 +43,17 @@ void fish(const CLI::App& app) {
     fmt::print("complete -c octavo -n __fish_use_subcommand -a {} -d \"{}\"\n", name,
                command.get_description());
     for (const CLI::Option* option : command.get_options()) {
+      const std::vector<std::string>& short_names = option->get_snames();
+      const std::string letter = short_names.empty() ? "" : " -s " + short_names[0];
       for (const std::string& long_name : option->get_lnames()) {
-        fmt::print("complete -c octavo -n '__fish_seen_subcommand_from {}' -l {}\n", name,
-                   long_name);
+        fmt::print("complete -c octavo -n '__fish_seen_subcommand_from {}' -l {}{}\n", name,
+                   long_name, letter);
       }
     }
   }
+  fmt::print("complete -c octavo -n __fish_use_subcommand -a help\n");
+  fmt::print("complete -c octavo -n '__fish_seen_subcommand_from help' -a '{}'\n",
+             fmt::join(helped(app), " "));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <new>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -17,32 +18,45 @@
 
 #include "commands.hpp"
 #include "octavo/status.hpp"
+#include "options.hpp"
 #include "output.hpp"
+#include "renamed.hpp"
+#include "topics.hpp"
 #include "words.hpp"
 
 namespace octavo::cli {
 namespace {
 
+constexpr const char* kWrite = "Write models";
+constexpr const char* kLook = "Look into models";
+constexpr const char* kProducts = "Products";
+constexpr const char* kProgram = "This program";
+
 struct Command {
+  const char* group;
   const char* name;
   const char* summary;
   CommandBody (*add)(CLI::App& command);
 };
 
-constexpr std::array<Command, 13> kCommands{{
-    {"quantize", "Quantise the linear layers of a model's folder or file", add_quantize},
-    {"inspect", "Show what a model's folder or file holds", add_inspect},
-    {"verify", "Check that a model is whole and finite", add_verify},
-    {"compare", "Show how far apart the weights of two models are", add_compare},
-    {"report", "Say what each scheme would do to each layer, as JSON", add_report},
-    {"convert", "Write quantised layers in another tool's format", add_convert},
-    {"dequantize", "Write quantised layers as float weights", add_dequantize},
-    {"plan", "Say what a model costs a group of machines, by its shapes", add_plan},
-    {"explain", "Say what would run a problem, and why", add_explain},
-    {"bench", "Time problems beside the machine's peaks, or check them", add_bench},
-    {"try", "See this machine's int8 products beside its peaks, in less than a minute", add_try},
-    {"info", "Show this build, this processor and the backends usable on it", add_info},
-    {"completion", "Print a script that completes this command line in a shell", add_completion},
+constexpr std::array<Command, 15> kCommands{{
+    {kWrite, "quantize", "Quantise the linear layers of a model", add_quantize},
+    {kWrite, "convert", "Write quantised layers in another tool's format", add_convert},
+    {kWrite, "dequantize", "Write quantised layers as float weights", add_dequantize},
+    {kWrite, "schemes", "List the schemes: bytes, loss, who loads them", add_schemes},
+    {kLook, "inspect", "Show what a model's folder or file holds", add_inspect},
+    {kLook, "verify", "Check that a model is whole and finite", add_verify},
+    {kLook, "compare", "Show how far apart the weights of two models are", add_compare},
+    {kLook, "report", "Say what each scheme would do to each layer", add_report},
+    {kLook, "evaluate", "Say what quantising a model cost on a text", add_evaluate},
+    {kLook, "plan", "Say what a model costs a group of machines, by its shapes", add_plan},
+    {kProducts, "explain", "Say what would run a problem, and why", add_explain},
+    {kProducts, "bench", "Time problems beside the machine's peaks, or check them", add_bench},
+    {kProducts, "try", "See this machine's int8 products beside its peaks in less than a minute",
+     add_try},
+    {kProgram, "info", "Show this build, this processor and the backends usable on it", add_info},
+    {kProgram, "completion", "Print a script that completes this command line in a shell",
+     add_completion},
 }};
 
 struct ExitRow {
@@ -99,50 +113,106 @@ int run(const std::function<int()>& body) {
   }
 }
 
-/// What was written that is none, by what is there.
-std::string unknown(const CLI::App& app, const std::vector<std::string>& words) {
+/// The command that was written; `app` where there is none.
+const CLI::App& command_of(const CLI::App& app) {
   const CLI::App* command = &app;
   for (const CLI::App* used : app.get_subcommands()) command = used;
+  return *command;
+}
+
+/// "octavo quantize --help says more"
+std::string more_help(const CLI::App& app) {
+  const CLI::App& command = command_of(app);
+  return fmt::format("octavo {}--help says more", &command == &app ? "" : command.get_name() + " ");
+}
+
+/// What was written that is none, by what is there.
+std::string unknown(const CLI::App& app, const std::vector<std::string>& words) {
+  const CLI::App* command = &command_of(app);
   for (const std::string& word : words) {
     const bool option = word.starts_with("-");
     const std::string name = word.substr(0, word.find('='));
-    const std::string near = nearest(name, option ? option_names(*command) : command_names(app));
-    return fmt::format("{} {} is unknown{} (octavo {}--help says more)",
+    const bool letter = name.size() <= 2;  // any other is as near
+    const std::string near =
+        letter ? "" : nearest(name, option ? option_names(*command) : command_names(app));
+    return fmt::format("{} {} is unknown{} ({})",
                        option            ? "option"
                        : command == &app ? "command"
                                          : "argument",
                        printable(name), near.empty() ? "" : fmt::format(": did you mean {}?", near),
-                       command == &app ? "" : command->get_name() + " ");
+                       more_help(app));
   }
   return {};
 }
 
-/// "help VERB" is "VERB --help".
-std::vector<std::string> words_of(int argc, char** argv) {
-  std::vector<std::string> words(argv + 1, argv + argc);
+/// "help VERB" is "VERB --help"; options are spelled as they are now.
+std::vector<std::string> words_of(std::vector<std::string> words) {
   if (!words.empty() && words[0] == "help") {
     words.erase(words.begin());
     words.emplace_back("--help");
   }
+  for (std::string& word : words) word = current_spelling(words[0], std::move(word));
   std::ranges::reverse(words);  // as CLI11 takes them
   return words;
 }
 
+std::string footer() {
+  std::string text = "octavo help COMMAND: a command's options.";
+  for (const Topic& topic : kTopics) {
+    text += fmt::format(" octavo help {}: {}.", topic.name, topic.summary);
+  }
+  return text +
+         "\nExit codes: 0 good, 1 a check failed, 2 usage, 3 bad input, 4 a resource is missing.";
+}
+
+/// "help NAME" of no command: a topic's text, or a sentence. Nothing: CLI11 has the help.
+std::optional<int> help_of(const CLI::App& app, const std::vector<std::string>& words) {
+  if (words.size() < 2 || words[0] != "help" || words[1].starts_with("-")) return std::nullopt;
+  const auto topic = std::ranges::find(kTopics, words[1], &Topic::name);
+  std::vector<std::string> known = command_names(app);
+  const bool is_command = std::ranges::find(known, words[1]) != known.end();
+  if (words.size() > 2) {
+    return complain(
+        fmt::format("help explains a command or topic at a time; got {}", printable(words[2])),
+        kUsage);
+  }
+  if (is_command) return std::nullopt;
+  if (topic == kTopics.end()) {
+    for (const Topic& row : kTopics) known.emplace_back(row.name);
+    const std::string near = nearest(words[1], known);
+    return complain(
+        fmt::format("help knows no {}{} (octavo --help lists what it knows)", printable(words[1]),
+                    near.empty() ? "" : fmt::format(": did you mean {}?", near)),
+        kUsage);
+  }
+  return run([&] {
+    topic->print();
+    return static_cast<int>(kGood);
+  });
+}
+
 int dispatch(int argc, char** argv) {
+  const std::vector<std::string> words(argv + 1, argv + argc);
   CLI::App app("8-bit matrix multiplication: quantise checkpoints, look into them, ask what runs.",
                "octavo");
-  app.set_version_flag("--version", "octavo " OCTAVO_VERSION, "Print the version and exit");
+  set_help_form(app);
+  app.set_version_flag("-V,--version", "octavo " OCTAVO_VERSION, "Print the version and exit")
+      ->group(heading::kOutput);
+  add_verbose(app);
   app.require_subcommand(0, 1);  // none is reported below, after a wrong word has been
-  app.footer(
-      "Exit codes: 0 good, 1 a check failed, 2 usage, 3 bad input, 4 a resource is missing.");
+  app.footer(footer());
 
   std::vector<std::pair<CLI::App*, CommandBody>> commands;
   for (const Command& row : kCommands) {
     CLI::App* command = app.add_subcommand(row.name, row.summary);
+    command->group(row.group);
     commands.emplace_back(command, row.add(*command));
+    add_verbose(*command);
+    add_help(*command);
   }
+  if (const auto code = help_of(app, words)) return *code;
   try {
-    app.parse(words_of(argc, argv));
+    app.parse(words_of(words));
   } catch (const CLI::Success& request) {
     return run([&] { return app.exit(request); });  // --help or --version
   } catch (const CLI::ExtrasError&) {
@@ -151,12 +221,15 @@ int dispatch(int argc, char** argv) {
     if (const std::string why = unknown(app, app.remaining(true)); !why.empty()) {
       return complain(why, kUsage);
     }
-    return complain(fmt::format("{} (octavo --help says more)", error.what()), kUsage);
+    return complain(fmt::format("{} ({})", error.what(), more_help(app)), kUsage);
   }
   const auto chosen =
       std::ranges::find_if(commands, [](const auto& entry) { return entry.first->parsed(); });
   if (chosen == commands.end()) {
-    return complain("a subcommand is required (octavo --help lists them)", kUsage);
+    return run([&] {
+      fmt::print("{}", app.help());
+      return static_cast<int>(kGood);
+    });
   }
   return run(chosen->second);
 }

@@ -26,13 +26,13 @@ Weight weight_of(const PackedWeight& packed, const std::string& scheme) {
   const PackedWeight here = readable(Call("_weight_of"), packed);
   return unlocked([&] {
     const Quantized b = unpack(here);
-    const auto turned = [](const Tensor& t) { return t.defined() ? t.transposed() : t; };
+    const auto transposed = [](const Tensor& t) { return t.defined() ? t.transposed() : t; };
     Weight weight;
     weight.scheme = scheme;
-    weight.codes = {.data = turned(b.data),
-                    .scale = turned(b.scale),
+    weight.codes = {.data = transposed(b.data),
+                    .scale = transposed(b.scale),
                     .grid = {b.grid.cols, b.grid.rows},
-                    .azp = turned(b.azp),
+                    .azp = transposed(b.azp),
                     .row0 = b.col0,
                     .col0 = b.row0};
     weight.activation = here.activation();

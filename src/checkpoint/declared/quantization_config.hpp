@@ -126,10 +126,6 @@ inline constexpr float kOutlierThreshold = 6.0F;  ///< bitsandbytes' default
 /// A scale for each row; one for all.
 inline constexpr ScaleGrid kRowGrid{1, kWholeExtent}, kTensorGrid{kWholeExtent, kWholeExtent};
 
-/// Whether two rules quantise alike. May differ: the values of a static scale and zero point, which
-/// `fuse` merges, and lists of outlier columns.
-bool same_rule(const ActivationQuant& a, const ActivationQuant& b) noexcept;
-
 /// The rule for activations that are quantised per token.
 ActivationQuant per_token_rule(DType dtype);
 /// The rule of LLM.int8(): its statistics and codes, outlier columns in float.

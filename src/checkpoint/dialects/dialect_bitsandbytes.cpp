@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <span>
 
-#include "checkpoint/declared/outlier_columns.hpp"
 #include "checkpoint/dialects/dialect.hpp"
 #include "checkpoint/dialects/tiled_codes.hpp"
 #include "checkpoint/text/sentence.hpp"
 #include "core/data/cells.hpp"
 #include "core/fp_env.hpp"
+#include "weights/outlier_columns.hpp"
 
 namespace octavo::checkpoint {
 namespace {

@@ -60,7 +60,7 @@ struct Stack {
   std::int64_t k() const { return stored.codes->shape[order.rows_are_inputs ? 1 : 2]; }
 };
 
-ScaleGrid turned(const ScaleGrid& grid) { return {grid.cols, grid.rows}; }
+ScaleGrid transposed(const ScaleGrid& grid) { return {grid.cols, grid.rows}; }
 
 StackOrder order_of(const Checkpoint::Impl& in, const StoredStack& stack) {
   const std::string suffix = stack.codes->name.substr(stack.prefix.size());
@@ -101,7 +101,7 @@ ScaleGrid grid_of(const Stack& stack) {
   const bool inputs = stack.order.rows_are_inputs;
   const auto as_stored = [inputs](const ScaleGrid& reading) {
     const bool by_rows = reading.rows == 1 || reading.cols == kWholeExtent;
-    return inputs && by_rows ? turned(reading) : reading;
+    return inputs && by_rows ? transposed(reading) : reading;
   };
   std::vector<ScaleGrid> readings(kUndeclaredGrids.begin(), kUndeclaredGrids.end());
   if (stack.config.grid) readings.assign(1, *stack.config.grid);
@@ -148,7 +148,7 @@ Stack stack_of(const Checkpoint::Impl& in, const StoredStack& stored) {
   }
   stack.order = order_of(in, stored);
   stack.stored_grid = grid_of(stack);
-  stack.grid = stack.order.rows_are_inputs ? turned(stack.stored_grid) : stack.stored_grid;
+  stack.grid = stack.order.rows_are_inputs ? transposed(stack.stored_grid) : stack.stored_grid;
   const bool there = stored.input_scale != nullptr;
   if (!stack.config.activations_by_scale || there) {
     stack.rule = stack.config.activation.value_or(activations_follow(stack.codes(), stack.grid));

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "checkpoint/dialects/dialect.hpp"
-#include "checkpoint/parts/shard.hpp"
 #include "checkpoint/text/sentence.hpp"
+#include "weights/shard.hpp"
 
 namespace octavo {
 namespace {

@@ -6,12 +6,12 @@
 #include <algorithm>
 #include <utility>
 
-#include "checkpoint/declared/outlier_columns.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/models/loadable.hpp"
 #include "checkpoint/plan/config_text.hpp"
 #include "checkpoint/text/json_text.hpp"
 #include "checkpoint/text/sentence.hpp"
+#include "weights/outlier_columns.hpp"
 
 namespace octavo::checkpoint {
 namespace {

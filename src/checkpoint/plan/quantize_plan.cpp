@@ -10,7 +10,6 @@
 
 #include "checkpoint/declared/declared.hpp"
 #include "checkpoint/declared/layer_filter.hpp"
-#include "checkpoint/declared/outlier_columns.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/dialects/expert_layers.hpp"
 #include "checkpoint/dialects/matrix_place.hpp"
@@ -25,6 +24,7 @@
 #include "checkpoint/steps/other_tensors.hpp"
 #include "checkpoint/text/json_text.hpp"
 #include "checkpoint/text/sentence.hpp"
+#include "weights/outlier_columns.hpp"
 
 namespace octavo::checkpoint {
 namespace {

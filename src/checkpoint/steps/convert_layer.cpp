@@ -14,6 +14,7 @@
 #include "checkpoint/text/sentence.hpp"
 #include "core/data/cells.hpp"
 #include "core/fp_env.hpp"
+#include "weights/rule.hpp"
 
 namespace octavo::checkpoint {
 namespace {

@@ -42,16 +42,16 @@ bool is_convolution(const Checkpoint& in, const StoredLayer& layer) {
 void add_float_layer(FilePlan& file, const Checkpoint& in, const StoredLayer& layer, DType dtype) {
   CodesInPlace place;
   const TensorView codes = read_weight(in, layer.name, &place, Extents::any).codes.data;
-  const bool turned = in.impl().model().is_conv1d(layer.name);
+  const bool transposed = in.impl().model().is_conv1d(layer.name);
   std::vector<std::int64_t> shape{codes.shape[0], codes.shape[1]};
-  if (turned) std::swap(shape[0], shape[1]);
+  if (transposed) std::swap(shape[0], shape[1]);
   if (place.entry != nullptr && place.entry->shape.size() > 2) shape = place.entry->shape;
   MadePlan made{.entry = layer.codes, .begin = layer.begin, .bytes = layer.bytes};
   made.outputs = {
       file.add({layer.name + ".weight", std::string(info(dtype).safetensors), std::move(shape)})};
-  made.make = [&in, name = layer.name, dtype, turned](LayerReport&) {
+  made.make = [&in, name = layer.name, dtype, transposed](LayerReport&) {
     const Tensor values = float_values(read_weight(in, name, nullptr, Extents::any), dtype);
-    return std::vector<Tensor>{turned ? copy(values.view().transposed(), dtype) : values};
+    return std::vector<Tensor>{transposed ? copy(values.view().transposed(), dtype) : values};
   };
   file.made.push_back(std::move(made));
 }

@@ -9,7 +9,6 @@
 
 #include "checkpoint/declared/declaration.hpp"
 #include "checkpoint/declared/layer_filter.hpp"
-#include "checkpoint/declared/outlier_columns.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/models/loadable.hpp"
 #include "checkpoint/plan/config_text.hpp"
@@ -18,6 +17,8 @@
 #include "checkpoint/steps/rows.hpp"
 #include "checkpoint/text/sentence.hpp"
 #include "octavo/checkpoint.hpp"
+#include "weights/outlier_columns.hpp"
+#include "weights/rule.hpp"
 
 namespace octavo {
 namespace {

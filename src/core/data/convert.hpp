@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "octavo/export.hpp"
 #include "octavo/matrix.hpp"
 #include "octavo/numeric.hpp"
 
@@ -18,7 +19,7 @@ void store_row(DType dtype, const float* in, std::int64_t n, void* base, std::in
                Overflow overflow) noexcept;
 
 /// Copies raw elements between two views of equal shape and data type.
-void copy_elements(const TensorView& from, const TensorView& to) noexcept;
+OCTAVO_INTERNAL_API void copy_elements(const TensorView& from, const TensorView& to) noexcept;
 void copy_elements(const MatrixView& from, const MatrixView& to) noexcept;
 
 }  // namespace octavo

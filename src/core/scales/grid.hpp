@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "octavo/export.hpp"
 #include "octavo/problem.hpp"
 #include "octavo/shard.hpp"
 
@@ -24,10 +25,11 @@ bool varies_along_k(const OperandOf<View, Values>& operand, Side side) noexcept 
 std::int64_t next_boundary(const Member& member, std::int64_t k, std::int64_t inner) noexcept;
 
 /// The length along K of the groups that a rule gives activations; 1 where a scale is all of K's.
-std::int64_t group_length(const ActivationQuant& rule) noexcept;
+OCTAVO_INTERNAL_API std::int64_t group_length(const ActivationQuant& rule) noexcept;
 /// The shortest cell of a whole number of both, or all of an extent where either spans it; 1 at
 /// least.
-std::int64_t common_cell(std::int64_t a, std::int64_t b, std::int64_t extent) noexcept;
+OCTAVO_INTERNAL_API std::int64_t common_cell(std::int64_t a, std::int64_t b,
+                                             std::int64_t extent) noexcept;
 
 /// The chunks of K whose sums are added in order, MatmulOptions::k_chunks.
 struct KChunks {

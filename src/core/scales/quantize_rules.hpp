@@ -6,6 +6,7 @@
 
 #include "core/scales/scale_rule.hpp"
 #include "octavo/context.hpp"
+#include "octavo/export.hpp"
 #include "octavo/problem.hpp"
 #include "octavo/quantize.hpp"
 #include "octavo/status.hpp"
@@ -31,7 +32,7 @@ void symmetric_scales(const QuantizeSpec& spec, const float* absmax, std::int64_
                       float* scales) noexcept;
 
 /// saturate(RNE(quotient) + azp) as a float; NaN rounds to 0 first.
-float shifted_code(DType dtype, float quotient, std::int64_t azp) noexcept;
+OCTAVO_INTERNAL_API float shifted_code(DType dtype, float quotient, std::int64_t azp) noexcept;
 
 /// NonFinite::error: names the first element of a matrix x, row by row, that is NaN or infinite.
 Status check_finite(const char* operation, const MatrixView& x,

@@ -113,17 +113,17 @@ Places place_scales(const VjpProduct& p, bool dequantized) noexcept {
 struct Running {
   Member member;
   MatrixView out;  // [R, K]: p.out, or a plane on the way there
-  bool turned = false;
+  bool transposed = false;
   std::array<ScaleView, 2> afterwards;
   Tensor grad, x, result;  // undefined: as given
 };
 
-// A matrix of contiguous along its rows, or, turned, along its columns.
-Result<Tensor> make_plane(const VjpCall& call, bool turned, DType dtype, std::int64_t rows,
+// A matrix of contiguous along its rows, or, transposed, along its columns.
+Result<Tensor> make_plane(const VjpCall& call, bool transposed, DType dtype, std::int64_t rows,
                           std::int64_t columns) {
-  if (!turned) return plane(call, dtype, rows, columns);
-  OCTAVO_TRY_ASSIGN(const Tensor transposed, plane(call, dtype, columns, rows));
-  return transposed.transposed();
+  if (!transposed) return plane(call, dtype, rows, columns);
+  OCTAVO_TRY_ASSIGN(const Tensor columns_together, plane(call, dtype, columns, rows));
+  return columns_together.transposed();
 }
 
 bool neighbours_along_rows(const MatrixView& v) noexcept {
@@ -167,12 +167,12 @@ Status make_grad(const VjpCall& call, const VjpProduct& p, const ScaleList<5>& s
   const MatrixView& g = p.grad;
   r.member.a = OperandView(g);
   // The driver widens rows exactly, wherever they are neighbours; a right operand may lie anyhow.
-  const bool rows = neighbours_along_rows(g) || (r.turned && g.strides[0] == 1);
+  const bool rows = neighbours_along_rows(g) || (r.transposed && g.strides[0] == 1);
   const bool typed = g.dtype == type || type == DType::float32;
   if (!far.present() && scales.count == 0 && rows && typed) return {};
   const std::int64_t sums = g.shape[1];
   const std::int64_t all = sums + pieces_of(far);
-  OCTAVO_TRY_ASSIGN(r.grad, make_plane(call, r.turned, type, g.shape[0], all));
+  OCTAVO_TRY_ASSIGN(r.grad, make_plane(call, r.transposed, type, g.shape[0], all));
   const MatrixView scaled = r.grad.view().slice(1, 0, sums);
   OCTAVO_TRY(call.on->passes.rescale({g, {}, scales.scales, scaled}, call.context));
   if (far.present()) {
@@ -187,10 +187,10 @@ Status make_x(const VjpCall& call, const VjpProduct& p, const ScaleList<2>& scal
   const MatrixView& x = p.x.data;
   r.member.b = OperandView(x);
   // uint8 is no right operand, and no type of 8 bits a left one beside bfloat16.
-  const bool fits = r.turned ? is_wide(x.dtype) && neighbours_along_rows(x.transposed())
-                             : x.dtype != DType::uint8;
+  const bool fits = r.transposed ? is_wide(x.dtype) && neighbours_along_rows(x.transposed())
+                                 : x.dtype != DType::uint8;
   if (fits && !p.x.azp.defined() && scales.count == 0) return {};
-  const bool columns = r.turned || std::abs(x.strides[0]) < std::abs(x.strides[1]);
+  const bool columns = r.transposed || std::abs(x.strides[0]) < std::abs(x.strides[1]);
   const std::int64_t sums = x.shape[0];
   const std::int64_t all = sums + pieces_of(far);
   OCTAVO_TRY_ASSIGN(r.x, make_plane(call, columns, type, all, x.shape[1]));
@@ -206,11 +206,11 @@ Status make_x(const VjpCall& call, const VjpProduct& p, const ScaleList<2>& scal
 Status make_result(const VjpCall& call, const VjpProduct& p, bool scaled, Running& r) {
   const MatrixView& out = p.out;
   const DType dtype = scaled || p.sums.present() ? DType::float32 : out.dtype;
-  const bool rows = out.defined() && neighbours_along_rows(r.turned ? out.transposed() : out);
+  const bool rows = out.defined() && neighbours_along_rows(r.transposed ? out.transposed() : out);
   r.out = out;
   if (rows && !scaled && out.dtype == dtype) return {};
   OCTAVO_TRY_ASSIGN(r.result,
-                    make_plane(call, r.turned, dtype, p.grad.shape[0], p.x.data.shape[1]));
+                    make_plane(call, r.transposed, dtype, p.grad.shape[0], p.x.data.shape[1]));
   r.out = r.result;
   return {};
 }
@@ -220,7 +220,7 @@ Status prepare(const VjpCall& call, const VjpProduct& p, Running& r) {
   OCTAVO_TRY_ASSIGN(const bool near, near_zero_points(call, p.x));
   const DType type = working_type(call, p, places, near);
   // An output of neighbouring columns is the transposed product: x^T @ grad^T.
-  r.turned = p.out.defined() && p.out.strides[0] == 1 && !neighbours_along_rows(p.out);
+  r.transposed = p.out.defined() && p.out.strides[0] == 1 && !neighbours_along_rows(p.out);
   FarZeroPoints far;
   if (type == DType::bfloat16 && !near) {
     OCTAVO_TRY_ASSIGN(far, split_zero_points(call, p.x));
@@ -234,7 +234,7 @@ Status prepare(const VjpCall& call, const VjpProduct& p, Running& r) {
   m.out = r.out;
   m.epilogue.alpha = p.alpha;
   r.afterwards = places.afterwards.scales;
-  if (!r.turned) return {};
+  if (!r.transposed) return {};
   const OperandView grad = m.a.transposed();
   m.a = m.b.transposed();
   m.b = grad;

@@ -30,16 +30,16 @@ Tensor gates(DType dtype, std::int64_t rows, std::int64_t columns) {
 TEST(ExpertPasses, SiluOfEveryTypeAndLayout) {
   for (const DType from : {bfloat16, float16, float32}) {
     for (const DType to : {bfloat16, float16, float32, float8_e4m3fn, float8_e5m2}) {
-      for (const bool turned : {false, true}) {
+      for (const bool transposed : {false, true}) {
         for (const std::int64_t rows : {0, 1, 6}) {
           expect_same_pass(&Passes::silu_and_mul, [&](TensorsOf& tensors) {
             const Tensor x = gates(from, rows, 514);
             SiluProblem p;
-            p.x =
-                turned ? TensorView(tensors(copy(x.transposed(), from))).transposed() : tensors(x);
-            p.out = turned ? tensors.out(Tensor::empty(to, {257, rows})).transposed()
-                           : tensors.out(Tensor::empty(to, {rows, 257}));
-            p.overflow = turned ? Overflow::ieee : Overflow::saturate;
+            p.x = transposed ? TensorView(tensors(copy(x.transposed(), from))).transposed()
+                             : tensors(x);
+            p.out = transposed ? tensors.out(Tensor::empty(to, {257, rows})).transposed()
+                               : tensors.out(Tensor::empty(to, {rows, 257}));
+            p.overflow = transposed ? Overflow::ieee : Overflow::saturate;
             return p;
           });
         }
@@ -51,16 +51,16 @@ TEST(ExpertPasses, SiluOfEveryTypeAndLayout) {
 TEST(ExpertPasses, SiluGradientOfEveryTypeAndLayout) {
   for (const DType from : {bfloat16, float16, float32}) {
     for (const DType to : {bfloat16, float16, float32}) {
-      for (const bool turned : {false, true}) {
+      for (const bool transposed : {false, true}) {
         for (const std::int64_t rows : {0, 1, 6}) {
           expect_same_pass(&Passes::silu_and_mul_vjp, [&](TensorsOf& tensors) {
             const Tensor x = gates(from, rows, 514);
             SiluVjpProblem p;
             p.grad = tensors(gaussians(to, {rows, 257}, 3));
-            p.x =
-                turned ? TensorView(tensors(copy(x.transposed(), from))).transposed() : tensors(x);
-            p.grad_x = turned ? tensors.out(Tensor::empty(to, {514, rows})).transposed()
-                              : tensors.out(Tensor::empty(to, {rows, 514}));
+            p.x = transposed ? TensorView(tensors(copy(x.transposed(), from))).transposed()
+                             : tensors(x);
+            p.grad_x = transposed ? tensors.out(Tensor::empty(to, {514, rows})).transposed()
+                                  : tensors.out(Tensor::empty(to, {rows, 514}));
             return p;
           });
         }

@@ -88,15 +88,15 @@ TEST(GradientPasses, RescaleEverySize) {
     for (const std::int64_t n : {1, 31, 33, 133, 255, 256, 257, 512, 600}) {
       if (!kEveryLayout && (m != 70 || n != 133)) continue;
       for (const DType dtype : {bfloat16, float32}) {
-        for (const bool turned : {false, true}) {
+        for (const bool transposed : {false, true}) {
           for (const bool down : {false, true}) {
-            if (turned && down) continue;
+            if (transposed && down) continue;
             SCOPED_TRACE(std::to_string(m) + "x" + std::to_string(n));
             const Shape shape{m, n};
             expect_same_pass(&Passes::rescale, [&](TensorsOf& tensors) {
               RescaleProblem p;
               p.source = tensors(
-                  laid_out(floats(dtype, shape, 1), turned ? Layout::columns : Layout::rows));
+                  laid_out(floats(dtype, shape, 1), transposed ? Layout::columns : Layout::rows));
               p.out = tensors.out(laid_out(Tensor::empty(dtype, std::span(shape)),
                                            down ? Layout::columns : Layout::rows));
               p.scales[0] = scale_of(tensors, float32, shape, {1, kWholeExtent}, 2);

@@ -23,7 +23,7 @@ struct Case {
   QuantizeSpec spec;
   ScaleGrid grid{1, kWholeExtent};
   enum class Layout { rows, columns, offset, backwards, repeated } layout = Layout::rows;
-  bool codes_turned = false;
+  bool codes_transposed = false;
   bool codes = true;
   bool static_scales = false, shown = false;
   DType static_dtype = DType::float32;
@@ -54,9 +54,9 @@ Tensor laid_out(const Case& c, const Tensor& x) {
 }
 
 // Poisoned, so that what is not written is seen.
-Tensor empty(DType dtype, std::int64_t rows, std::int64_t columns, bool turned = false) {
-  const Tensor t = turned ? Tensor::empty(dtype, {columns, rows}).transposed()
-                          : Tensor::empty(dtype, {rows, columns});
+Tensor empty(DType dtype, std::int64_t rows, std::int64_t columns, bool transposed = false) {
+  const Tensor t = transposed ? Tensor::empty(dtype, {columns, rows}).transposed()
+                              : Tensor::empty(dtype, {rows, columns});
   fill_with_poison(t);
   return t;
 }
@@ -68,7 +68,7 @@ QuantizeProblem problem(const Case& c, TensorsOf& tensors) {
   q.spec = c.spec;
   q.grid = c.grid;
   q.static_scales = c.static_scales;
-  if (c.codes) q.codes = tensors.out(empty(c.spec.dtype, c.rows, c.columns, c.codes_turned));
+  if (c.codes) q.codes = tensors.out(empty(c.spec.dtype, c.rows, c.columns, c.codes_transposed));
   if (c.static_scales) {
     q.scales = tensors.out(uniforms(c.static_dtype, {down, across}, c.seed, 0.001, 4.0));
     if (c.spec.azp) q.azp = tensors.out(integers(int32, {down, across}, c.seed, -300, 300));
@@ -87,10 +87,10 @@ std::string text(const Case& c) {
   };
   return std::string(name(c.from)) + " to " + std::string(name(s.dtype)) + " " + number(c.rows) +
          number(c.columns) + "grid " + number(c.grid.rows) + number(c.grid.cols) + "layout " +
-         number(c.layout) + "turned " + number(c.codes_turned) + "codes " + number(c.codes) +
-         "static " + number(c.static_scales) + "shown " + number(c.shown) + "azp " + number(s.azp) +
-         "rounding " + number(s.rounding) + "non_finite " + number(s.non_finite) + "seed " +
-         number(c.seed);
+         number(c.layout) + "transposed " + number(c.codes_transposed) + "codes " +
+         number(c.codes) + "static " + number(c.static_scales) + "shown " + number(c.shown) +
+         "azp " + number(s.azp) + "rounding " + number(s.rounding) + "non_finite " +
+         number(s.non_finite) + "seed " + number(c.seed);
 }
 
 void expect_all(const Case& c) {
@@ -149,7 +149,7 @@ TEST(QuantizePass, EveryGridInEveryLayout) {
         c.grid = grid;
         c.layout = static_cast<Case::Layout>(layout);
         c.from = layout % 2 == 0 ? bfloat16 : float32;
-        c.codes_turned = layout == 1;
+        c.codes_transposed = layout == 1;
         expect_all(c);
       }
     }
@@ -231,7 +231,7 @@ TEST(QuantizePass, DrawnCases) {
     c.spec.dtype = kTo[draw(6)];
     c.grid = kGrids[draw(std::size(kGrids))];
     c.layout = static_cast<Case::Layout>(draw(5));
-    c.codes_turned = draw(4) == 0;
+    c.codes_transposed = draw(4) == 0;
     c.codes = draw(10) != 0;
     c.spec.azp = is_integer8(c.spec.dtype) && draw(2) == 0;
     c.spec.widen = draw(2) == 0;

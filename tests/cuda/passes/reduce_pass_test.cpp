@@ -31,9 +31,9 @@ class ReducePass : public testing::TestWithParam<Case> {
   // A matrix [m, n] in the layout of the case.
   TensorView matrix(TensorsOf& tensors, const Tensor& values) const {
     if (!c.down) return tensors(values);
-    const Tensor turned = Tensor::empty(values.view().dtype, {c.n, c.m}).transposed();
-    EXPECT_TRUE(reference_passes().convert({values, turned}, {}).ok());
-    return tensors(turned);
+    const Tensor transposed = Tensor::empty(values.view().dtype, {c.n, c.m}).transposed();
+    EXPECT_TRUE(reference_passes().convert({values, transposed}, {}).ok());
+    return tensors(transposed);
   }
   // With small integers, or without; `magnitudes`: of absolute values.
   ReduceProblem problem(TensorsOf& tensors, bool exact, bool magnitudes) const {

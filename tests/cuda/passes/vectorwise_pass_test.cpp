@@ -18,12 +18,12 @@ struct Case {
   float threshold = 6.0F;
   bool whole = false, by_element = false, wants_columns = true, zero_rows = false, codes = true;
   std::vector<double> fixed;
-  bool turned = false, codes_turned = false, odd_elements = true;
+  bool transposed = false, codes_transposed = false, odd_elements = true;
   unsigned seed = 1;
 };
 
 Tensor elements(const Case& c) {
-  const Shape shape = c.turned ? Shape{c.columns, c.rows} : Shape{c.rows, c.columns};
+  const Shape shape = c.transposed ? Shape{c.columns, c.rows} : Shape{c.rows, c.columns};
   const Tensor x = gaussians(float32, shape, c.seed, 1.2);
   constexpr float kInf = std::numeric_limits<float>::infinity();
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -36,7 +36,7 @@ Tensor elements(const Case& c) {
     if (i / shape[1] % 7 == 4) value *= 0x1p-124F;
   }
   const Tensor typed = copy(x, c.from);
-  return c.turned ? typed.transposed() : typed;
+  return c.transposed ? typed.transposed() : typed;
 }
 
 Tensor poisoned(const Tensor& t) {
@@ -54,9 +54,9 @@ VectorwiseProblem problem(const Case& c, TensorsOf& tensors) {
     place = static_cast<T*>(tensors.out(t).data);
   };
   if (c.codes) {
-    q.codes =
-        tensors.out(c.codes_turned ? poisoned(Tensor::empty(int8, {c.columns, c.rows})).transposed()
-                                   : poisoned(Tensor::empty(int8, {c.rows, c.columns})));
+    q.codes = tensors.out(c.codes_transposed
+                              ? poisoned(Tensor::empty(int8, {c.columns, c.rows})).transposed()
+                              : poisoned(Tensor::empty(int8, {c.rows, c.columns})));
   }
   q.absmax = tensors.out(poisoned(Tensor::empty(float32, {c.rows, 1})));
   if (c.wants_columns) {
@@ -98,8 +98,8 @@ TEST(VectorwisePass, DrawnCases) {
     c.wants_columns = draw(4) != 0;
     c.zero_rows = draw(3) == 0;
     c.codes = draw(8) != 0;
-    c.turned = draw(3) == 0;
-    c.codes_turned = draw(3) == 0;
+    c.transposed = draw(3) == 0;
+    c.codes_transposed = draw(3) == 0;
     c.odd_elements = draw(2) == 0;
     for (int at = draw(20); at < c.columns && draw(3) != 0; at += 1 + draw(70))
       c.fixed.push_back(at);
@@ -110,14 +110,14 @@ TEST(VectorwisePass, DrawnCases) {
 
 TEST(VectorwisePass, LongRowsAndLongLists) {
   for (const auto& shape : {Shape{3, 5000}, {2, 17000}, {700, 9}}) {
-    for (const bool turned : {false, true}) {
+    for (const bool transposed : {false, true}) {
       Case c;
       c.rows = shape[0];
       c.columns = shape[1];
-      c.turned = turned;
+      c.transposed = transposed;
       c.threshold = 2.5F;
       c.fixed = {2, 7};
-      c.whole = turned;
+      c.whole = transposed;
       expect_reference(c);
     }
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sixteen columns of 64 bytes of an unpacked weight, turned (unpacked/columns-inl.hpp), in plain
-// C++: as on Arm they lie in memory, and as steps, which `Words` make of four bytes of a column:
+// Sixteen columns of 64 bytes of an unpacked weight, transposed (unpacked/columns-inl.hpp), in
+// plain C++: as on Arm they lie in memory, and as steps, which `Words` make of four bytes of a
+// column:
 //   kSteps               of a word
 //   put(dot, word, out)  this column's place in the first one at `out`, in the others each
 //                        kSquareStep further on

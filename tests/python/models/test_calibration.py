@@ -5,6 +5,7 @@ import copy
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -308,6 +309,9 @@ def test_evaluation_from_the_command_line(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and "RuntimeWarning" not in done.stderr, done.stderr
     assert done.stdout.startswith("tokens 70   cosine 0.99") and json.loads((tmp_path / "out.json").read_text())["tokens"] == 70
+    printed = subprocess.run([Path(sys.executable).with_name("octavo"), "evaluate", *command[3:-2], "--json"], capture_output=True, text=True)
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert printed.returncode == 0 and json.loads(printed.stdout) == {"type": "evaluation", **written}, printed.stderr
     from octavo.evaluate import main
 
     assert main([*command[3:6], "--text", str(tmp_path / "none")]) == 1

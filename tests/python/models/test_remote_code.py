@@ -22,7 +22,7 @@ CODE = """
 import os
 import transformers
 
-open(os.environ["OCTAVO_RAN"], "w").write(__file__)
+open(os.environ["RAN"], "w").write(__file__)
 
 class Config(transformers.LlamaConfig):
     model_type = "made_up"
@@ -77,7 +77,7 @@ def ran(tmp_path, monkeypatch):
         pytest.fail(f"somebody was asked: {question}")  # no Exception: transformers would take that for an answer
 
     monkeypatch.setattr(builtins, "input", refuse)
-    monkeypatch.setenv("OCTAVO_RAN", str(tmp_path / "ran"))
+    monkeypatch.setenv("RAN", str(tmp_path / "ran"))
     monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     return tmp_path / "ran"
 

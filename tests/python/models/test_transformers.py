@@ -53,6 +53,16 @@ def test_quantizing_while_loading_is_quantize_(folders, maker, scheme):
     assert [row.name for row in loaded.hf_quantizer.report.left] == [row.name for row in report.left]
 
 
+def test_a_tied_head_stays_with_its_embeddings(tmp_path):
+    """Whatever `ignore` says: while a folder loads there is one weight for both."""
+    source = transformers.LlamaForCausalLM(transformers.LlamaConfig(**small.GROUPED, tie_word_embeddings=True)).eval()
+    source.save_pretrained(tmp_path)
+    model = type(source).from_pretrained(tmp_path, quantization_config=OctavoConfig(ignore=[]))
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    octavo.torch.quantize_(source, ignore=["lm_head"])
+    assert torch.equal(small.outputs(model, small.tokens()), small.outputs(source, small.tokens()))
+
+
 def test_bfloat16_and_auto_classes(folders):
     folder, float_model = folders(small.llama)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, device_map="cpu",

@@ -7,6 +7,9 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 import octavo
 
 COMMAND = Path(sys.executable).with_name("octavo")
@@ -36,6 +39,26 @@ def test_nothing_of_the_working_folder_runs(tmp_path):
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     assert run("--version", cwd=tmp_path, env=env).stdout.startswith("octavo ")
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_name_of_the_hub_is_read_from_the_cache_without_a_network(tmp_path):
+    """tests/cli/hub_test.py has every verb and what may go wrong; this is the real package and its cache."""
+    pytest.importorskip("huggingface_hub")
+    safetensors = pytest.importorskip("safetensors.numpy")
+    commit = "0123456789" * 4
+    cached = tmp_path / "hub" / "models--someone--tiny"
+    for part in ("refs", "blobs", f"snapshots/{commit}"):
+        (cached / part).mkdir(parents=True)
+    (cached / "refs" / "main").write_text(commit)
+    safetensors.save_file({"up.weight": np.ones((16, 32), np.float32)}, cached / "blobs" / "0")
+    (cached / "snapshots" / commit / "model.safetensors").symlink_to("../../blobs/0")
+    env = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        env.pop(name, None)
+    done = run("quantize", "someone/tiny", "out", "--json", cwd=tmp_path, env=env)
+    assert done.returncode == 0 and (tmp_path / "out" / "model.safetensors").exists(), done.stderr
+    missing = run("inspect", "someone/else", cwd=tmp_path, env=env)
+    assert missing.returncode == 4 and "must be a model of the Hugging Face Hub" in missing.stderr, missing.stderr
 
 
 def test_pages_are_made_by_the_python_of_the_package(tmp_path):

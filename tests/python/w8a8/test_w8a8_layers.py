@@ -96,6 +96,21 @@ def test_activations_that_are_quantized_already(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_codes_come_in_the_order_of_x(kind):
+    """Of a layer whose state has columns in another order (GPTQ's act-order). Groups of x do not follow it."""
+    layer, weight, scale, granularity, quantize = made(kind)
+    layer.load_state_dict({**layer.state_dict(), "columns": torch.arange(K).flip(0)})
+    x = gaussian(M, K)
+    q = octavo.quantize(x, **quantize)
+    assert torch.equal(layer(x), product(x.flip(-1), weight, scale, granularity, None, x.dtype, quantize))
+    if q.scale.dim() and q.scale.shape[-1] > 1:
+        with pytest.raises(ValueError, match="x_scale.shape must be one element or .* an order of its own; got"):
+            layer(q.data, q.scale, q.azp)
+    else:
+        assert torch.equal(layer(q.data, q.scale, q.azp), layer(x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_states_copies_and_pickles(kind):
     layer = made(kind, gaussian(N, seed=3))[0]
     x = gaussian(M, K)

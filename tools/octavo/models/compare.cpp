@@ -15,8 +15,10 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "hub.hpp"
 #include "octavo/checkpoint.hpp"
 #include "octavo/checkpoint/linear_layers.hpp"
+#include "options.hpp"
 #include "output.hpp"
 #include "stored_types.hpp"
 
@@ -144,7 +146,9 @@ ComparedRow row_of(const std::string& name, const Tensor& a, const Tensor& b) {
 class Comparison {
  public:
   explicit Comparison(const CompareArguments& arguments)
-      : arguments_(arguments), a_(open_checkpoint(arguments.a)), b_(open_checkpoint(arguments.b)) {}
+      : arguments_(arguments),
+        a_(open_checkpoint(find_model("compare", arguments.a))),
+        b_(open_checkpoint(find_model("compare", arguments.b))) {}
 
   int run() {
     for (const Checkpoint* model : {&a_, &b_}) {
@@ -251,17 +255,19 @@ class Comparison {
 
 CommandBody add_compare(CLI::App& command) {
   const auto arguments = std::make_shared<CompareArguments>();
-  command.add_option("A", arguments->a, "A file or folder, the one that counts as right")
-      ->required();
-  command.add_option("B", arguments->b, "A file or folder")->required();
-  command.add_option("--least-sqnr", arguments->least_db,
-                     "End with exit code 1 where a tensor's SQNR is below this, in dB");
-  command.add_flag("--json", arguments->json, "Print one JSON object per tensor and a summary");
+  add_model(command, "A", arguments->a, "The model that counts as right")->required();
+  add_model(command, "B", arguments->b, "The other")->required();
+  command
+      .add_option("--least-sqnr", arguments->least_db,
+                  "End with exit code 1 where a tensor's SQNR is below this, in dB")
+      ->type_name("DB")
+      ->group(heading::kWork);
+  add_json(command, arguments->json, "Print one JSON object per tensor and a summary");
   command.footer(
       "Quantised layers are compared by the values that they stand for, tensors that are no floats "
-      "bit "
-      "for bit. Exit code 1, too, where a tensor is in one of them only, has another shape, or has "
-      "NaN or infinity where the other has not.\n"
+      "bit\nfor bit. Exit code 1, too, where a tensor is in one of them only, has another shape, "
+      "or "
+      "has\nNaN or infinity where the other has not.\n"
       "Example: octavo compare model model-fp8 --least-sqnr 25");
   return [arguments] { return Comparison(*arguments).run(); };
 }

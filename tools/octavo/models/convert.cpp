@@ -9,6 +9,7 @@
 
 #include "commands.hpp"
 #include "octavo/checkpoint.hpp"
+#include "options.hpp"
 #include "output.hpp"
 #include "transfer.hpp"
 
@@ -42,9 +43,9 @@ void print_summary(const TransferArguments& arguments, std::string_view what,
 int convert(const ConvertArguments& arguments) {
   check_files("convert", arguments);
   ConvertFileOptions options{.format = *format_from_name(arguments.format)};
-  Transfer transfer(arguments);
+  Transfer transfer("convert", arguments);
   transfer.watch(options, arguments);
-  const QuantizeReport report = convert_file(arguments.in, arguments.out, options);
+  QuantizeReport report = convert_file(transfer.in(), transfer.out(), options);
   transfer.end(report);
   print_summary(arguments, arguments.format, report);
   return kGood;
@@ -54,9 +55,9 @@ int dequantize_to(const DequantizeArguments& arguments) {
   check_files("dequantize", arguments);
   DequantizeFileOptions options;
   if (arguments.dtype != "auto") options.dtype = dtype_from_name(arguments.dtype);
-  Transfer transfer(arguments);
+  Transfer transfer("dequantize", arguments);
   transfer.watch(options, arguments);
-  const QuantizeReport report = dequantize_file(arguments.in, arguments.out, options);
+  QuantizeReport report = dequantize_file(transfer.in(), transfer.out(), options);
   transfer.end(report);
   print_summary(arguments, "float weights", report);
   return kGood;
@@ -68,15 +69,14 @@ CommandBody add_convert(CLI::App& command) {
   const auto arguments = std::make_shared<ConvertArguments>();
   add_transfer_options(command, *arguments);
   command
-      .add_option(
-          "--to", arguments->format,
-          "compressed-tensors, fp8 (vLLM), fp8-block (transformers, DeepSeek) or bitsandbytes")
+      .add_option("--to", arguments->format,
+                  "The format: fp8 is vLLM's, fp8-block that of transformers and DeepSeek")
       ->required()
-      ->check(CLI::IsMember({"compressed-tensors", "fp8", "fp8-block", "bitsandbytes"}));
+      ->check(CLI::IsMember({"compressed-tensors", "fp8", "fp8-block", "bitsandbytes"}))
+      ->group(heading::kScheme);
   command.footer(
       "IN may be of any dialect. Codes and scales that the format can say stay as they are, bit "
-      "for "
-      "bit; a warning says of how many layers something is lost, and what.\n"
+      "for\nbit; a warning says of how many layers something is lost, and what.\n"
       "Example: octavo convert model-bnb model-ct --to compressed-tensors");
   return [arguments] { return convert(*arguments); };
 }
@@ -86,8 +86,9 @@ CommandBody add_dequantize(CLI::App& command) {
   add_transfer_options(command, *arguments);
   command
       .add_option("--dtype", arguments->dtype,
-                  "float32, bfloat16 or float16; auto: what config.json says, else bfloat16")
-      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
+                  "The type of the weights; auto: what config.json says, else bfloat16")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}))
+      ->group(heading::kScheme);
   command.footer("Example: octavo dequantize model-fp8 model-bf16");
   return [arguments] { return dequantize_to(*arguments); };
 }

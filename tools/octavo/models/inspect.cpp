@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "hub.hpp"
 #include "octavo/checkpoint.hpp"
 #include "octavo/checkpoint/unapplied.hpp"
+#include "options.hpp"
 #include "output.hpp"
 
 namespace octavo::cli {
@@ -155,13 +157,12 @@ void inspect(const InspectArguments& arguments, const Checkpoint& file) {
 
 CommandBody add_inspect(CLI::App& command) {
   const auto arguments = std::make_shared<InspectArguments>();
-  command.add_option("PATH", arguments->file, "A safetensors file, its index, or a model's folder")
-      ->required();
-  command.add_flag("--json", arguments->json,
-                   "Print one JSON object per tensor, per quantised layer and for the file");
+  add_model(command, "PATH", arguments->file)->required();
+  add_json(command, arguments->json,
+           "Print one JSON object per tensor, per quantised layer and for the file");
   command.footer("A quantised layer that is not whole ends with exit code 3 and says which it is.");
   return [arguments] {
-    const Checkpoint file = open_checkpoint(arguments->file);
+    const Checkpoint file = open_checkpoint(find_model("inspect", arguments->file));
     for (const std::string& warning : warnings_of(file)) warn("inspect: " + warning);
     arguments->json ? inspect_json(*arguments, file) : inspect(*arguments, file);
     return static_cast<int>(kGood);

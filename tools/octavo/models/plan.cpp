@@ -11,10 +11,12 @@
 #include <string>
 
 #include "commands.hpp"
+#include "hub.hpp"
 #include "kit/timing/peak.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/checkpoint/rank_plan.hpp"
 #include "octavo/context.hpp"
+#include "options.hpp"
 #include "output.hpp"
 
 namespace octavo::cli {
@@ -154,7 +156,7 @@ int run(const PlanArguments& arguments) {
   o.rows = arguments.rows;
   o.network_gbits = quantity("--network", arguments.network, kRates);
   o.latency_us = quantity("--latency", arguments.latency, kTimes);
-  const Checkpoint model = open_checkpoint(arguments.model);
+  const Checkpoint model = open_checkpoint(find_model("plan", arguments.model));
   o.machine = machine_of(arguments);
   const RankPlan plan = plan_ranks(model, o);
   arguments.json ? print_plan_json(o, plan) : print_plan(o, plan);
@@ -165,21 +167,20 @@ int run(const PlanArguments& arguments) {
 
 CommandBody add_plan(CLI::App& command) {
   const auto arguments = std::make_shared<PlanArguments>();
-  command.add_option("DIR", arguments->model, "A model's folder, a safetensors file or its index")
-      ->required();
-  command.add_option("--ranks", arguments->ranks, "How many processes share the model")
+  add_model(command, "PATH", arguments->model)->required();
+  const auto add = [&](const char* name, auto& value, const char* type, const char* what) {
+    return command.add_option(name, value, what)->type_name(type)->group(heading::kMachine);
+  };
+  add("--ranks", arguments->ranks, "N", "How many processes share the model")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
-  command.add_option("--rows", arguments->rows, "Tokens of a batch")
+  add("--rows", arguments->rows, "N", "Tokens of a batch")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
-  command.add_option("--network", arguments->network, "Each rank's link, each way: 200Gb");
-  command.add_option("--latency", arguments->latency, "Of a message: 10us");
-  command
-      .add_option("--device", arguments->device, "Rates of a data sheet instead of this machine's")
+  add("--network", arguments->network, "RATE", "Each rank's link, each way: Mb, Gb or Tb a second");
+  add("--latency", arguments->latency, "TIME", "Of a message: us, ms or s");
+  add("--device", arguments->device, "NAME", "Rates of a data sheet instead of this machine's")
       ->check(CLI::IsMember({"h200"}));
-  command.add_option("--threads", arguments->threads, "Of a rank on this machine; 0: all")
-      ->check(CLI::Range(0, 4096));
-  command.add_flag("--json", arguments->json,
-                   "Print one JSON object per kind of layer and a summary");
+  add_threads(command, arguments->threads, "Of a rank on this machine");
+  add_json(command, arguments->json, "Print one JSON object per kind of layer and a summary");
   command.footer("Headers are read, and no weights. docs/sharding.md states the model.");
   return [arguments] { return run(*arguments); };
 }

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <cmath>
 #include <map>
 #include <memory>
 #include <optional>
@@ -13,22 +11,25 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "hub.hpp"
 #include "octavo/checkpoint.hpp"
+#include "options.hpp"
 #include "output.hpp"
+#include "quantize_summary.hpp"
+#include "scheme_facts.hpp"
 #include "transfer.hpp"
 #include "words.hpp"
 
 namespace octavo::cli {
 namespace {
 
-constexpr std::size_t kWorst = 5;
 constexpr const char* kOfTheFile = "file";  // --smoothquant without a value
 constexpr const char* kAsLoaded = "as-loaded";
 const std::map<std::string, Experts> kExperts{
     {kAsLoaded, Experts::as_loaded}, {"float", Experts::in_float}, {"separate", Experts::separate}};
 
 struct QuantizeArguments : TransferArguments {
-  std::string scheme;
+  std::string scheme{scheme_name(Scheme::int8_dynamic)};
   std::vector<std::string> ignore;
   std::string calibration;  ///< a file
   std::string smoothquant;  ///< empty: no; kOfTheFile; or an alpha
@@ -43,53 +44,23 @@ struct QuantizeArguments : TransferArguments {
   bool dry_run = false;
 };
 
-/// Sums over the layers of a report.
-struct Totals {
-  std::int64_t bytes_before = 0, bytes_after = 0, elements = 0, saturated = 0;
-  double mean_sqnr_db = 0;  ///< of the layers that are not exact
-  double max_error = 0;
-  /// GPTQ: the mean over layers of output_error / nearest_output_error, and how many exceed 1.
-  std::optional<double> output_error{};
-  std::int64_t worse = 0;
-
-  double bits_per_weight() const noexcept {
-    return elements == 0 ? 0.0
-                         : 8.0 * static_cast<double>(bytes_after) / static_cast<double>(elements);
-  }
-};
-
-Totals totals(const std::vector<LayerReport>& layers) {
-  Totals sums;
-  double sqnr = 0;
-  int inexact = 0, by_gptq = 0;
-  double ratios = 0;
-  for (const LayerReport& layer : layers) {
-    sums.bytes_before += layer.bytes_before;
-    sums.bytes_after += layer.bytes_after;
-    sums.elements += layer.n * layer.k;
-    sums.saturated += layer.saturated;
-    sums.max_error = std::max(sums.max_error, layer.max_error);
-    if (layer.output_error && layer.nearest_output_error.value_or(0) > 0) {
-      const double ratio = *layer.output_error / *layer.nearest_output_error;
-      ratios += ratio;
-      ++by_gptq;
-      sums.worse += ratio > 1 ? 1 : 0;
-    }
-    if (!std::isfinite(layer.sqnr_db)) continue;
-    sqnr += layer.sqnr_db;
-    ++inexact;
-  }
-  sums.mean_sqnr_db = inexact == 0 ? INFINITY : sqnr / inexact;
-  if (by_gptq > 0) sums.output_error = ratios / by_gptq;
-  return sums;
-}
-
 std::string known_schemes() {
   std::string text;
   for (const Scheme scheme : kSchemes) {
     text += fmt::format("{}{}", text.empty() ? "" : ", ", scheme_name(scheme));
   }
   return text;
+}
+
+/// A line for each scheme, under a heading.
+std::string scheme_lines() {
+  std::string text = "Schemes (octavo schemes says what each costs):\n";
+  for (const SchemeFacts& facts : kSchemeFacts) {
+    text += fmt::format("  {:<28}{}; {}; {:.2f} bits; loaded by {}\n", scheme_name(facts.scheme),
+                        facts.weight, facts.activations, 8.0 * facts.bytes_per_weight(4096, 4096),
+                        facts.loaders);
+  }
+  return text + "\n";
 }
 
 std::string unknown_scheme(const std::string& name) {
@@ -100,90 +71,11 @@ std::string unknown_scheme(const std::string& name) {
                      near.empty() ? "" : fmt::format(": did you mean {}?", near));
 }
 
-Json layer_json(const LayerReport& layer) {
-  Json json{{"type", "layer"},
-            {"name", layer.name},
-            {"n", layer.n},
-            {"k", layer.k},
-            {"bytes_before", layer.bytes_before},
-            {"bytes_after", layer.bytes_after},
-            {"sqnr_db", layer.sqnr_db},
-            {"max_error", layer.max_error},
-            {"saturated", layer.saturated}};
-  if (layer.output_error) {
-    json["nearest_output_error"] = layer.nearest_output_error.value_or(0);
-    json["output_error"] = *layer.output_error;
-  }
-  return json;
-}
-
-void print_report_json(const QuantizeArguments& arguments, Scheme scheme,
-                       const QuantizeReport& report) {
-  for (const LayerReport& layer : report.layers) print_json(layer_json(layer));
-  const Totals sums = totals(report.layers);
-  print_json({{"type", "summary"},
-              {"in", arguments.in},
-              {"out", arguments.out},
-              {"scheme", scheme_name(scheme)},
-              {"layers", report.layers.size()},
-              {"tensors_copied", report.tensors_copied},
-              {"layer_bytes_before", sums.bytes_before},
-              {"layer_bytes_after", sums.bytes_after},
-              {"file_bytes_before", report.file_bytes_before},
-              {"file_bytes_after", report.file_bytes_after},
-              {"bits_per_weight", sums.bits_per_weight()},
-              {"mean_sqnr_db", sums.mean_sqnr_db},
-              {"max_error", sums.max_error},
-              {"saturated", sums.saturated},
-              {"smoothed_norms", report.smoothed_norms},
-              {"unsmoothed_layers", report.unsmoothed_layers},
-              {"warnings", report.warnings}});
-}
-
-std::vector<LayerReport> worst_layers(std::vector<LayerReport> layers) {
-  std::ranges::sort(layers, {}, &LayerReport::sqnr_db);
-  if (layers.size() > kWorst) layers.resize(kWorst);
-  return layers;
-}
-
-void print_report(const QuantizeArguments& arguments, Scheme scheme, const QuantizeReport& report) {
-  const Totals sums = totals(report.layers);
-  fmt::print("{}: {} quantised as {}, {} copied\n", printable(arguments.out),
-             count_text(std::ssize(report.layers), "layer"), scheme_name(scheme),
-             count_text(report.tensors_copied, "tensor"));
-  fmt::print("linear layers  {} -> {}, {:.3f} bits per weight\n", size_text(sums.bytes_before),
-             size_text(sums.bytes_after), sums.bits_per_weight());
-  fmt::print("file           {} -> {}\n", size_text(report.file_bytes_before),
-             size_text(report.file_bytes_after));
-  if (report.layers.empty()) return;
-  if (!report.smoothed_norms.empty()) {
-    fmt::print("SmoothQuant    {} took factors; {} behind no such norm\n",
-               count_text(std::ssize(report.smoothed_norms), "norm"),
-               count_text(std::ssize(report.unsmoothed_layers), "layer"));
-  }
-  if (sums.output_error) {
-    fmt::print("GPTQ           output error {:.3g} of that of rounding to nearest, {} larger\n",
-               *sums.output_error, count_text(sums.worse, "layer"));
-  }
-  fmt::print("mean SQNR      {} dB, largest error {:.3g}\n\n", db_text(sums.mean_sqnr_db),
-             sums.max_error);
-
-  const std::vector<LayerReport> worst = worst_layers(report.layers);
-  fmt::print("The {} with the lowest SQNR:\n",
-             worst.size() == 1 ? "layer" : fmt::format("{} layers", worst.size()));
-  Table table({{"layer"}, {"[N, K]"}, {"SQNR dB", true}, {"max error", true}, {"saturated", true}});
-  for (const LayerReport& layer : worst) {
-    table.add({printable(layer.name), fmt::format("[{}, {}]", layer.n, layer.k),
-               db_text(layer.sqnr_db), fmt::format("{:.3g}", layer.max_error),
-               fmt::format("{}", layer.saturated)});
-  }
-  table.print();
-}
-
 int predict(const QuantizeArguments& arguments, QuantizeFileOptions options) {
   options.threads = arguments.threads;
   options.layout = arguments.layout;
-  const QuantizeEstimate estimate = estimate_quantization(arguments.in, options);
+  const QuantizeEstimate estimate =
+      estimate_quantization(find_model("quantize", arguments.in), options);
   for (const std::string& warning : estimate.warnings) warn(warning);
   if (arguments.json) {
     print_json({{"type", "estimate"},
@@ -195,9 +87,11 @@ int predict(const QuantizeArguments& arguments, QuantizeFileOptions options) {
                 {"memory_bytes", estimate.memory_bytes},
                 {"seconds", estimate.seconds}});
   } else {
-    fmt::print("{} would be quantised: {} -> {}, about {} of memory and {:.1f} s beside writing\n",
-               count_text(estimate.layers, "layer"), size_text(estimate.bytes_before),
-               size_text(estimate.bytes_after), size_text(estimate.memory_bytes), estimate.seconds);
+    fmt::print(
+        "{} would be quantised as {}: {} -> {}, about {} of memory and {:.1f} s beside writing\n",
+        count_text(estimate.layers, "layer"), scheme_name(options.scheme),
+        size_text(estimate.bytes_before), size_text(estimate.bytes_after),
+        size_text(estimate.memory_bytes), estimate.seconds);
   }
   return kGood;
 }
@@ -232,16 +126,92 @@ int run(const QuantizeArguments& arguments) {
                               .whole_columns = arguments.whole_columns,
                               .requantize = arguments.requantize};
   if (arguments.dry_run) return predict(arguments, options);
-  Transfer transfer(arguments);
+  Transfer transfer("quantize", arguments);
   transfer.watch(options, arguments);
-  const QuantizeReport report = quantize_file(arguments.in, arguments.out, options);
+  QuantizeReport report = quantize_file(transfer.in(), transfer.out(), options);
   transfer.end(report);
   if (arguments.json) {
-    print_report_json(arguments, scheme, report);
+    print_summary_json(arguments, scheme, report);
   } else if (!arguments.quiet) {
-    print_report(arguments, scheme, report);
+    print_summary(arguments, scheme, report);
   }
   return kGood;
+}
+
+void add_layer_options(CLI::App& command, QuantizeArguments& arguments) {
+  command
+      .add_option("--ignore", arguments.ignore,
+                  "A layer to leave alone: its name, or re:EXPRESSION, matched at the start of the "
+                  "name; may be given again")
+      ->type_name("LAYER")
+      ->take_all()
+      ->expected(1)
+      ->group(heading::kLayers);
+  command
+      .add_option("--experts", arguments.experts,
+                  "Experts that the model's class keeps in one tensor, of which transformers loads "
+                  "no 8-bit form: float (they stay), separate (a layer each: Octavo and vLLM load "
+                  "the folder) or as-loaded (they are refused)")
+      ->check(CLI::IsMember(kExperts))
+      ->group(heading::kLayers);
+  command
+      .add_flag("--guess", arguments.guess,
+                "Take tensors of a model whose class is not known by their names, where these "
+                "leave open whether they are linear layers")
+      ->group(heading::kLayers);
+  command
+      .add_flag("--requantize", arguments.requantize,
+                "Quantise layers that are quantised already by the values that they stand for")
+      ->group(heading::kLayers);
+}
+
+void add_scheme_options(CLI::App& command, QuantizeArguments& arguments) {
+  command
+      .add_option("--scheme", arguments.scheme,
+                  "One of those below; FP8_DYNAMIC, FP8_BLOCK and W8A8 are understood, too")
+      ->type_name("NAME")
+      ->check([](const std::string& name) {
+        return scheme_from_name(name) ? std::string() : unknown_scheme(name);
+      })
+      ->group(heading::kScheme);
+  command
+      .add_option("--calibration", arguments.calibration,
+                  "What octavo.torch.calibrate saved: outlier columns of llm-int8, and what "
+                  "--smoothquant, --gptq and --static need")
+      ->type_name("FILE")
+      ->group(heading::kScheme);
+  command
+      .add_flag(fmt::format("--smoothquant{{{}}}", kOfTheFile), arguments.smoothquant,
+                "Divide norms by the calibration's factors and multiply the weights behind them; "
+                "ALPHA (0..1) makes the factors anew")
+      ->option_text("[=ALPHA]")
+      ->check(check_alpha)
+      ->group(heading::kScheme);
+  command
+      .add_flag("--gptq", arguments.gptq,
+                "int8: codes by GPTQ from the calibration's Hessians (needs LAPACK)")
+      ->group(heading::kScheme);
+  command
+      .add_option("--damp", arguments.damp,
+                  "GPTQ: added to a Hessian's diagonal, in units of its mean")
+      ->type_name("D")
+      ->default_str("0.01")
+      ->group(heading::kScheme);
+  command
+      .add_flag("--static", arguments.static_scales,
+                "int8-dynamic, fp8-dynamic: one static scale for a layer's activations")
+      ->group(heading::kScheme);
+  command
+      .add_option("--threshold", arguments.threshold,
+                  "llm-int8: columns with an element of that magnitude stay in float; 0: only "
+                  "those of the calibration")
+      ->type_name("T")
+      ->default_str("6")
+      ->group(heading::kScheme);
+  command
+      .add_flag("--whole-columns", arguments.whole_columns,
+                "llm-int8: all of an outlier column stays out of the statistics of rows")
+      ->group(heading::kScheme);
 }
 
 }  // namespace
@@ -249,53 +219,14 @@ int run(const QuantizeArguments& arguments) {
 CommandBody add_quantize(CLI::App& command) {
   const auto arguments = std::make_shared<QuantizeArguments>();
   add_transfer_options(command, *arguments);
+  add_layer_options(command, *arguments);
+  add_scheme_options(command, *arguments);
   command
-      .add_option("--scheme", arguments->scheme,
-                  fmt::format("One of {}; FP8_DYNAMIC, FP8_BLOCK and W8A8 are understood, too",
-                              known_schemes()))
-      ->required()
-      ->check([](const std::string& name) {
-        return scheme_from_name(name) ? std::string() : unknown_scheme(name);
-      });
-  command
-      .add_option("--ignore", arguments->ignore,
-                  "A layer to leave alone: its name, or re:EXPRESSION, matched at the start of the "
-                  "name; may be given again")
-      ->take_all()
-      ->expected(1);
-  command.add_option("--calibration", arguments->calibration,
-                     "A file of octavo.torch.calibrate(...).save: outlier columns of llm-int8, and "
-                     "what the next five options need");
-  command
-      .add_flag(fmt::format("--smoothquant{{{}}}", kOfTheFile), arguments->smoothquant,
-                "Divide norms by the calibration's factors and multiply the weights behind them; "
-                "--smoothquant=ALPHA (0..1) makes the factors anew")
-      ->check(check_alpha);
-  command.add_flag("--gptq", arguments->gptq,
-                   "int8: codes by GPTQ from the calibration's Hessians (needs LAPACK)");
-  command.add_option("--damp", arguments->damp,
-                     "GPTQ: added to a Hessian's diagonal, in units of its mean (0.01)");
-  command.add_flag("--static", arguments->static_scales,
-                   "int8-dynamic, fp8-dynamic: one static scale for a layer's activations");
-  command.add_option("--threshold", arguments->threshold,
-                     "llm-int8: columns with an element of that magnitude stay in float (6); 0: "
-                     "only those of the calibration");
-  command.add_flag("--whole-columns", arguments->whole_columns,
-                   "llm-int8: all of an outlier column stays out of the statistics of rows");
-  command.add_flag("--requantize", arguments->requantize,
-                   "Quantise layers that are quantised already by the values that they stand for");
-  command.add_flag("--guess", arguments->guess,
-                   "Take tensors of a model whose class is not known by their names, where these "
-                   "leave open whether they are linear layers");
-  command
-      .add_option("--experts", arguments->experts,
-                  "Experts that the model's class keeps in one tensor, of which transformers loads "
-                  "no 8-bit form: float (they stay), separate (a layer each: Octavo and vLLM load "
-                  "the folder) or as-loaded (they are refused)")
-      ->check(CLI::IsMember(kExperts));
-  command.add_flag("--dry-run", arguments->dry_run,
-                   "Write nothing: say how large the output would be, and what it would take");
+      .add_flag("--dry-run", arguments->dry_run,
+                "Write nothing: say how large the output would be, and what it would take")
+      ->group(heading::kOutput);
   command.footer(
+      scheme_lines() +
       "Embeddings, norms, routers of experts and output heads are always left alone: by the "
       "model's\n"
       "class where transformers has it, else by names, and a line says so.\n"

@@ -8,6 +8,7 @@
 
 #include "interruption.hpp"
 #include "octavo/checkpoint.hpp"
+#include "output_place.hpp"
 #include "progress.hpp"
 
 namespace octavo::cli {
@@ -19,6 +20,7 @@ struct TransferArguments {
   std::string progress = "auto";
   bool json = false;
   bool quiet = false;
+  bool overwrite = false;
 };
 
 void add_transfer_options(CLI::App& command, TransferArguments& arguments);
@@ -26,10 +28,15 @@ void add_transfer_options(CLI::App& command, TransferArguments& arguments);
 /// Throws Error (invalid_argument) for "-": files are written in one step, which a stream is not.
 void check_files(const char* operation, const TransferArguments& arguments);
 
-/// Progress and signal handlers while a file is written.
+/// Where a file is written to; progress and signal handlers meanwhile.
 class Transfer {
  public:
-  explicit Transfer(const TransferArguments& arguments);
+  /// Throws Error where OUT may not be written.
+  Transfer(const char* operation, const TransferArguments& arguments);
+
+  /// What it is to read, and where it is to write.
+  const std::string& in() const noexcept { return in_; }
+  const std::string& out() const noexcept { return place_.path(); }
 
   /// Sets what the library calls meanwhile.
   template <class Options>
@@ -42,10 +49,12 @@ class Transfer {
     };
     options.temporary = [this](const std::string& path) { interruption_.set_temporary(path); };
   }
-  /// Ends the progress and prints the warnings.
-  void end(const QuantizeReport& report);
+  /// Ends the progress, puts what was written in its place and prints the warnings.
+  void end(QuantizeReport& report);
 
  private:
+  std::string in_;
+  OutputPlace place_;
   Progress progress_;
   Interruption interruption_;
 };

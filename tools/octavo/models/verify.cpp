@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "hub.hpp"
 #include "octavo/checkpoint.hpp"
 #include "octavo/checkpoint/linear_layers.hpp"
+#include "options.hpp"
 #include "output.hpp"
 #include "stored_types.hpp"
 
@@ -63,7 +65,7 @@ class Verifier {
   explicit Verifier(const VerifyArguments& arguments) : arguments_(arguments) {}
 
   int run() {
-    const Checkpoint model = open_checkpoint(arguments_.path);
+    const Checkpoint model = open_checkpoint(find_model("verify", arguments_.path));
     const std::vector<std::string> layers = model.quantized_layers();
     for (const std::string& missing : missing_parts(model)) found(arguments_.path, missing);
     for (const std::string& finding : index_findings(model)) found(arguments_.path, finding);
@@ -136,9 +138,8 @@ class Verifier {
 
 CommandBody add_verify(CLI::App& command) {
   const auto arguments = std::make_shared<VerifyArguments>();
-  command.add_option("PATH", arguments->path, "A safetensors file, its index, or a model's folder")
-      ->required();
-  command.add_flag("--json", arguments->json, "Print one JSON object per problem and a summary");
+  add_model(command, "PATH", arguments->path)->required();
+  add_json(command, arguments->json, "Print one JSON object per problem and a summary");
   command.footer(
       "Reads everything: the index against the files, what config.json declares against the "
       "tensors, every number. Exit code 1 where something is wrong.");

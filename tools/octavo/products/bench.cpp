@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cmath>
-#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +15,7 @@
 #include "kit/timing/measure.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/context.hpp"
+#include "options.hpp"
 #include "output.hpp"
 #include "read_line.hpp"
 #include "words.hpp"
@@ -157,13 +157,10 @@ int other_line(const kit::CallKind& kind, const std::string& text, int threads,
 }
 
 int run(const BenchArguments& arguments) {
-  // The default executor reads the variable when it is first used: now.
-  if (arguments.threads > 0) {
-    ::setenv("OCTAVO_NUM_THREADS", std::to_string(arguments.threads).c_str(), 1);
-  }
+  use_threads(arguments.threads);
   const int threads = default_executor().concurrency();
   int code = kGood;
-  for (const std::string& text : arguments.lines) {
+  for (const std::string& text : lines_of(arguments.lines)) {
     if (const kit::CallKind* kind = kit::call_kind(text); kind != nullptr) {
       code = std::max(code, other_line(*kind, text, threads, arguments));
       continue;
@@ -186,34 +183,48 @@ int run(const BenchArguments& arguments) {
 
 CommandBody add_bench(CLI::App& command) {
   const auto arguments = std::make_shared<BenchArguments>();
-  command.add_option("LINE", arguments->lines, "Problems, each one argument in quotes")->required();
-  command.add_option("--backend", arguments->backend, "Force a backend by name");
-  CLI::Option* const against = command.add_option(
-      "--against", arguments->against,
-      "Another problem, timed in the same rounds: how many times as fast LINE is");
-  command.add_option("--threads", arguments->threads, "Threads (default: all)")
-      ->check(CLI::Range(1, 4096));
-  command.add_option("--rounds", arguments->rounds, "Interleaved samples (default 9)")
-      ->check(CLI::Range(1, 1000));
-  command.add_flag("--cold", arguments->cold,
-                   "Rotate weights through 256 MB (always so for M = 1)");
-  command.add_flag("--cliffs", arguments->cliffs,
-                   "Scan 1 to M rows for sizes at which a little more work takes much more time");
-  command.add_flag("--no-peers", arguments->no_peers, "Leave out other libraries");
-  command.add_flag("--no-float32", arguments->no_float32,
-                   "Leave out the peers that multiply in float32");
-  command
-      .add_option("--seconds", arguments->seconds,
-                  "Of one sample (default 0.05; 0.003 for --cliffs)")
-      ->check(between(0.0, 60.0));
-  command.add_flag("--check", arguments->check, "Check against both oracles instead of timing");
-  command.add_flag("--bitwise", arguments->bitwise,
-                   "Check, and compare bits between runs and thread counts");
-  command.add_flag("--list", arguments->list, "Only say what would run each line");
+  command.add_option("LINE", arguments->lines, "Problems, in quotes or not (octavo help lines)")
+      ->required();
+  const auto flag = [&](const char* group, const char* name, bool& value, const char* what) {
+    command.add_flag(name, value, what)->group(group);
+  };
+  flag(heading::kWork, "--check", arguments->check, "Check against both oracles instead of timing");
+  flag(heading::kWork, "--bitwise", arguments->bitwise,
+       "Check, and compare bits between runs and thread counts");
+  flag(heading::kWork, "--cliffs", arguments->cliffs,
+       "Scan 1 to M rows for sizes at which a little more work takes much more time");
+  flag(heading::kWork, "--list", arguments->list, "Only say what would run each line");
+  command.add_option("--backend", arguments->backend, "Force a backend by name")
+      ->type_name("NAME")
+      ->group(heading::kWork);
+  CLI::Option* const against =
+      command
+          .add_option("--against", arguments->against,
+                      "Another problem, timed in the same rounds: how many times as fast LINE is")
+          ->type_name("LINE")
+          ->group(heading::kTiming);
+  command.add_option("--rounds", arguments->rounds, "Interleaved samples")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000))
+      ->group(heading::kTiming);
+  command.add_option("--seconds", arguments->seconds, "Of one sample")
+      ->type_name("S")
+      ->default_str(fmt::format("{}; --cliffs: {}", kSampleSeconds, kScanSeconds))
+      ->check(between(0.0, 60.0))
+      ->group(heading::kTiming);
+  flag(heading::kTiming, "--cold", arguments->cold,
+       "Rotate weights through 256 MB (always so for M = 1)");
+  flag(heading::kTiming, "--no-peers", arguments->no_peers, "Leave out other libraries");
+  flag(heading::kTiming, "--no-float32", arguments->no_float32,
+       "Leave out the peers that multiply in float32");
   for (const char* untimed : {"--cliffs", "--check", "--bitwise", "--list"}) {
     against->excludes(command.get_option(untimed));
   }
-  command.add_flag("--json", arguments->json, "Print one JSON object per line");
+  add_threads(command, arguments->threads);
+  add_json(command, arguments->json, "Print one JSON object per line");
+  command.footer(
+      "An operation begins a line; octavo help lines has the grammar.\n"
+      "Example: octavo bench scaled_mm int8:int8:bf16 scale=token:channel prepacked 16x4096x4096");
   return [arguments] { return run(*arguments); };
 }
 

@@ -5,9 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "commands.hpp"
 #include "octavo/problem_line.hpp"
+#include "options.hpp"
 #include "output.hpp"
 #include "read_line.hpp"
 
@@ -15,7 +17,7 @@ namespace octavo::cli {
 namespace {
 
 struct ExplainArguments {
-  std::string line;
+  std::vector<std::string> line;  ///< its words
   std::string backend;
   bool json = false;
 };
@@ -36,7 +38,7 @@ void print_explanation_json(const ProblemLine& line, const Explanation& explanat
 }
 
 int run(const ExplainArguments& arguments) {
-  const ProblemLine line = read_line(arguments.line);
+  const ProblemLine line = read_line(joined(arguments.line));
   const char* backend = arguments.backend.empty() ? nullptr : arguments.backend.c_str();
   const Explanation explanation = explain(line, {}, backend);
   if (arguments.json) {
@@ -53,14 +55,17 @@ int run(const ExplainArguments& arguments) {
 
 CommandBody add_explain(CLI::App& command) {
   const auto arguments = std::make_shared<ExplainArguments>();
-  command.add_option("LINE", arguments->line, "The problem, as one argument in quotes")->required();
-  command.add_option("--backend", arguments->backend,
-                     "Ask what this backend says when it is forced");
-  command.add_flag("--json", arguments->json, "Print one JSON object per backend and a summary");
+  command.add_option("LINE", arguments->line, "The problem, in quotes or not (octavo help lines)")
+      ->required();
+  command
+      .add_option("--backend", arguments->backend, "Ask what this backend says when it is forced")
+      ->type_name("NAME")
+      ->group(heading::kWork);
+  add_json(command, arguments->json, "Print one JSON object per backend and a summary");
   command.footer(
-      "A problem line is: operation, A:B:out types, options, MxNxK. Examples:\n"
-      "  octavo explain \"scaled_mm e4m3fn:e4m3fn:bf16 scale=token:channel bias 16x4096x14336\"\n"
-      "  octavo explain \"grouped_mm int8:int8:bf16 groups=32+0+32+96 128x1536x2048\"");
+      "A problem line is: operation, A:B:out types, words, MxNxK; octavo help lines has all of "
+      "it.\n"
+      "Example: octavo explain scaled_mm e4m3fn:e4m3fn:bf16 scale=token:channel 16x4096x14336");
   return [arguments] { return run(*arguments); };
 }
 

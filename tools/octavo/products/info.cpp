@@ -3,15 +3,18 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "commands.hpp"
+#include "environment.hpp"
 #include "figures.hpp"
 #include "kit/peers/peers.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/context.hpp"
+#include "options.hpp"
 #include "output.hpp"
 
 namespace octavo::cli {
@@ -45,6 +48,16 @@ void print_info_json(bool peaks) {
                 {"caches", backend.caches},
                 {"unavailable", backend.unavailable}});
   }
+  for (const Variable& variable : kVariables) {
+    if (variable.reader == kDevelopment) continue;
+    const char* value = std::getenv(variable.name.data());  // NOLINT(concurrency-mt-unsafe)
+    print_json({{"type", "variable"},
+                {"name", variable.name},
+                {"value", value == nullptr ? Json(nullptr) : Json(value)},
+                {"reader", variable.reader},
+                {"unset", variable.unset},
+                {"meaning", variable.meaning}});
+  }
   if (peaks) {
     for (const kit::PeerEntry& peer : kit::installed_peers()) print_json(peer_json(peer));
     for (const int threads : thread_counts()) print_json(peaks_json(threads));
@@ -76,6 +89,18 @@ void print_peaks() {
   }
 }
 
+void print_variables() {
+  Table table({{"variable"}, {"value"}, {"meaning"}});
+  for (const Variable& variable : kVariables) {
+    if (variable.reader == kDevelopment) continue;
+    const char* value = std::getenv(variable.name.data());  // NOLINT(concurrency-mt-unsafe)
+    table.add({std::string(variable.name), value == nullptr ? "-" : printable(value),
+               std::string(variable.meaning)});
+  }
+  fmt::print("\n");
+  table.print();
+}
+
 void print_info() {
   std::string present, absent, left_out;
   for (const CpuFeature& feature : cpu_features()) {
@@ -98,6 +123,7 @@ void print_info() {
     table.add({backend.name, backend.usable ? "yes" : "no", what});
   }
   table.print();
+  print_variables();
 }
 
 }  // namespace
@@ -107,10 +133,12 @@ CommandBody add_info(CLI::App& command) {
     bool json = false, peaks = false;
   };
   const auto arguments = std::make_shared<Arguments>();
-  command.add_flag("--json", arguments->json,
-                   "Print one JSON object per feature, per backend and for the build");
-  command.add_flag("--peaks", arguments->peaks,
-                   "Measure this machine's peaks and list the bench's peers, too");
+  add_json(command, arguments->json,
+           "Print one JSON object per feature, backend and variable, and for the build");
+  command
+      .add_flag("--peaks", arguments->peaks,
+                "Measure this machine's peaks and list the bench's peers, too")
+      ->group(heading::kWork);
   return [arguments] {
     if (arguments->json) {
       print_info_json(arguments->peaks);

@@ -19,6 +19,7 @@
 #include "kit/timing/measure.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/context.hpp"
+#include "options.hpp"
 #include "output.hpp"
 #include "words.hpp"
 
@@ -132,11 +133,7 @@ class Report {
         fmt::format("With {} on {} int8 runs at {:.0f} % of what this machine can do",
                     count_text(largest.m, "row"), count_text(largest.threads, "thread"),
                     100.0 * last.roofline.value);
-    const kit::PeerFigure* best = nullptr;
-    for (const kit::PeerFigure& p : last.peers) {
-      if (!p.not_run.empty() || p.max_error_ratio > 1.0) continue;
-      if (best == nullptr || p.ratio.value < best->ratio.value) best = &p;
-    }
+    const kit::PeerFigure* best = kit::fastest_peer(last);
     text += best == nullptr
                 ? "; no peer is installed"
                 : fmt::format(", {:.2f} times as fast as its fastest peer here, {}",
@@ -193,10 +190,11 @@ int run(const TryArguments& arguments) {
 
 CommandBody add_try(CLI::App& command) {
   const auto arguments = std::make_shared<TryArguments>();
-  command.add_option("--seconds", arguments->seconds, "About how long it may take (default 40)")
-      ->check(between(0.0, 3600.0));
-  command.add_flag("--json", arguments->json,
-                   "Print one JSON object per row, as octavo bench does");
+  command.add_option("--seconds", arguments->seconds, "About how long it may take")
+      ->type_name("S")
+      ->check(between(0.0, 3600.0))
+      ->group(heading::kTiming);
+  add_json(command, arguments->json, "Print one JSON object per row, as octavo bench does");
   return [arguments] { return run(*arguments); };
 }
 

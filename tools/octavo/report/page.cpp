@@ -25,7 +25,7 @@ void require_page_maker() {
       Code::unavailable,
       fmt::format("report: --html must have python3 with the package octavo[report] (pip install "
                   "'octavo[report]'); got {}",
-                  exit_code == 127 ? "no python3" : "one that cannot import it"));
+                  exit_code == kNoPython ? "no python3" : "one that cannot import it"));
 }
 
 void write_page(const Json& report, const std::string& path) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// octavo report PATH: what quantising costs and gains each linear layer, as one JSON object.
+// octavo report PATH: what quantising costs and gains each linear layer.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -10,21 +11,25 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "commands.hpp"
+#include "float_weights.hpp"
 #include "input.hpp"
 #include "layer.hpp"
+#include "models/output_place.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/checkpoint/calibrated_inputs.hpp"
 #include "octavo/checkpoint/linear_layers.hpp"
 #include "octavo/context.hpp"
+#include "options.hpp"
 #include "output.hpp"
 #include "page.hpp"
 #include "progress.hpp"
+#include "recommendation.hpp"
 #include "speed.hpp"
+#include "text.hpp"
 #include "words.hpp"
 
 namespace octavo::cli {
@@ -37,6 +42,9 @@ struct ReportArguments {
   std::vector<std::string> schemes;
   double least_db = 28;
   bool no_speed = false;
+  bool json = false;
+  int threads = 0;
+  bool overwrite = false;
   std::string progress = "auto";
 };
 
@@ -49,66 +57,6 @@ struct Layer {
   std::optional<LinearLayer> in_float;
 };
 
-/// The float weights of a model by layer.
-class FloatWeights {
- public:
-  explicit FloatWeights(const std::string& path) : model_(open_checkpoint(path)) {
-    for (LinearLayer& layer : linear_layers(model_)) layers_.emplace(layer.name, layer);
-  }
-  const LinearLayer* find(const std::string& name) const {
-    const auto found = layers_.find(name);
-    return found == layers_.end() ? nullptr : &found->second;
-  }
-  Tensor get(const LinearLayer& layer) const { return float_weight(model_, layer); }
-  const Checkpoint& model() const noexcept { return model_; }
-
- private:
-  Checkpoint model_;
-  std::map<std::string, LinearLayer> layers_;
-};
-
-Json advice(const std::string& choice, const std::string& reason) {
-  return {{"choice", choice}, {"reason", reason}};
-}
-
-/// The fastest scheme that is near enough; without times the smallest one.
-Json recommend(const std::vector<SchemeResult>& results, double least_db, const ShapeSpeed* speed) {
-  const SchemeResult *best = nullptr, *nearest = nullptr;
-  const auto cost = [&](const SchemeResult& r) {
-    const double time = speed ? speed->typical_us(std::string(scheme_name(r.scheme))) : 0.0;
-    return std::tuple(time, r.error.bytes_after, -r.error.sqnr_db);
-  };
-  for (const SchemeResult& r : results) {
-    if (nearest == nullptr || r.error.sqnr_db > nearest->error.sqnr_db) nearest = &r;
-    if (!(r.error.sqnr_db >= least_db)) continue;
-    if (best == nullptr || cost(r) < cost(*best)) best = &r;
-  }
-  if (best == nullptr) {
-    return advice("float",
-                  fmt::format("no scheme reaches {:g} dB; the nearest is {} with {:.2f}", least_db,
-                              scheme_name(nearest->scheme), nearest->error.sqnr_db));
-  }
-  const std::string name(scheme_name(best->scheme));
-  const std::string error = std::isfinite(best->error.sqnr_db)
-                                ? fmt::format("{:.2f} dB", best->error.sqnr_db)
-                                : "exact codes";
-  const double ours = speed ? speed->typical_us(name) : INFINITY;
-  if (!std::isfinite(ours)) {
-    return advice(name, fmt::format("the smallest with at least {:g} dB ({}); speed was not "
-                                    "measured",
-                                    least_db, error));
-  }
-  const double ratio = speed->typical_us("bfloat16") / ours;
-  if (ratio < 1.0) {
-    return advice(name, fmt::format("slower than bfloat16 here ({:.2f} times as fast), it saves "
-                                    "memory alone: no scheme with at least {:g} dB is faster ({})",
-                                    ratio, least_db, error));
-  }
-  return advice(name, fmt::format("the fastest with at least {:g} dB ({}): {:.2f} times as fast as "
-                                  "bfloat16 here",
-                                  least_db, error, ratio));
-}
-
 class Reporter {
  public:
   explicit Reporter(const ReportArguments& arguments)
@@ -120,7 +68,10 @@ class Reporter {
   }
 
   int run() {
-    if (!arguments_.html.empty()) require_page_maker();
+    if (!arguments_.html.empty()) {
+      refuse_existing("report", "--html", arguments_.html, arguments_.overwrite);
+      require_page_maker();
+    }
     find_layers();
     Json list = Json::array();
     for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -144,15 +95,19 @@ class Reporter {
                       {"file_bytes", weights_.model().file_bytes()},
                       {"layers", std::move(list)},
                       {"speed", arguments_.no_speed ? Json(nullptr) : std::move(speed)}};
-    if (arguments_.html.empty()) {
-      print_json(report);
-    } else {
-      write_page(report, arguments_.html);
-    }
+    show(report);
     return kGood;
   }
 
  private:
+  void show(const Json& report) const {
+    if (!arguments_.html.empty()) return write_page(report, arguments_.html);
+    if (arguments_.json) return print_json(report);
+    if (::isatty(STDOUT_FILENO) != 0) return print_report(report);
+    warn("report: JSON without --json goes with 1.0: say --json");
+    print_json(report);
+  }
+
   void find_layers() {
     const Checkpoint& model = weights_.model();
     for (const LinearLayer& layer : linear_layers(model)) {
@@ -311,40 +266,45 @@ class Reporter {
 
 CommandBody add_report(CLI::App& command) {
   const auto arguments = std::make_shared<ReportArguments>();
-  command.add_option("PATH", arguments->path, "A safetensors file, its index, or a model's folder")
-      ->required();
-  command.add_option("--against", arguments->against,
-                     "The float model that a quantised one was made of");
-  command.add_option("--calibration", arguments->calibration,
-                     "What octavo.torch.calibrate saved: what inputs look like, and with Hessians "
-                     "the error of outputs");
-  command
-      .add_option("--scheme", arguments->schemes,
-                  "A scheme to look at (default: all); may be given again")
+  add_model(command, "PATH", arguments->path)->required();
+  const auto add = [&](const char* name, auto& value, const char* type, const char* what) {
+    return command.add_option(name, value, what)->type_name(type)->group(heading::kWork);
+  };
+  add_model(command, "--against", arguments->against,
+            "The float model that a quantised model was made of")
+      ->group(heading::kWork);
+  add("--calibration", arguments->calibration, "FILE",
+      "What octavo.torch.calibrate saved: what inputs look like, and with Hessians the error of "
+      "outputs");
+  add("--scheme", arguments->schemes, "NAME", "A scheme to look at; may be given again")
       ->take_all()
       ->expected(1)
+      ->default_str("all")
       ->check([](const std::string& name) {
         return scheme_from_name(name) ? std::string() : fmt::format("no scheme is named {}", name);
       });
-  command
-      .add_option("--least-sqnr", arguments->least_db,
-                  "The SQNR that a recommended scheme has at least, in dB (default 28)")
+  add("--least-sqnr", arguments->least_db, "DB",
+      "The SQNR that a recommended scheme has at least, in dB")
       ->check(between(-1000.0, 1000.0));
-  command.add_flag("--no-speed", arguments->no_speed, "Measure no times");
-  command.add_option(
-      "--html", arguments->html,
-      "Write a page there instead of printing JSON, by python3's package octavo[report]");
+  command.add_flag("--no-speed", arguments->no_speed, "Measure no times")->group(heading::kWork);
   command
-      .add_option("--progress", arguments->progress,
-                  "auto: a bar where standard error is a terminal; never; json: a line for each "
-                  "step, on standard error")
-      ->check(CLI::IsMember({"auto", "never", "json"}));
+      .add_option("--html", arguments->html,
+                  "Write a page there instead of printing, by python3's package octavo[report]")
+      ->type_name("FILE")
+      ->group(heading::kOutput);
+  add_json(command, arguments->json, "Print one JSON object");
+  add_overwrite(command, arguments->overwrite, "Replace the file that --html names");
+  add_threads(command, arguments->threads);
+  add_progress(command, arguments->progress);
   command.footer(
-      "Prints one JSON object, of which `python -m octavo.report REPORT.json OUT.html` makes a "
-      "page, too.\n"
-      "Example: octavo report Llama-3-8B > report.json\n"
+      "Prints tables on a terminal. Of --json's object `python -m octavo.report REPORT.json "
+      "OUT.html`\nmakes a page, too. Until 1.0 JSON is what is printed elsewhere, with a notice.\n"
+      "Example: octavo report Llama-3-8B --json > report.json\n"
       "         octavo report Llama-3-8B --html report.html");
-  return [arguments] { return Reporter(*arguments).run(); };
+  return [arguments] {
+    use_threads(arguments->threads);
+    return Reporter(*arguments).run();
+  };
 }
 
 }  // namespace octavo::cli

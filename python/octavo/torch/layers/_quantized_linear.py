@@ -357,6 +357,9 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         if scale.numel() != 1 and not fits:
             raise ValueError(f"{type(self).__name__}: x_scale.shape must be one element, [..., 1] for each row of x or [..., groups "
                              f"of K]; got {list(scale.shape)} for x {list(x.shape)}")
+        if groups > 1 and self._columns is not None:
+            raise ValueError(f"{type(self).__name__}: x_scale.shape must be one element or [..., 1] for each row of x where the "
+                             f"layer reads columns in an order of its own; got {list(scale.shape)}")
 
     def _codes_granularity(self, scale):
         if scale.numel() == 1:

@@ -47,7 +47,7 @@ class QuantizedWeight(torch.Tensor):
         if func in _SAME:
             return _like(args[0], args[0]._again)
         if args and isinstance(args[0], QuantizedWeight) and args[0].dim() == 2 and turns(func, args):
-            return _like(args[0], args[0]._turned)
+            return _like(args[0], args[0]._transposed)
         if (y := product_of(func, args, kwargs)) is not None:
             return y
         result = func(*tree_map(_plain, args), **tree_map(_plain, kwargs))
@@ -64,8 +64,8 @@ class QuantizedWeight(torch.Tensor):
     def _again(self):
         return QuantizedWeight(self.packed, self.dtype, self.columns, self.scheme, self.layer)
 
-    def _turned(self):
-        return _Turned(self)
+    def _transposed(self):
+        return _Transposed(self)
 
     def __deepcopy__(self, memo: Any) -> "QuantizedWeight":
         memo[id(self)] = copied = self._again()  # codes never change
@@ -128,14 +128,14 @@ class _View(QuantizedWeight):
     def _again(self):
         return _View(self._values)
 
-    def _turned(self):
+    def _transposed(self):
         return _View(self._values.t())
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _View, (self._values,)
 
 
-class _Turned(QuantizedWeight):
+class _Transposed(QuantizedWeight):
     """A frozen layer's weight transposed, [in_features, out_features]: as the right factor it multiplies in 8 bits."""
 
     scheme = ""
@@ -144,10 +144,10 @@ class _Turned(QuantizedWeight):
     @staticmethod
     def __new__(cls, weight):
         n, k = weight.shape
-        turned = torch.Tensor._make_wrapper_subclass(cls, (k, n), (1, k), dtype=weight.dtype, device=weight.device)
-        torch._C._set_throw_on_mutable_data_ptr(turned)
-        turned.of = weight
-        return turned
+        transposed = torch.Tensor._make_wrapper_subclass(cls, (k, n), (1, k), dtype=weight.dtype, device=weight.device)
+        torch._C._set_throw_on_mutable_data_ptr(transposed)
+        transposed.of = weight
+        return transposed
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return f"{self.of!r}.T"
@@ -156,13 +156,13 @@ class _Turned(QuantizedWeight):
         return self.of.values(dtype).t()
 
     def _again(self):
-        return _Turned(self.of)
+        return _Transposed(self.of)
 
-    def _turned(self):
+    def _transposed(self):
         return self.of._again()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _Turned, (self.of,)
+        return _Transposed, (self.of,)
 
 
 def _like(weight, make):

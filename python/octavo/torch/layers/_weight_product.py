@@ -47,7 +47,7 @@ def _linear(x, weight, bias=None):
 
 
 def _matmul(a, b):
-    if _is_turned(b):
+    if _is_transposed(b):
         return product(b.of, a)
     if not _is_weight(a) or not isinstance(b, torch.Tensor) or not b.dim():
         return None
@@ -56,7 +56,7 @@ def _matmul(a, b):
 
 
 def _addmm(c, a, b, *, beta=1, alpha=1, out_dtype=None):
-    if beta == 1 and alpha == 1 and out_dtype is None and _is_turned(b) and isinstance(c, torch.Tensor) and c.dim() == 1:
+    if beta == 1 and alpha == 1 and out_dtype is None and _is_transposed(b) and isinstance(c, torch.Tensor) and c.dim() == 1:
         return product(b.of, a, c)
     return None
 
@@ -98,7 +98,7 @@ def _is_weight(value):
     return getattr(value, "packed", None) is not None
 
 
-def _is_turned(value):
+def _is_transposed(value):
     return getattr(value, "of", None) is not None
 
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of A that kernels cannot read in place: of another type, strided, apart, or turned.
+// Rows of A that kernels cannot read in place: of another type, strided, apart, or transposed.
 #include <algorithm>
 #include <array>
 

@@ -147,8 +147,8 @@ class DotRun {
   char* free_ = nullptr;  // of converted_
 };
 
-// Is packing a weight [N, K] in the call less work than turning the sums of turned rows back? Four
-// lines of a column take about as long as its sums of 16 rows.
+// Is packing a weight [N, K] in the call less work than turning the sums of transposed rows back?
+// Four lines of a column take about as long as its sums of 16 rows.
 bool packs_sooner(const Member& p, const DotPath& path) noexcept {
   const std::int64_t k = p.a.data.shape[1];
   const std::int64_t lines = (k * element_bytes(path.rows) + 63) / 64;

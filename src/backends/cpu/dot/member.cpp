@@ -218,7 +218,7 @@ std::int64_t whole_chunk(const DotMember& d) noexcept {
   return (d.steps + chunk_unit(d) - 1) / chunk_unit(d) * chunk_unit(d);
 }
 
-// Sums of panels that turned rows meet one after the other.
+// Sums of panels that transposed rows meet one after the other.
 std::int64_t transposed_sums(const DotMember& d) noexcept {
   return d.k > cache_tuning().cached_bytes / (d.m * element_bytes(d.path.rows))
              ? cache_tuning().many_transposed_sums
@@ -252,8 +252,8 @@ std::int64_t strip_panels(const DotMember& d, std::int64_t segments) noexcept {
   return std::clamp<std::int64_t>(std::min(sums, scales), 1, panels);
 }
 
-// Bytes of a turned step of so many rows: an odd number of lines, so that steps of a register do
-// not meet in one set of the first-level cache.
+// Bytes of a transposed step of so many rows: an odd number of lines, so that steps of a register
+// do not meet in one set of the first-level cache.
 std::int64_t transposed_step(std::int64_t rows) noexcept {
   return (rows * kStepBytes + 63) / 64 * 64 | 64;
 }

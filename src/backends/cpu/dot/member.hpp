@@ -83,14 +83,14 @@ void lengthen(DotMember& member) noexcept;
 /// The same of one of some of its rows that panels share; false: they share none.
 bool lengthen_shared(DotMember& member) noexcept;
 
-/// Rows of sums that a kernel of turned rows writes.
+/// Rows of sums that a kernel of transposed rows writes.
 constexpr std::int64_t transposed_rows(std::int64_t rows) noexcept {
   return (rows + kTransposedRows - 1) / kTransposedRows * kTransposedRows;
 }
 /// Bytes of rows [begin, end) as the kernels read them, 0 where A has them already.
 std::int64_t converted_bytes(const DotMember& member, std::int64_t rows) noexcept;
-/// Converts rows [begin, end) to where `rows` says; of turned ones, those that are transposed
-/// together with a first one of these.
+/// Converts rows [begin, end) to where `rows` says; of transposed rows, those that lie in
+/// one block with a first one of these.
 void convert_rows(const DotMember& member, std::int64_t begin, std::int64_t end) noexcept;
 
 /// scale_b of every segment for 64 columns from `column` on, [count][64]; all 1 where it is

@@ -68,7 +68,7 @@ struct CacheTuning {
   std::int64_t shared_bytes;    ///< of a chunk of rows that panels share, beside two panels' chunks
   std::int64_t sharing_sums;    ///< sums of the panels that share them
   std::int64_t sharing_panels;  ///< panels for which rows are shared, at least
-  std::int64_t transposed_sums;       ///< sums of panels that turned rows meet, of rows that stay
+  std::int64_t transposed_sums;  ///< sums of panels that transposed rows meet, of rows that stay
   std::int64_t many_transposed_sums;  ///< the same of more rows
   std::int64_t meeting_stride;  ///< rows that far apart share few sets of the first level: they
                                 ///< are copied to where they do not,

@@ -7,7 +7,7 @@
 #include "backends/cuda/kernels/passes/codes.hpp"
 #include "backends/cuda/kernels/passes/combine.hpp"
 #include "backends/cuda/kernels/passes/convert.hpp"
-#include "backends/cuda/kernels/passes/convert_turned.hpp"
+#include "backends/cuda/kernels/passes/convert_transposed.hpp"
 #include "backends/cuda/kernels/passes/cut_rows.hpp"
 #include "backends/cuda/kernels/passes/finish.hpp"
 #include "backends/cuda/kernels/passes/finish_sums.hpp"

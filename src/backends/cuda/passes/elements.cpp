@@ -3,7 +3,7 @@
 
 #include "backends/cuda/kernels/passes/codes.hpp"
 #include "backends/cuda/kernels/passes/convert.hpp"
-#include "backends/cuda/kernels/passes/convert_turned.hpp"
+#include "backends/cuda/kernels/passes/convert_transposed.hpp"
 #include "backends/cuda/kernels/passes/gather.hpp"
 #include "backends/cuda/launch/launch.hpp"
 #include "backends/cuda/passes/passes.hpp"
@@ -16,7 +16,7 @@ bool converts_by_tiles(const ConvertProblem& p) noexcept {
   const auto fits = [](DType dtype) { return element_bytes(dtype) <= 4; };
   const bool exact = p.from.dtype == p.to.dtype || p.from.dtype != DType::int32;
   return p.to.rank == 2 && fits(p.from.dtype) && fits(p.to.dtype) && exact &&
-         is_turned(p.from, p.to);
+         is_transposed(p.from, p.to);
 }
 
 }  // namespace
@@ -27,8 +27,9 @@ Status convert(const ConvertProblem& p, const ExecContext& context) noexcept {
   const Place place = context.place(p.to.device);
   if (converts_by_tiles(p)) {
     const Plane plane = plane_of(p.to);
-    return launch_pass<ConvertTurnedKernel>(KernelId::convert_turned, turned_pieces(plane),
-                                            {p.from, p.to, plane, p.overflow, bytes}, place);
+    return launch_pass<ConvertTransposedKernel>(KernelId::convert_transposed,
+                                                transposed_pieces(plane),
+                                                {p.from, p.to, plane, p.overflow, bytes}, place);
   }
   return launch_elements<ConvertKernel>(KernelId::convert, count,
                                         {p.from, p.to, p.overflow, count, bytes}, place);

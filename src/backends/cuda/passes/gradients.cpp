@@ -10,9 +10,9 @@ namespace octavo::cuda {
 Status rescale(const RescaleProblem& p, const ExecContext& context) noexcept {
   const RescaleKernel::Params params{p.source, p.azp, p.scales, p.out, plane_of(p.out), p.divisor};
   const Place place = context.place(p.out.device);
-  if (is_turned(p.source, p.out))
-    return launch_pass<RescaleTurnedKernel>(KernelId::rescale_turned, turned_pieces(params.plane),
-                                            params, place);
+  if (is_transposed(p.source, p.out))
+    return launch_pass<RescaleTransposedKernel>(KernelId::rescale_transposed,
+                                                transposed_pieces(params.plane), params, place);
   return launch_elements<RescaleKernel>(KernelId::rescale, p.out.numel(), params, place);
 }
 

@@ -34,9 +34,9 @@ std::int64_t pieces_of(std::int64_t cells, std::int64_t team) noexcept {
 
 // Columns together: the problem of the transposed matrix.
 QuantizeProblem by_rows(QuantizeProblem q) noexcept {
-  const bool turned = q.x.shape[0] > 1 &&
-                      (q.x.shape[1] <= 1 || std::abs(q.x.strides[0]) < std::abs(q.x.strides[1]));
-  if (!turned) return q;
+  const bool transposed = q.x.shape[0] > 1 && (q.x.shape[1] <= 1 ||
+                                               std::abs(q.x.strides[0]) < std::abs(q.x.strides[1]));
+  if (!transposed) return q;
   for (MatrixView* view : {&q.x, &q.codes, &q.scales, &q.azp, &q.shown_scales})
     *view = view->transposed();
   std::swap(q.grid.rows, q.grid.cols);

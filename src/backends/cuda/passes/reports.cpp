@@ -68,8 +68,8 @@ class Reports {
 Status check_finite(const FiniteProblem& p, const ExecContext& context) noexcept {
   const Place place = context.place(p.x.device);
   FiniteKernel::Params params;
-  params.turned = plane_of(p.x).down;
-  params.x = params.turned ? p.x.transposed() : p.x;
+  params.transposed = plane_of(p.x).down;
+  params.x = params.transposed ? p.x.transposed() : p.x;
   params.words = has_words(params.x, kOctet * element_bytes(p.x.dtype));
   Reports<FiniteKernel, std::int64_t> reports(params.x.shape[0] * octets_of(params.x.shape[1]),
                                               place);

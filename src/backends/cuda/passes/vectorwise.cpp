@@ -17,8 +17,8 @@ bool columns_together(const MatrixView& x) noexcept {
 
 Status find(const VectorwiseProblem& q, std::uint32_t limit, const Place& place) noexcept {
   VectorwiseFind::Params p;
-  p.turned = columns_together(q.x);
-  p.x = p.turned ? q.x.transposed() : q.x;
+  p.transposed = columns_together(q.x);
+  p.x = p.transposed ? q.x.transposed() : q.x;
   p.words = has_words(p.x, kOctet * element_bytes(q.x.dtype));
   p.limit = limit;
   p.flags = q.column_flags;
@@ -60,7 +60,8 @@ Status vectorwise(const VectorwiseProblem& q, const ExecContext& context) noexce
     if (finds) OCTAVO_TRY(find(q, limit, place));
   }
   if (columns_together(q.x)) {
-    OCTAVO_TRY(rows<VectorwiseTurnedRows>(KernelId::vectorwise_turned_rows, q, limit, 1, place));
+    OCTAVO_TRY(
+        rows<VectorwiseTransposedRows>(KernelId::vectorwise_transposed_rows, q, limit, 1, place));
   } else {
     const bool short_rows = octets_of(columns) <= 32 * VectorwiseLongRows::kKept;
     OCTAVO_TRY(rows<VectorwiseLongRows>(KernelId::vectorwise_long_rows, q, limit,

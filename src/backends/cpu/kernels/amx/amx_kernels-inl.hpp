@@ -6,7 +6,7 @@
 //   Registers::add_e4m3<c, a, b>()     tdphf8ps
 //
 //   shaped_for   thread_local: the rows that registers are shaped for, negative where these are
-//                turned (amx_unpacked-inl.hpp), 0: they are not in use
+//                transposed (amx_unpacked-inl.hpp), 0: they are not in use
 //
 // For regions with AVX-512 BW and VBMI.
 //

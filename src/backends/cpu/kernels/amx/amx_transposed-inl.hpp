@@ -10,14 +10,14 @@
 //   32 columns,     b4    c0   c1
 //   64 bytes each   b5    c2   c3
 //
-//   for each chunk of K, whose turned rows a second-level cache keeps
+//   for each chunk of K, whose transposed rows a second-level cache keeps
 //     for each 32 columns
 //       for each 32 rows: all of the chunk, and an equal part of the next 32 columns fetched
 //
 // Codes of a column become what the instruction takes as they are gathered, once for all rows.
 //
 // Between chunks sums lie in c as in registers, columns in rows: 16 x 16 of them at a time are
-// turned where they are, with the last chunk.
+// transposed where they are, with the last chunk.
 //
 // Kinds are those of amx_unpacked-inl.hpp. Depths and chunks count bytes of A.
 //
@@ -30,8 +30,8 @@ constexpr std::int64_t kSquare = 2 * kRegisterRows;
 constexpr std::int64_t kGatheredAhead = 2;
 constexpr std::int64_t kGatheredStep = kSquare * kRegisterBytes;
 constexpr std::int64_t kMostChunk = octavo::cpu::kGatheredBytes / kSquare;  // of a column
-// Bytes of turned rows that stay in a second-level cache of 2 MB beside the columns; of a chunk,
-// if they are more.
+// Bytes of transposed rows that stay in a second-level cache of 2 MB beside the columns; of a
+// chunk, if they are more.
 constexpr std::int64_t kKeptRows = std::int64_t{1} << 20;
 constexpr std::int64_t kRowsOfChunk = std::int64_t{512} << 10;
 

@@ -3,7 +3,7 @@
 // (amx_tile-inl.hpp): the same products of every 32 along K, added up in the same order.
 //
 // [N, K]: columns of the weight lie in registers as they lie in memory, and the rows of A are
-// turned, which are fewer:
+// transposed, which are fewer:
 //
 //   c[j][r] += sum over the 64 bytes of b's column j and of a's row r       16 columns x 16 rows
 //
@@ -62,7 +62,7 @@ inline void transpose_rows(const char* a, std::int64_t lda, std::int64_t rows, s
   }
 }
 
-// Steps of A's rows, side by side: turned, or of one row as they lie in memory.
+// Steps of A's rows, side by side: transposed, or of one row as they lie in memory.
 struct TransposedRows {
   const char* at;
   std::int64_t step_bytes = kRegisterBytes, register_bytes = kTransposedBytes;

@@ -9,7 +9,7 @@
 // What is fetched into the first level lies some columns ahead, in the order in which it is read.
 // Into the second it is all of the next panel, where that is one stream: stretches of K would enter
 // a page of every column at once, and memory waits for addresses then. Where A has zero points,
-// kernels of one column or of turned squares take the product.
+// kernels of one column or of transposed squares take the product.
 //
 // A line of `Along` is a register.
 //

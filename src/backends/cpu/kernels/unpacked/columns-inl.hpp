@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A few rows by a weight [N, K], whose columns lie along K, turned in registers:
+// A few rows by a weight [N, K], whose columns lie along K, transposed in registers:
 //
 //                 64 bytes along K                       word 0   word 1  ..  word 15
 //   column 0    [w0 w1 w2 .. w15]                          w0       w1          w15

@@ -2,7 +2,8 @@
 // Floats: more rows than registers hold sums of, by a weight [N, K] that is transposed in place
 // (unpacked/columns-inl.hpp):
 //
-//   turned squares  -- make -->  step 0  [16 columns]     row 0 .. 5    sums in registers, and in c
+//   transposed squares  -- make -->  step 0  [16 columns]     row 0 .. 5    sums in registers, and
+//   in c
 //                                step 1  [16 columns]     row 6 .. 10   while other rows have them
 //                                  ..                       ..
 //
@@ -11,7 +12,7 @@
 // What takes long to make of a word is made once, in the first-level cache, and not again for every
 // part of the rows.
 //
-// Squares are turned ahead (Transposed::Strip) and have words(). A Source has besides
+// Squares are transposed ahead (Transposed::Strip) and have words(). A Source has besides
 //   kLightRows         up to so many rows make steps as they need them, in registers
 //
 // Needs: add_scaled, broadcast_step, Dot, FetchedColumns, find_unpacked_columns, groups_end_inside,

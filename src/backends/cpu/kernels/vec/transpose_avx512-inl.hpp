@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What makes vectors of columns of a weight, in AVX-512 F and BW: sixteen vectors of 64 bytes,
-// turned in registers by 64 shuffles, so that what 16 columns have in 64 bytes along K becomes 16
-// vectors of those columns; rows of neighbouring columns, joined; and the sums of a step's bytes.
+// transposed in registers by 64 shuffles, so that what 16 columns have in 64 bytes along K becomes
+// 16 vectors of those columns; rows of neighbouring columns, joined; and the sums of a step's
+// bytes.
 //
 // For regions with AVX-512 F and BW.
 //

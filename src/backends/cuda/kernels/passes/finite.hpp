@@ -14,8 +14,8 @@ namespace octavo::cuda {
 
 struct FiniteKernel {
   struct Params {
-    MatrixView x;         ///< its rows as they lie in memory
-    bool turned = false;  ///< they are the columns of the matrix that is asked about
+    MatrixView x;             ///< its rows as they lie in memory
+    bool transposed = false;  ///< they are the columns of the matrix that is asked about
     bool words = false;
     std::int64_t* first = nullptr;  ///< one for each CTA
   };
@@ -35,7 +35,7 @@ struct FiniteKernel {
       OCTAVO_UNROLL
       for (int e = kOctet - 1; e >= 0; --e)
         if ((std::bit_cast<std::uint32_t>(x[e]) & 0x7FFFFFFFU) >= 0x7F800000U) bad = e;
-      if (bad < kOctet) first.add(p.turned ? (c + bad) * rows + r : r * columns + c + bad);
+      if (bad < kOctet) first.add(p.transposed ? (c + bad) * rows + r : r * columns + c + bad);
     });
     std::uint32_t turn = 0;
     join_team<kThreads>(m, kThreads, turn, first);

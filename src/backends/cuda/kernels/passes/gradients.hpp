@@ -12,7 +12,7 @@
 
 #include "backends/cuda/kernels/common/elements.hpp"
 #include "backends/cuda/kernels/passes/places.hpp"
-#include "backends/cuda/kernels/passes/turned.hpp"
+#include "backends/cuda/kernels/passes/transposed_tile.hpp"
 #include "core/scales/learned_step.hpp"
 
 namespace octavo::cuda {
@@ -51,10 +51,10 @@ struct RescaleKernel {
 };
 
 /// Of a source and an output whose neighbours lie along different dimensions.
-struct RescaleTurnedKernel {
+struct RescaleTransposedKernel {
   using Params = RescaleKernel::Params;
-  static constexpr std::uint32_t kThreads = TurnedTile::kThreads;
-  static constexpr std::uint32_t kSharedBytes = TurnedTile::kSharedBytes;
+  static constexpr std::uint32_t kThreads = TransposedTile::kThreads;
+  static constexpr std::uint32_t kSharedBytes = TransposedTile::kSharedBytes;
 
   template <class Machine>
   OCTAVO_DEVICE static void run(Machine m, const Params& p) {
@@ -64,7 +64,7 @@ struct RescaleTurnedKernel {
     const auto write = [&](std::int64_t i, std::int64_t j, std::uint32_t word) {
       write_float(m, p.out, i, j, std::bit_cast<float>(word));
     };
-    each_turned(m, p.plane, read, write);
+    each_transposed(m, p.plane, read, write);
   }
 };
 

@@ -59,8 +59,8 @@ struct VectorwiseMark {
 
 struct VectorwiseFind {
   struct Params {
-    MatrixView x;         ///< its rows as they lie in memory
-    bool turned = false;  ///< rows are the problem's columns
+    MatrixView x;             ///< its rows as they lie in memory
+    bool transposed = false;  ///< rows are the problem's columns
     bool words = false;
     std::uint32_t limit = 0;
     std::uint8_t* flags = nullptr;
@@ -77,7 +77,7 @@ struct VectorwiseFind {
       OCTAVO_UNROLL
       for (int e = 0; e < kOctet; ++e) {
         if (c + e >= p.x.shape[1] || !is_outlier(x[e], p.limit)) continue;
-        std::uint8_t* flag = p.flags + (p.turned ? r : c + e);
+        std::uint8_t* flag = p.flags + (p.transposed ? r : c + e);
         m.store_global(flag, static_cast<std::uint8_t>(m.load_global(flag) | kFoundColumn));
       }
     });
@@ -190,7 +190,7 @@ struct VectorwiseRows {
 };
 using VectorwiseLongRows = VectorwiseRows<512, 4>;
 /// Neighbouring threads have neighbouring rows: columns lie together.
-using VectorwiseTurnedRows = VectorwiseRows<256, 0>;
+using VectorwiseTransposedRows = VectorwiseRows<256, 0>;
 
 /// One CTA.
 struct VectorwiseList {

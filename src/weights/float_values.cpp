@@ -4,8 +4,8 @@
 #include <cstdint>
 
 #include "core/error.hpp"
-#include "octavo/checkpoint.hpp"
 #include "octavo/context.hpp"
+#include "octavo/weight.hpp"
 
 namespace octavo {
 namespace {

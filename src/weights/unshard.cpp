@@ -4,17 +4,15 @@
 #include <cstring>
 #include <vector>
 
-#include "checkpoint/declared/outlier_columns.hpp"
-#include "checkpoint/declared/quantization_config.hpp"
-#include "checkpoint/text/sentence.hpp"
 #include "core/data/cells.hpp"
 #include "core/data/convert.hpp"
-#include "octavo/checkpoint/sharding.hpp"
+#include "core/error.hpp"
+#include "octavo/weight.hpp"
+#include "weights/outlier_columns.hpp"
+#include "weights/rule.hpp"
 
 namespace octavo {
 namespace {
-
-using namespace checkpoint;
 
 constexpr const char* kUnshard = "unshard";
 

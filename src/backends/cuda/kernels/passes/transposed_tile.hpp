@@ -10,31 +10,31 @@
 
 namespace octavo::cuda {
 
-struct TurnedTile {
+struct TransposedTile {
   static constexpr std::uint32_t kThreads = 256, kTile = 64;
   static constexpr std::uint32_t kPitch = kTile + 1;  // words: lines lie in different banks
   static constexpr std::uint32_t kSharedBytes = kTile * kPitch * 4;
 };
 
 /// Whether two matrices of one shape are so, and large enough to be worth a tile.
-inline bool is_turned(const MatrixView& from, const MatrixView& to) noexcept {
+inline bool is_transposed(const MatrixView& from, const MatrixView& to) noexcept {
   constexpr std::int64_t kLeast = 8;
   return from.strides[0] != 0 && from.strides[1] != 0 && to.shape[0] >= kLeast &&
          to.shape[1] >= kLeast && plane_of(from).down != plane_of(to).down;
 }
 
 /// Tiles of a matrix: pieces of work.
-inline std::int64_t turned_pieces(const Plane& plane) noexcept {
-  constexpr std::int64_t kTile = TurnedTile::kTile;
+inline std::int64_t transposed_pieces(const Plane& plane) noexcept {
+  constexpr std::int64_t kTile = TransposedTile::kTile;
   return (plane.rows + kTile - 1) / kTile * ((plane.columns + kTile - 1) / kTile);
 }
 
 /// read(i, j) gives 32 bits, write(i, j, word) takes them. `plane` goes along the output's
 /// neighbours.
 template <class Machine, class Read, class Write>
-OCTAVO_DEVICE void each_turned(Machine& m, const Plane& plane, const Read& read,
-                               const Write& write) {
-  using T = TurnedTile;
+OCTAVO_DEVICE void each_transposed(Machine& m, const Plane& plane, const Read& read,
+                                   const Write& write) {
+  using T = TransposedTile;
   const std::int64_t near = plane.down ? plane.rows : plane.columns;
   const std::int64_t far = plane.down ? plane.columns : plane.rows;
   const std::int64_t across = (near + T::kTile - 1) / T::kTile;

@@ -6,20 +6,20 @@
 #include <bit>
 
 #include "backends/cuda/kernels/common/elements.hpp"
-#include "backends/cuda/kernels/passes/turned.hpp"
+#include "backends/cuda/kernels/passes/transposed_tile.hpp"
 #include "backends/cuda/kernels/passes/units.hpp"
 
 namespace octavo::cuda {
 
-struct ConvertTurnedKernel {
+struct ConvertTransposedKernel {
   struct Params {
     MatrixView from, to;
     Plane plane;  ///< of `to`
     Overflow overflow = Overflow::saturate;
     std::int64_t bytes = 0;  ///< as ConvertKernel's
   };
-  static constexpr std::uint32_t kThreads = TurnedTile::kThreads;
-  static constexpr std::uint32_t kSharedBytes = TurnedTile::kSharedBytes;
+  static constexpr std::uint32_t kThreads = TransposedTile::kThreads;
+  static constexpr std::uint32_t kSharedBytes = TransposedTile::kSharedBytes;
 
   template <class Machine>
   OCTAVO_DEVICE static void run(Machine m, const Params& p) {
@@ -39,7 +39,7 @@ struct ConvertTurnedKernel {
         m.store_global(static_cast<Unit*>(p.to.data) + at, static_cast<Unit>(word));
       });
     };
-    each_turned(m, p.plane, read, write);
+    each_transposed(m, p.plane, read, write);
   }
 };
 

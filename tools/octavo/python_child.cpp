@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "python_child.hpp"
 
+#include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,7 +28,7 @@ class EmptyFolder {
     std::error_code none;
     path_ = fs::absolute(fs::temp_directory_path(none) / "octavo-XXXXXX").string();
     if (none || ::mkdtemp(path_.data()) == nullptr) {
-      throw Error(Status(Code::io, "report: a temporary folder must be had; got none"));
+      throw Error(Status(Code::io, "python3: a temporary folder must be had; got none"));
     }
   }
   ~EmptyFolder() { ::rmdir(path_.c_str()); }
@@ -60,38 +61,51 @@ std::string find_python() {
   return {};
 }
 
-/// A child, running; its standard input is the pipe's end that the caller writes into.
-struct Child {
-  pid_t id = 0;
-  int input = -1;
+struct Pipe {
+  std::array<int, 2> ends{-1, -1};  ///< to read from, to write to
+
+  Pipe() {
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+      throw Error(Status(Code::io, "python3: a pipe must be had; got none"));
+    }
+  }
+  ~Pipe() {
+    close(0);
+    close(1);
+  }
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+
+  void close(std::size_t end) noexcept {
+    if (ends[end] >= 0) ::close(ends[end]);
+    ends[end] = -1;
+  }
 };
 
-Child start(const std::string& program, std::vector<std::string> words, const char* folder,
-            Errors errors) {
-  std::array<int, 2> ends{};
-  if (::pipe(ends.data()) != 0) {
-    throw Error(Status(Code::io, "report: a pipe must be had; got none"));
-  }
+/// Starts it on one end of a pipe, which is its standard input or output; the other stays ours.
+/// 0: it cannot be started.
+pid_t start(const std::string& program, std::vector<std::string> words, const char* folder,
+            Errors errors, const Pipe& pipe, int its) {
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO);
-  ::posix_spawn_file_actions_addclose(&actions, ends[1]);
+  ::posix_spawn_file_actions_adddup2(&actions, pipe.ends[static_cast<std::size_t>(its)], its);
+  if (its != STDIN_FILENO) {
+    ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  }
   if (errors == Errors::dropped) {
-    ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", 1, 0);
+    ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   }
   ::posix_spawn_file_actions_addchdir_np(&actions, folder);
   words.insert(words.begin(), program);
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
-  Child child{0, ends[1]};
-  if (::posix_spawn(&child.id, program.c_str(), &actions, nullptr, arguments.data(), environ) !=
-      0) {
-    child.id = 0;
+  pid_t id = 0;
+  if (::posix_spawn(&id, program.c_str(), &actions, nullptr, arguments.data(), environ) != 0) {
+    id = 0;
   }
   ::posix_spawn_file_actions_destroy(&actions);
-  ::close(ends[0]);
-  return child;
+  return id;
 }
 
 /// Who ends before it has read everything says so by its exit code.
@@ -105,19 +119,44 @@ void feed(int input, std::string_view text) {
   std::signal(SIGPIPE, before);
 }
 
+std::string read_all(int output) {
+  std::string text;
+  std::array<char, 4096> part{};
+  for (ssize_t count; (count = ::read(output, part.data(), part.size())) > 0;) {
+    text.append(part.data(), static_cast<std::size_t>(count));
+  }
+  return text;
+}
+
+int exit_code_of(pid_t id) {
+  int status = 0;
+  if (id == 0 || ::waitpid(id, &status, 0) != id) return kNoPython;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
 }  // namespace
 
 int run_python(std::vector<std::string> words, std::string_view input, Errors errors) {
-  constexpr int kNotStarted = 127;
   const std::string program = find_python();
-  if (program.empty()) return kNotStarted;
+  if (program.empty()) return kNoPython;
   const EmptyFolder folder;
-  const Child child = start(program, std::move(words), folder.path(), errors);
-  if (child.id != 0) feed(child.input, input);
-  ::close(child.input);
-  int status = 0;
-  if (child.id == 0 || ::waitpid(child.id, &status, 0) != child.id) return kNotStarted;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+  Pipe pipe;
+  const pid_t id = start(program, std::move(words), folder.path(), errors, pipe, STDIN_FILENO);
+  pipe.close(0);
+  if (id != 0) feed(pipe.ends[1], input);
+  pipe.close(1);
+  return exit_code_of(id);
+}
+
+PythonAnswer ask_python(std::vector<std::string> words, Errors errors) {
+  const std::string program = find_python();
+  if (program.empty()) return {kNoPython, {}};
+  const EmptyFolder folder;
+  Pipe pipe;
+  const pid_t id = start(program, std::move(words), folder.path(), errors, pipe, STDOUT_FILENO);
+  pipe.close(1);
+  std::string output = id != 0 ? read_all(pipe.ends[0]) : std::string();
+  return {exit_code_of(id), std::move(output)};
 }
 
 }  // namespace octavo::cli

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "checkpoint/declared/outlier_columns.hpp"
+#include "weights/outlier_columns.hpp"
 
 #include <algorithm>
 
-#include "checkpoint/text/sentence.hpp"
+#include "core/error.hpp"
 
-namespace octavo::checkpoint {
+namespace octavo {
 
 Tensor outlier_column_tensor(Code code, std::string_view what,
                              std::span<const std::int64_t> columns, std::int64_t k) {
@@ -28,4 +28,4 @@ std::span<const std::int64_t> outlier_column_list(const Tensor& columns) {
   return {columns.data_as<std::int64_t>(), static_cast<std::size_t>(columns.numel())};
 }
 
-}  // namespace octavo::checkpoint
+}  // namespace octavo

@@ -7,18 +7,16 @@
 #include <utility>
 #include <vector>
 
-#include "checkpoint/declared/outlier_columns.hpp"
-#include "checkpoint/declared/quantization_config.hpp"
-#include "checkpoint/text/sentence.hpp"
 #include "core/data/cells.hpp"
 #include "core/data/convert.hpp"
+#include "core/error.hpp"
 #include "core/fp_env.hpp"
-#include "octavo/checkpoint.hpp"
+#include "octavo/weight.hpp"
+#include "weights/outlier_columns.hpp"
+#include "weights/rule.hpp"
 
 namespace octavo {
 namespace {
-
-using namespace checkpoint;
 
 constexpr const char* kFuse = "fuse";
 

@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Weights cut into parts.
-#include "checkpoint/parts/shard.hpp"
+#include "weights/shard.hpp"
 
 #include <vector>
 
-#include "checkpoint/declared/outlier_columns.hpp"
-#include "checkpoint/text/sentence.hpp"
 #include "core/data/cells.hpp"
+#include "core/error.hpp"
 #include "core/scales/grid.hpp"
+#include "weights/outlier_columns.hpp"
 
 namespace octavo {
 namespace {
-
-using namespace checkpoint;
 
 constexpr const char* kShard = "shard";
 
@@ -110,8 +108,6 @@ ShardRange experts_of(std::int64_t experts, std::int64_t rank, std::int64_t worl
 
 }  // namespace
 
-namespace checkpoint {
-
 void check_rank(const char* operation, std::int64_t rank, std::int64_t world) {
   constexpr std::int64_t kMostRanks = std::int64_t{1} << 20;
   if (world < 1 || world > kMostRanks) {
@@ -143,8 +139,6 @@ Weight shard_beside_codes(const Weight& weight, ShardAxis axis, const ShardRange
   }
   return part;
 }
-
-}  // namespace checkpoint
 
 std::int64_t shard_cell(const Weight& weight, ShardAxis axis) {
   return at_edge("shard_cell", [&]() -> std::int64_t {
