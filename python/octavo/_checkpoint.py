@@ -19,7 +19,7 @@ def open_checkpoint(path: str | os.PathLike[str], framework: Literal["np", "pt"]
         framework: of tensors that are read: "np", NumPy (ml_dtypes for bfloat16 and fp8), or "pt", PyTorch.
 
     Returns:
-        octavo.Checkpoint, which may be used as safetensors' safe_open is.
+        octavo.types.Checkpoint, which may be used as safetensors' safe_open is.
 
     Raises:
         FileNotFoundError, OSError: a file that is not there, or cannot be read.
@@ -28,8 +28,8 @@ def open_checkpoint(path: str | os.PathLike[str], framework: Literal["np", "pt"]
 
     Example:
         >>> import numpy, octavo
-        >>> weight = octavo.quantize_weight(numpy.eye(4, dtype=numpy.float32))
-        >>> octavo.write_checkpoint("model.safetensors", {"fc": weight}, {"fc.bias": numpy.zeros(4, numpy.float32)})
+        >>> weight = octavo.checkpoints.quantize_weight(numpy.eye(4, dtype=numpy.float32))
+        >>> octavo.checkpoints.write_checkpoint("model.safetensors", {"fc": weight}, {"fc.bias": numpy.zeros(4, numpy.float32)})
         >>> with octavo.open_checkpoint("model.safetensors") as file:
         ...     print(len(file), sorted(file), file["fc.bias"].shape, file.weight("fc"))
         3 ['fc.bias', 'fc.weight', 'fc.weight_scale'] (4,) Weight(int8-dynamic, int8 [4, 4])
@@ -59,7 +59,7 @@ def write_checkpoint(path: str | os.PathLike[str], layers: Mapping[str, Weight],
 
 @taking()
 def quantize_weight(weight: Tensor, scheme: Scheme = "int8-dynamic") -> Weight:
-    """Quantises a weight [N, K], as layers store it. Returns: octavo.Weight."""
+    """Quantises a weight [N, K], as layers store it. Returns: octavo.types.Weight."""
     return _octavo.quantize_weight(weight, scheme)
 
 
@@ -84,7 +84,7 @@ def w8a8_weight(scheme: StoredScheme, weight: Tensor, weight_scale: Tensor, *, i
         input_scale_ub: upper bound of |x| in dynamic scales.
         block: rows and columns of the weight under one scale, for "fp8-block".
 
-    Returns: octavo.Weight. Raises: ValueError.
+    Returns: octavo.types.Weight. Raises: ValueError.
     """
     return _octavo.w8a8_weight(scheme, weight, weight_scale, input_scale=input_scale,
                                input_zero_point=input_zero_point, logical_widths=list(logical_widths),
@@ -104,5 +104,5 @@ def fuse(weights: Sequence[Weight]) -> Weight:
 
 @taking()
 def compare_weight(layer: str, weight: Tensor, quantized: Weight) -> LayerReport:
-    """What quantising did to a weight [N, K]. Returns: octavo.LayerReport."""
+    """What quantising did to a weight [N, K]. Returns: octavo.types.LayerReport."""
     return _octavo.compare_weight(layer, weight, quantized)

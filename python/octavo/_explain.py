@@ -18,7 +18,7 @@ def explain(*arguments: Any, **options: Any) -> Explanation:
     makes no operands; explain(x, packed) the arguments of octavo.linear; explain(input, mat2, ...)
     those of octavo.scaled_mm.
 
-    Returns: octavo.Explanation, which prints as a table. Raises: ValueError.
+    Returns: octavo.types.Explanation, which prints as a table. Raises: ValueError.
     """
     try:
         return _explained(arguments, options)

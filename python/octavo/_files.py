@@ -57,7 +57,7 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
         threshold: "llm-int8" only: columns with an element of that magnitude stay in float, too; 0:
             only those listed. None: 6, bitsandbytes' default.
         whole_columns: "llm-int8" only: all of an outlier column stays out of row statistics.
-        threads: None: as many as octavo.get_num_threads() says. The output does not depend on it.
+        threads: None: as many as octavo.machine.get_num_threads() says. The output does not depend on it.
         requantize: quantise layers that are quantised already, too, by the values that they stand for.
         calibration: a file of octavo.torch.Calibration.save. "llm-int8" takes its outlier columns; the
             following arguments need it.
@@ -76,7 +76,7 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
             "float" (they stay), "separate" (a layer for each: Octavo and vLLM load the folder) or
             "as-loaded" (they are refused).
 
-    Returns: octavo.QuantizeReport. Raises: ValueError (an unknown scheme, a layer to be ignored that
+    Returns: octavo.types.QuantizeReport. Raises: ValueError (an unknown scheme, a layer to be ignored that
         is not there, outlier columns of a layer that is not quantised, a checkpoint that is quantised
         already, a calibration of another model), FileNotFoundError, OSError, MemoryError (less is free
         than GPTQ takes), RuntimeError (a malformed file, a weight that is not finite, no LAPACK). Warns (UserWarning) of what other programs will not understand and of what stayed in
@@ -101,7 +101,7 @@ def estimate_quantization(input: str | os.PathLike[str], scheme: Scheme = "int8-
                           guess: bool = False, experts: Experts = "as-loaded") -> QuantizeEstimate:
     """Plans quantize_file and writes nothing. Arguments are quantize_file's.
 
-    Returns: octavo.QuantizeEstimate: sizes and memory in bytes, time in seconds, and the warnings, of
+    Returns: octavo.types.QuantizeEstimate: sizes and memory in bytes, time in seconds, and the warnings, of
         which it does not warn. Raises what quantize_file would raise before it writes.
     """
     return _octavo.estimate_quantization(os.fspath(input), scheme, list(ignore),
@@ -123,7 +123,7 @@ def convert_file(input: str | os.PathLike[str], output: str | os.PathLike[str], 
             each layer), "fp8-block" (blocks of 128 x 128) or "bitsandbytes" (int8 rows).
         progress, threads, layout: as quantize_file's.
 
-    Returns: octavo.QuantizeReport. Raises: ValueError (an unknown format, no quantised layer),
+    Returns: octavo.types.QuantizeReport. Raises: ValueError (an unknown format, no quantised layer),
         FileNotFoundError, OSError, RuntimeError. Warns (UserWarning) of how many layers lose what.
     """
     report = _octavo.convert_file(os.fspath(input), os.fspath(output), format, progress, threads=threads or 0,
@@ -143,7 +143,7 @@ def dequantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str
             bfloat16.
         progress, threads, layout: as quantize_file's.
 
-    Returns: octavo.QuantizeReport. Raises: ValueError (another type, no quantised layer),
+    Returns: octavo.types.QuantizeReport. Raises: ValueError (another type, no quantised layer),
         FileNotFoundError, OSError, RuntimeError.
     """
     report = _octavo.dequantize_file(os.fspath(input), os.fspath(output), dtype, progress, threads=threads or 0,

@@ -29,8 +29,8 @@ def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED, 
     Args:
         input: [M, K], or an octavo.Quantized. int8, uint8, any fp8, bfloat16, float16 or float32; int64 whose
             values fit int8, else uint8, is taken as that.
-        mat2: [K, N], an octavo.Quantized, or an octavo.PackedWeight. Any of these types with any other: all widen
-            exactly.
+        mat2: [K, N], an octavo.Quantized, or an octavo.types.PackedWeight. Any of these types with any other: all
+            widen exactly.
         scale_a, scale_b: decode multipliers: UNDEFINED (the default: the scale that the operand carries, else
             none), None (explicitly none), a number, or a tensor (float32, bfloat16, float16, float8_e8m0fnu).
             Without a granularity a tensor is broadcast: a 1-D scale_a has K elements, a 1-D scale_b N.
@@ -114,7 +114,7 @@ def grouped_mm(inputs: Operand | Sequence[Operand], weights: Weight | Sequence[W
     """Many products in one call.
 
     Lists: outputs[i] = cast(inputs[i] @ weights[i] + biases[i]). inputs[i] is [k], [p, k] or [..., k],
-    weights[i] [k, m] (or an octavo.PackedWeight); sizes and types are free per entry; entries of
+    weights[i] [k, m] (or an octavo.types.PackedWeight); sizes and types are free per entry; entries of
     `biases`, `scale_a`, `scale_b` and `out` (lists, too) may be None. An empty list gives an empty
     list; lists are not broadcast. Errors name the entry's index.
 
@@ -263,7 +263,7 @@ def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str 
             (a calibrated list).
         backend: whose layout; default, or where that one has none: the first that has.
 
-    Returns: octavo.PackedWeight, which octavo.scaled_mm, octavo.linear and octavo.grouped_mm take.
+    Returns: octavo.types.PackedWeight, which octavo.scaled_mm, octavo.linear and octavo.grouped_mm take.
     Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
     """
     try:
@@ -305,7 +305,7 @@ def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularit
             (a calibrated list).
         backend: as of pack.
 
-    Returns: octavo.ExpertWeights; `weights[g]` is an expert's octavo.PackedWeight.
+    Returns: octavo.types.ExpertWeights; `weights[g]` is an expert's octavo.types.PackedWeight.
     Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
     """
     try:
@@ -353,8 +353,8 @@ def fused_experts(x: Tensor, w13: ExpertWeights, w2: ExpertWeights, topk_weights
 
     Args:
         x: [..., K], M rows of bfloat16, float16 or float32.
-        w13: [E, 2 I, K], from octavo.pack_experts.
-        w2: [E, N, I], from octavo.pack_experts.
+        w13: [E, 2 I, K], from octavo.moe.pack_experts.
+        w2: [E, N, I], from octavo.moe.pack_experts.
         topk_weights: [M, T], a float type.
         topk_ids: [M, T], int32 or int64; -1 contributes nothing.
         bias13: float type, [E, 2 I].

@@ -240,7 +240,7 @@ class LlamaAttention(torch.nn.Module):
 
 def fused_model(device: torch.device) -> torch.nn.Module:
     model = torch.nn.ModuleDict({"attention": LlamaAttention().to(device)})
-    weights = {f"attention.{name}": octavo.quantize_weight(model.get_submodule(f"attention.{name}").weight.detach())
+    weights = {f"attention.{name}": octavo.checkpoints.quantize_weight(model.get_submodule(f"attention.{name}").weight.detach())
                for name in LlamaAttention.NAMES}
     octavo.torch.quantize_(model, "int8-dynamic")
     assert fuse_layers("torch_test", model, weights.__getitem__) == [tuple(weights)]

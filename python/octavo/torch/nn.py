@@ -151,7 +151,7 @@ class Fp8WeightOnlyLinear(QuantizedLinear):
 class MxFp8Linear(QuantizedLinear):
     """e4m3fn weights and activations with a power of two as scale for 32 elements along K (OCP MX 1.0).
 
-    The power is the least that leaves no element above 448, as in the tools that write such files; octavo.quantize_mxfp8 has
+    The power is the least that leaves no element above 448, as in the tools that write such files; octavo.quantizers.quantize_mxfp8 has
     OCP's own rule, which makes the largest of some groups smaller.
     """
 
@@ -175,7 +175,7 @@ class CheckpointLinear(QuantizedLinear):
     @classmethod
     def from_weight(cls, weight: Weight, bias: torch.Tensor | None = None,
                     dtype: torch.dtype = torch.bfloat16) -> Self:
-        """A frozen layer of an octavo.Weight of any scheme. dtype: of the float weight that it stands for."""
+        """A frozen layer of an octavo.types.Weight of any scheme. dtype: of the float weight that it stands for."""
         return cls._from_weight(weight, bias, dtype)
 
     def _configure(self):

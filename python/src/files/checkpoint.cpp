@@ -156,11 +156,12 @@ void bind_weights(nb::module_& m) {
       nb::arg("logical_widths") = std::vector<std::int64_t>{}, nb::arg("requantize") = false,
       nb::arg("activation") = "token", nb::arg("azp") = false,
       nb::arg("input_scale_ub") = std::numeric_limits<double>::infinity(),
-      nb::arg("block") = std::array<std::int64_t, 2>{128, 128}, "See octavo.w8a8_weight.");
+      nb::arg("block") = std::array<std::int64_t, 2>{128, 128},
+      "See octavo.checkpoints.w8a8_weight.");
   m.def(
       "fuse",
       [](const std::vector<Weight>& weights) { return unlocked([&] { return fuse(weights); }); },
-      nb::arg("weights"), "See octavo.fuse.");
+      nb::arg("weights"), "See octavo.checkpoints.fuse.");
 }
 
 void bind_weight(nb::module_& m) {
@@ -188,7 +189,8 @@ void bind_weight(nb::module_& m) {
                 [&] { return pack(w, backend ? backend->c_str() : nullptr, gathered); });
           },
           nb::arg("backend").none() = nb::none(), nb::kw_only(), nb::arg("gathered") = false,
-          "The octavo.PackedWeight [K, N] for octavo.linear; its activation rule travels with it. "
+          "The octavo.types.PackedWeight [K, N] for octavo.linear; its activation rule travels "
+          "with it. "
           "gathered: activations will come as x[..., columns], which a weight with columns needs.");
 }
 
@@ -222,7 +224,8 @@ void bind_file(nb::module_& m) {
       .def("__repr__", [](const Checkpoint& file) { return shown(file); })
       .def_prop_ro("metadata", &Checkpoint::metadata)
       .def_prop_ro("nbytes", &Checkpoint::file_bytes, "Size of all files, in bytes.")
-      .def_prop_ro("files", &Checkpoint::files, "The files with tensors: octavo.CheckpointFile.")
+      .def_prop_ro("files", &Checkpoint::files,
+                   "The files with tensors: octavo.types.CheckpointFile.")
       .def_prop_ro("folder", &Checkpoint::folder, "Empty where a file was opened.")
       .def_prop_ro("declarations", &Checkpoint::declarations,
                    "What says how the checkpoint is quantised, the one that counts first.")
@@ -254,7 +257,7 @@ void bind_file(nb::module_& m) {
             });
           },
           nb::arg("prefix"),
-          "The octavo.ExpertWeights of quantised experts that lie in one tensor, such as "
+          "The octavo.types.ExpertWeights of quantised experts that lie in one tensor, such as "
           "\"x.experts.gate_up_proj\"; their activation rule travels with them.")
       .def("quantized_experts", &Checkpoint::quantized_experts,
            "Names of all tensors of quantised experts.")
@@ -278,7 +281,7 @@ void bind_checkpoint(nb::module_& m) {
   m.def("open_checkpoint", open_with, nb::arg("path"), nb::arg("framework") = "np",
         "See octavo.open_checkpoint.");
   m.def("write_checkpoint", write_checkpoint_with, nb::arg("path"), nb::arg("layers"),
-        nb::arg("tensors"), nb::arg("metadata"), "See octavo.write_checkpoint.");
+        nb::arg("tensors"), nb::arg("metadata"), "See octavo.checkpoints.write_checkpoint.");
   m.def("write_tensors", write_tensors, nb::arg("path"), nb::arg("tensors"), nb::arg("metadata"),
         "Writes a safetensors file of tensors by name, in one step.");
   m.def(
@@ -289,7 +292,8 @@ void bind_checkpoint(nb::module_& m) {
         const Scheme parsed = parse_scheme("quantize_weight", scheme);
         return unlocked([&] { return quantize_weight(view, parsed); });
       },
-      nb::arg("weight"), nb::arg("scheme") = "int8-dynamic", "See octavo.quantize_weight.");
+      nb::arg("weight"), nb::arg("scheme") = "int8-dynamic",
+      "See octavo.checkpoints.quantize_weight.");
   m.def(
       "canonical_scheme",
       [](const std::string& name) {
@@ -303,7 +307,8 @@ void bind_checkpoint(nb::module_& m) {
         const TensorView view = call.host_tensor(weight, "weight");
         return unlocked([&] { return compare_weight(layer, view, quantized); });
       },
-      nb::arg("layer"), nb::arg("weight"), nb::arg("quantized"), "See octavo.compare_weight.");
+      nb::arg("layer"), nb::arg("weight"), nb::arg("quantized"),
+      "See octavo.checkpoints.compare_weight.");
 }
 
 }  // namespace octavo::python

@@ -246,14 +246,14 @@ void bind_files(nb::module_& m) {
         nb::arg("threads") = 0, nb::arg("requantize") = false,
         nb::arg("calibration") = CalibrationArguments{},
         nb::arg("model") = ModelArguments{"", false, "as-loaded"},
-        "See octavo.estimate_quantization.");
+        "See octavo.checkpoints.estimate_quantization.");
   m.def("convert_file", convert_file_with, nb::arg("input"), nb::arg("output"), nb::arg("format"),
         nb::arg("progress").none() = nb::none(), nb::kw_only(), nb::arg("threads") = 0,
-        nb::arg("layout") = "", "See octavo.convert_file.");
+        nb::arg("layout") = "", "See octavo.checkpoints.convert_file.");
   m.def("dequantize_file", dequantize_file_with, nb::arg("input"), nb::arg("output"),
         nb::arg("dtype").none() = nb::none(), nb::arg("progress").none() = nb::none(),
         nb::kw_only(), nb::arg("threads") = 0, nb::arg("layout") = "",
-        "See octavo.dequantize_file.");
+        "See octavo.checkpoints.dequantize_file.");
 }
 
 }  // namespace octavo::python

@@ -160,10 +160,11 @@ void bind_class(nb::module_& m) {
 void bind_quantize(nb::module_& m) {
   bind_class(m);
   define_quantize<quantized>(m, "quantize", "See octavo.quantize.");
-  define_quantize<scales>(m, "compute_scale", "See octavo.compute_scale.");
+  define_quantize<scales>(m, "compute_scale", "See octavo.quantizers.compute_scale.");
   m.def("quantize_vjp", gradients, nb::arg("grad"), nb::arg("x"), nb::arg("scale").none(),
         nb::arg("dtype") = "int8", nb::arg("granularity") = "token",
-        nb::arg("gradient_scale") = 1.0, nb::arg("side") = "a", "See octavo.quantize_vjp.");
+        nb::arg("gradient_scale") = 1.0, nb::arg("side") = "a",
+        "See octavo.gradients.quantize_vjp.");
   m.def(
       "quantize_mxfp8",
       [](nb::handle x, nb::handle dtype, const std::string& side) {
@@ -175,7 +176,7 @@ void bind_quantize(nb::module_& m) {
             unlocked([&] { return quantize_mxfp8(view, type, operand, call.context()); }));
       },
       nb::arg("x"), nb::arg("dtype") = "float8_e4m3fn", nb::arg("side") = "a",
-      "See octavo.quantize_mxfp8.");
+      "See octavo.quantizers.quantize_mxfp8.");
   m.def(
       "dequantize",
       [](nb::handle q, nb::handle out_dtype) {

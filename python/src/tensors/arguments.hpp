@@ -47,7 +47,7 @@ class Call {
   TensorView out(nb::handle value);
   /// None, or integers: a list, or a tensor of any framework.
   TensorView columns(nb::handle value);
-  /// A tensor, an octavo.Quantized with its scale, or an octavo.PackedWeight.
+  /// A tensor, an octavo.Quantized with its scale, or an octavo.types.PackedWeight.
   Operand operand(nb::handle value, const char* argument);
   /// UNDEFINED, None, a number or a tensor, with a granularity (see `granularity`).
   Scale scale(nb::handle value, nb::handle granularity, const char* argument);

@@ -69,7 +69,7 @@ FROZEN = {
     "Int8Linear, static azp": static(nn.Int8Linear, input_zero_point=torch.tensor(3, dtype=torch.int32)),
     "Fp8Linear, static": static(nn.Fp8Linear),
     "FusedMoE": moe,
-    "CheckpointLinear": lambda: nn.CheckpointLinear.from_weight(octavo.quantize_weight(torch.randn(N, K)), torch.randn(N),
+    "CheckpointLinear": lambda: nn.CheckpointLinear.from_weight(octavo.checkpoints.quantize_weight(torch.randn(N, K)), torch.randn(N),
                                                                 torch.float32),
     "bnb.Linear8bitLt, moved": lambda: bnb_nn.Linear8bitLt(K, N, has_fp16_weights=False, threshold=6.0).to("cpu"),
     "bnb.Linear8bitLt, used": lambda: used(bnb_nn.Linear8bitLt(K, N, has_fp16_weights=False, threshold=6.0)),

@@ -56,13 +56,13 @@ PRODUCTS = {
     "linear in int8": lambda x, **o: octavo.linear(x, QUANTISED, BIAS, **o),
     "grouped_mm": lambda x, **o: octavo.grouped_mm(x, torch.stack([WEIGHT, WEIGHT]), offs=OFFSETS, **o),
     "scaled_grouped_mm": lambda x, **o: octavo.scaled_grouped_mm(x[None], WEIGHT[None], **o)[0],
-    "silu_and_mul": lambda x, **o: octavo.silu_and_mul(x, **o),
+    "silu_and_mul": lambda x, **o: octavo.moe.silu_and_mul(x, **o),
 }
 LISTS = {"grouped_mm of a list": lambda x: octavo.grouped_mm([x], [WEIGHT])[0]}
 QUANTISERS = {
     "quantize": lambda x: octavo.quantize(x).data,
-    "compute_scale": lambda x: octavo.compute_scale(x).scale,
-    "quantize_mxfp8": lambda x: octavo.quantize_mxfp8(x).data,
+    "compute_scale": lambda x: octavo.quantizers.compute_scale(x).scale,
+    "quantize_mxfp8": lambda x: octavo.quantizers.quantize_mxfp8(x).data,
     "dequantize": lambda x: octavo.dequantize(octavo.quantize(x)),
     "pack": lambda x: octavo.linear(torch.ones(1, 2), octavo.pack(x)),
     "a scale": lambda x: octavo.scaled_mm(torch.ones(2, 2), torch.ones(2, 2), x[:, :1]),
@@ -346,7 +346,7 @@ def operators():
     yield ops.int8_scaled_mm.default, dict(A=codes, B=w_codes, row_stats=ones6, col_stats=ones4)
 
 
-HELD = (octavo.pack(torch.randn(8, 4)), octavo.pack_experts(torch.randn(1, 8, 8)), octavo.pack_experts(torch.randn(1, 8, 4)))
+HELD = (octavo.pack(torch.randn(8, 4)), octavo.moe.pack_experts(torch.randn(1, 8, 8)), octavo.moe.pack_experts(torch.randn(1, 8, 4)))
 OPERATORS = [(operator, given) for operator, given in operators()]
 
 

@@ -22,9 +22,9 @@ def quantized(kind):
 @pytest.fixture
 def folder(tmp_path):
     rng = np.random.default_rng(0)
-    weight = octavo.quantize_weight(rng.standard_normal((8, 16), np.float32))
-    octavo.write_checkpoint(tmp_path / "q.safetensors", {"fc": weight}, {"fc.bias": np.zeros(8, ml_dtypes.bfloat16)})
-    octavo.dequantize_file(tmp_path / "q.safetensors", tmp_path / "f.safetensors", "float32")
+    weight = octavo.checkpoints.quantize_weight(rng.standard_normal((8, 16), np.float32))
+    octavo.checkpoints.write_checkpoint(tmp_path / "q.safetensors", {"fc": weight}, {"fc.bias": np.zeros(8, ml_dtypes.bfloat16)})
+    octavo.checkpoints.dequantize_file(tmp_path / "q.safetensors", tmp_path / "f.safetensors", "float32")
     return tmp_path
 
 
@@ -32,13 +32,13 @@ def objects(folder):
     """One of each public class of the extension module."""
     x = np.ones((4, 16), np.float32)
     file = octavo.open_checkpoint(folder / "q.safetensors")
-    experts = octavo.pack_experts(np.ones((2, 8, 4), np.float32)), octavo.pack_experts(np.ones((2, 4, 4), np.float32))
+    experts = octavo.moe.pack_experts(np.ones((2, 8, 4), np.float32)), octavo.moe.pack_experts(np.ones((2, 4, 4), np.float32))
     explanation = octavo.explain(x, x.T)
-    estimate = octavo.estimate_quantization(folder / "f.safetensors")
+    estimate = octavo.checkpoints.estimate_quantization(folder / "f.safetensors")
     report = octavo.quantize_file(folder / "f.safetensors", folder / "again.safetensors")
-    made = [octavo.quantize(x), octavo.compute_scale(x), octavo.pack(x.T), experts[0], file, file.files[0], file.declarations[0],
-            file.weight("fc"), explanation, explanation.candidates[0], estimate, report, report.layers[0], octavo.backends()[0],
-            octavo.UNDEFINED, octavo.explain_fused_experts(x[:, :4], *experts, np.ones((4, 1), np.float32), np.zeros((4, 1), np.int32))]
+    made = [octavo.quantize(x), octavo.quantizers.compute_scale(x), octavo.pack(x.T), experts[0], file, file.files[0], file.declarations[0],
+            file.weight("fc"), explanation, explanation.candidates[0], estimate, report, report.layers[0], octavo.machine.backends()[0],
+            octavo.UNDEFINED, octavo.moe.explain_fused_experts(x[:, :4], *experts, np.ones((4, 1), np.float32), np.zeros((4, 1), np.int32))]
     return made
 
 
@@ -65,7 +65,7 @@ def test_properties_of_a_quantised_matrix(kind):
     assert (np.asarray(again.dequantize()) == np.asarray(want)).all()
     with pytest.raises(ValueError, match="Quantized: zero_point must be None beside azp"):
         octavo.Quantized(q.data, q.scale, q.scale, zero_point=q.scale)
-    scales = octavo.compute_scale(np.ones((2, 3), np.float32))
+    scales = octavo.quantizers.compute_scale(np.ones((2, 3), np.float32))
     for name in ("shape", "dtype", "device"):
         with pytest.raises(ValueError, match=f"Quantized.{name}: data must be codes .*; got None"):
             getattr(scales, name)
@@ -73,7 +73,7 @@ def test_properties_of_a_quantised_matrix(kind):
 
 
 def test_packed_weights_say_their_shapes_and_go_to_devices_by_name():
-    packed, experts = octavo.pack(np.ones((16, 8), np.float32)), octavo.pack_experts(np.ones((2, 8, 4), np.float32))
+    packed, experts = octavo.pack(np.ones((16, 8), np.float32)), octavo.moe.pack_experts(np.ones((2, 8, 4), np.float32))
     assert packed.shape == (packed.k, packed.n) == (16, 8) and experts.shape == (2, 8, 4)
     devices = ["cpu", None, np.ones(1, np.float32)]
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers of weights in canonical form (octavo.Weight), whatever scheme and activation rule they have."""
+"""Layers of weights in canonical form (octavo.types.Weight), whatever scheme and activation rule they have."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -88,7 +88,7 @@ def _rule(first: Weight, weights: Sequence[Weight]) -> dict[str, Any]:
 
 
 def _grid(quantized: Quantized) -> tuple[str, torch.Tensor]:
-    """The granularity of a stored expert [N, K] by name, and its scales as octavo.pack_experts takes them."""
+    """The granularity of a stored expert [N, K] by name, and its scales as octavo.moe.pack_experts takes them."""
     if quantized.row0 or quantized.col0:
         raise ValueError("experts_of: weights of experts must begin with a cell of their scales; got one that begins at "
                          f"({quantized.row0}, {quantized.col0}) of one")
