@@ -24,7 +24,7 @@ WORDS = {"undefined (the scale that": "UNDEFINED (the default: the scale that", 
 
 def in_python(o):
     """The documentation of an option."""
-    doc = o.doc
+    doc = o.row.get("python_doc", o.doc)
     for word, own in WORDS.items():
         doc = doc.replace(word, own)
     return doc.replace("; 0:", "; None:") if o.row.get("none") else doc
@@ -62,6 +62,12 @@ def call(head, arguments, end=")"):
     return "\n".join(lines) + "\n"
 
 
+RAISES = {"ValueError": "an argument breaks a rule; the sentence names both.",
+          "NotImplementedError": "the contract has it, this build does not.",
+          "MemoryError": "no memory for the result or the workspace.",
+          "RuntimeError": "a device that is not there."}
+
+
 def documentation(operation):
     rows = [(name, row[1]) for (name, _), row in zip(of_inputs(operation), operation.inputs.values())]
     rows += [(of_option(operation, o)[0], o.doc and in_python(o) + ".") for o in operation.arguments]
@@ -72,8 +78,10 @@ def documentation(operation):
         while rows and not rows[0][1]:  # shares the documentation
             names.append(rows.pop(0)[0])
         lines += wrapped(f"{', '.join(names)}: {doc}", "    ", WIDTH - 4, "        ")
-    lines += [""] + wrapped("Returns: " + operation.row["returns"], "", WIDTH - 4, "    ")
-    lines += ["Raises: ValueError, NotImplementedError, MemoryError, RuntimeError."]
+    lines += ["", "Returns:"] + wrapped(operation.row["returns"], "    ", WIDTH - 4)
+    lines += ["", "Raises:", *(f"    {kind}: {when}" for kind, when in RAISES.items())]
+    if "example" in operation.row:
+        lines += ["", "Example:", *(f"    {line}" for line in operation.row["example"].splitlines())]
     text = "\n".join(("    " + line).rstrip() for line in lines)
     return f'    """{text.strip()}\n    """\n'
 
@@ -91,6 +99,7 @@ def function(operation):
     if "lists" in operation.row:
         text += of_lists(operation, inputs[0])
     body = "".join(textwrap.indent(row[2], "    ") + "\n" for row in operation.extra.values())
+    body += f"    {operation.row['prepare']}\n" if "prepare" in operation.row else ""
     run = f"_octavo.{name}"
     if "gradients" in operation.row:
         narrowed = ", ".join(f'narrow("{name}", "{input}", {input})' for input in inputs)
@@ -173,6 +182,7 @@ from ._again import REFUSED, again
 from ._deprecated import deprecated
 from ._integers import narrow
 from ._kinds import KINDS
+from ._lines import by_lines
 from ._lists import grouped_mm_list, refuse_given
 from ._octavo import UNDEFINED, ExpertWeights, PackedWeight, Quantized
 from ._routing import is_torch, torch_operations

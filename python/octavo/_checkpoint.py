@@ -50,16 +50,36 @@ def write_checkpoint(path: str | os.PathLike[str], layers: Mapping[str, Weight],
         tensors: biases, embeddings, norms, ... by name: NumPy arrays or torch tensors.
         metadata: strings; "quantization_config" is written over.
 
-    Raises: ValueError (no layers, layers of several schemes, what the scheme's files cannot say, such
-        as static activation scales), OSError. Warns (UserWarning) of a config.json beside the file that
-        does not declare it.
+    Raises:
+        ValueError: no layers, layers of several schemes, what the scheme's files cannot say, such as static
+            activation scales.
+        OSError: a file cannot be read or written.
+
+    Warns:
+        UserWarning: of a config.json beside the file that does not declare it.
     """
     warn_of(_octavo.write_checkpoint(os.fspath(path), dict(layers), dict(tensors or {}), dict(metadata or {})))
 
 
 @taking()
 def quantize_weight(weight: Tensor, scheme: Scheme = "int8-dynamic") -> Weight:
-    """Quantises a weight [N, K], as layers store it. Returns: octavo.types.Weight."""
+    """Quantises a weight as quantize_file does a layer's.
+
+    Args:
+        weight: [N, K], as layers store it: float32, bfloat16 or float16.
+        scheme: as octavo.quantize_file takes it.
+
+    Returns:
+        octavo.types.Weight: codes, scales, and how activations meet them.
+
+    Raises:
+        ValueError: an unknown scheme, or a tensor that is no matrix of floats.
+
+    Example:
+        >>> import numpy, octavo
+        >>> octavo.checkpoints.quantize_weight(numpy.ones((8, 4), numpy.float32), "fp8-weight-only")
+        Weight(fp8-weight-only, float8_e4m3fn [8, 4])
+    """
     return _octavo.quantize_weight(weight, scheme)
 
 
@@ -84,7 +104,11 @@ def w8a8_weight(scheme: StoredScheme, weight: Tensor, weight_scale: Tensor, *, i
         input_scale_ub: upper bound of |x| in dynamic scales.
         block: rows and columns of the weight under one scale, for "fp8-block".
 
-    Returns: octavo.types.Weight. Raises: ValueError.
+    Returns:
+        octavo.types.Weight.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
     """
     return _octavo.w8a8_weight(scheme, weight, weight_scale, input_scale=input_scale,
                                input_zero_point=input_zero_point, logical_widths=list(logical_widths),
@@ -104,5 +128,9 @@ def fuse(weights: Sequence[Weight]) -> Weight:
 
 @taking()
 def compare_weight(layer: str, weight: Tensor, quantized: Weight) -> LayerReport:
-    """What quantising did to a weight [N, K]. Returns: octavo.types.LayerReport."""
+    """What quantising did to a weight [N, K].
+
+    Returns:
+        octavo.types.LayerReport.
+    """
     return _octavo.compare_weight(layer, weight, quantized)

@@ -9,6 +9,7 @@ from ._again import REFUSED, again
 from ._deprecated import deprecated
 from ._integers import narrow
 from ._kinds import KINDS
+from ._lines import by_lines
 from ._lists import grouped_mm_list, refuse_given
 from ._octavo import UNDEFINED, ExpertWeights, PackedWeight, Quantized
 from ._routing import is_torch, torch_operations
@@ -56,9 +57,21 @@ def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED, 
         backend: force a backend by name (reference, ...); default: the best that accepts.
         out: where the result goes; default: allocated by the call. No gradient flows through it.
 
-    Returns: [M, N]. Integer sums are exact; floating sums are float32 in ascending k (specification sections 3 and
-        9).
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        [M, N]. Integer sums are exact; floating sums are float32 in ascending k (specification sections 3 and 9).
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> a = octavo.quantize(numpy.float32([[1, 2], [3, -4]]))        # int8, a scale for each row
+        >>> b = octavo.quantize(numpy.float32([[1, 0], [0, 2]])).T       # a weight [N, K], read as [K, N]
+        >>> octavo.scaled_mm(a, b).round(1).tolist()
+        [[1.0, 4.0], [3.0, -8.0]]
     """
     try:
         input, mat2 = narrow("scaled_mm", "input", input), narrow("scaled_mm", "mat2", mat2)
@@ -93,8 +106,20 @@ def linear(x: Tensor, weight: PackedWeight, bias: Tensor | None = None, out_dtyp
         outlier_weight: LLM.int8: the original weight [K, N], which outliers meet instead of the codes.
         out: [..., N]; default: allocated by the call.
 
-    Returns: [..., N] of out_dtype.
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        [..., N] of out_dtype.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> weight = octavo.pack(octavo.quantize(numpy.eye(3, dtype=numpy.float32)).T, activation="int8")
+        >>> octavo.linear(numpy.float32([[1, 2, 4]]), weight, numpy.ones(3, numpy.float32)).round(1).tolist()
+        [[2.0, 3.0, 5.0]]
     """
     try:
         function = torch_operations().linear if is_torch(x) else _octavo.linear
@@ -139,8 +164,20 @@ def grouped_mm(inputs: Operand | Sequence[Operand], weights: Weight | Sequence[W
         backend: force a backend by name; default: the best that accepts.
         out: where the result goes; default: allocated by the call. No gradient flows through it.
 
-    Returns: the outputs: a list for lists, else a tensor.
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        the outputs: a list for lists, else a tensor.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> rows, experts = numpy.ones((4, 2), numpy.float32), numpy.arange(6, dtype=numpy.float32).reshape(3, 2, 1)
+        >>> octavo.grouped_mm(rows, experts, offs=[1, 1, 4]).ravel().tolist()
+        [1.0, 9.0, 9.0, 9.0]
     """
     if isinstance(inputs, (list, tuple)):
         refuse_given("grouped_mm", (
@@ -179,8 +216,19 @@ def scaled_grouped_mm(input: Tensor, weight: Tensor, scale: float | Tensor = 1.0
         backend: force a backend by name; default: the best that accepts.
         out: where the result goes; default: allocated by the call. No gradient flows through it.
 
-    Returns: [batch, m, n].
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        [batch, m, n].
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> octavo.scaled_grouped_mm(numpy.ones((2, 1, 4), numpy.int8), numpy.ones((2, 4, 1), numpy.int8), 0.5).ravel().tolist()
+        [2.0, 2.0]
     """
     try:
         input, weight = narrow("scaled_grouped_mm", "input", input), narrow("scaled_grouped_mm", "weight", weight)
@@ -198,14 +246,14 @@ def quantize(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *
     """Quantises a matrix x [R, C] (specification section 6).
 
     scale = absmax / qmax of each cell, code = cast(x / scale); codes and scales are the same bits on
-    every machine. A weight stored as [N, K] is quantised per output channel by granularity "token",
-    or as `w.T` with side "b" and "channel".
+    every machine. A weight stored as [N, K] is quantised per output channel by granularity "row".
 
     Args:
         x: [R, C], bfloat16, float16 or float32.
         dtype: of the codes: int8, uint8 (with azp), float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, ....
-        granularity: tensor, token, channel, group128, block128x128.
-        side: how granularities read the matrix: a as [M, K], b as [K, N].
+        granularity: tensor, row or column (a scale for each), group128 (along K), block128x128; token and channel:
+            rows of A, columns of B.
+        side: how token and channel read the matrix: a as [M, K], b as [K, N]; row and column need none.
         azp: with zero points, over the cell's own range; they may lie far outside the codes.
         scale_ub: upper bound of absmax.
         min_scale: lower bound of the scale, and the scale of zeros.
@@ -222,13 +270,27 @@ def quantize(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *
         azp_in: static quantisation with azp: the zero points, int32.
         finite: True is non_finite="error", by its former name, with a DeprecationWarning.
 
-    Returns: octavo.Quantized. No gradient flows through it; see octavo.torch.nn for training.
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        octavo.Quantized. No gradient flows through it; see octavo.torch.nn for training.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> octavo.quantize(numpy.float32([[1, 2], [0.5, -4]]), granularity="row").data.tolist()
+        [[64, 127], [16, -127]]
+        >>> octavo.quantize(numpy.float32([[1, 2], [0.5, -4]]), granularity="column").data.tolist()
+        [[127, 64], [64, -127]]
     """
     try:
         if finite:
             deprecated("quantize: finite=True", 'non_finite="error"')
             non_finite = "error"
+        granularity, side = by_lines(granularity, side)
         return _octavo.quantize(x, dtype, granularity, side, azp, scale_ub, min_scale, 0.0 if qmax is None else qmax,
                                 rounding, scale_dtype, non_finite, saturate, widen, scale, azp_in)
     except REFUSED as error:
@@ -249,7 +311,8 @@ def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str 
         scale: the weight's scale, as scale_b of scaled_mm; default: the one that it carries.
         granularity: of the scale, as granularity_b of octavo.scaled_mm.
         activation: the type that activations are quantised to.
-        activation_granularity: "token", "tensor" or "group128".
+        activation_granularity: tensor, row or column (a scale for each), group128 (along K), block128x128; token
+            and channel: rows of A, columns of B.
         azp: activations with zero points (dtype uint8 or int8).
         scale_ub, min_scale, qmax, rounding: of the activations' computed scales, as of quantize.
         non_finite: as of quantize; with propagate a row with NaN or infinity gives NaN, by a static scale, too.
@@ -263,8 +326,21 @@ def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str 
             (a calibrated list).
         backend: whose layout; default, or where that one has none: the first that has.
 
-    Returns: octavo.types.PackedWeight, which octavo.scaled_mm, octavo.linear and octavo.grouped_mm take.
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        octavo.types.PackedWeight, which octavo.scaled_mm, octavo.linear and octavo.grouped_mm take.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> weight = numpy.ones((32, 64), numpy.float32)  # [N, K], as layers store it
+        >>> packed = octavo.pack(octavo.quantize(weight).T, activation="int8")
+        >>> packed.shape, packed.dtype
+        ((64, 32), 'int8')
     """
     try:
         return _octavo.pack(weight, scale, granularity, activation, activation_granularity, azp, scale_ub, min_scale,
@@ -291,7 +367,8 @@ def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularit
             ceil(K/128)], block128x128 [E, ceil(N/128), ceil(K/128)]; or a number for all; default: none.
         granularity: of the scale.
         activation: the type that activations are quantised to.
-        activation_granularity: "token", "tensor" or "group128".
+        activation_granularity: tensor, row or column (a scale for each), group128 (along K), block128x128; token
+            and channel: rows of A, columns of B.
         azp: activations with zero points (dtype uint8 or int8).
         scale_ub, min_scale, qmax, rounding: of the activations' computed scales, as of quantize.
         non_finite: as of quantize; with propagate a row with NaN or infinity gives NaN, by a static scale, too.
@@ -305,8 +382,19 @@ def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularit
             (a calibrated list).
         backend: as of pack.
 
-    Returns: octavo.types.ExpertWeights; `weights[g]` is an expert's octavo.types.PackedWeight.
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        octavo.types.ExpertWeights; `weights[g]` is an expert's octavo.types.PackedWeight.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> octavo.moe.pack_experts(numpy.ones((8, 32, 64), numpy.int8), 0.5, activation="int8").shape
+        (8, 32, 64)
     """
     try:
         return _octavo.pack_experts(weight, scale, granularity, activation, activation_granularity, azp, scale_ub,
@@ -330,8 +418,14 @@ def silu_and_mul(x: Tensor, out_dtype: DTypeLike | None = None, *, backend: str 
         backend: force a backend by name; default: the best that accepts.
         out: [..., I]; default: allocated by the call.
 
-    Returns: [..., I] of out_dtype.
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        [..., I] of out_dtype.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
     """
     try:
         function = torch_operations().silu_and_mul if is_torch(x) else _octavo.silu_and_mul
@@ -369,8 +463,21 @@ def fused_experts(x: Tensor, w13: ExpertWeights, w2: ExpertWeights, topk_weights
         backend: force a backend by name; default: the best that accepts.
         out: x's leading dimensions and N; default: allocated by the call.
 
-    Returns: [..., N] of out_dtype.
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        [..., N] of out_dtype.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> w13, w2 = (octavo.moe.pack_experts(numpy.ones(shape, numpy.float32)) for shape in ((2, 8, 4), (2, 4, 4)))
+        >>> x, weights, ids = numpy.ones((3, 4), numpy.float32), numpy.ones((3, 1), numpy.float32), numpy.zeros((3, 1), numpy.int32)
+        >>> octavo.moe.fused_experts(x, w13, w2, weights, ids).shape
+        (3, 4)
     """
     try:
         function = torch_operations().fused_experts if is_torch(x) else _octavo.fused_experts

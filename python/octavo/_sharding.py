@@ -20,7 +20,11 @@ def shard(weight: Weight, axis: ShardAxis, rank: int, world: int) -> Weight:
     The part keeps the scales of the cells that it touches; `quantized.row0` and `col0` say where in the first of them it
     begins. Of an act-order weight along K it has its part of `columns`, which stay columns of the whole activations.
 
-    Returns: octavo.types.Weight. Raises: ValueError.
+    Returns:
+        octavo.types.Weight.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
     """
     return _octavo.shard(weight, axis, rank, world)
 

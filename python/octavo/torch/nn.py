@@ -66,7 +66,8 @@ class Int8Linear(QuantizedLinear):
                 its shard's scale.
             dtype: what quantised activations give.
 
-        Raises: ValueError.
+        Raises:
+            ValueError: an argument breaks a rule; the sentence names both.
         """
         return cls._from_tensors(weight, weight_scale, bias, dtype, input_scale=input_scale,
                                  input_zero_point=input_zero_point, azp=azp, activation=activation,

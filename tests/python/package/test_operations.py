@@ -352,3 +352,16 @@ def test_gradients_in_numpy(rng):
     assert np.array_equal(dx, [[1, 0, 0]])
     inside = np.rint(np.float32(0.2) / np.float32(0.03)) - np.float32(0.2) / np.float32(0.03)
     assert np.allclose(ds, [[inside + 127 - 128]], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_rows_and_columns_are_those_of_the_matrix_that_is_given(kind):
+    x = np.random.default_rng(3).standard_normal((5, 7)).astype(np.float32)
+    x = x if kind == "numpy" else pytest.importorskip("torch").from_numpy(x)
+    for function in (octavo.quantize, octavo.quantizers.compute_scale):
+        row, column = function(x, granularity="row"), function(x, granularity="column")
+        assert row.scale.shape == (5, 1) and column.scale.shape == (1, 7)
+        transposed = function(x.T, granularity="column")
+        assert np.array_equal(np.asarray(row.scale), np.asarray(transposed.scale).T)
+        for made, granularity, side in ((row, "token", "a"), (column, "channel", "b")):
+            assert np.array_equal(np.asarray(made.scale), np.asarray(function(x, granularity=granularity, side=side).scale))

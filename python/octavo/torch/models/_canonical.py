@@ -50,7 +50,9 @@ def experts_of(module: torch.nn.Module, gate_up: ExpertParts, down: ExpertParts,
     """The layer in the place of a module of experts: for each one gate above up [2 I, H], and down [H, I]; one by one where
     their outlier columns depend on all rows (LLM.int8()). dtype: of the float weights that they stand for.
 
-    Raises: ValueError, NotImplementedError.
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
     """
     if any((weight.activation or {}).get("outlier_threshold") for weight in (*gate_up.weights, *down.weights)):
         if takes_all_rows(module):

@@ -105,7 +105,9 @@ class ParallelLinear(EightBitModule):
         k_chunks: "exact": of floating sums over ranks; what divides it has the same bits.
         dtype: of the float weight that the layer stands for.
 
-    Raises: ValueError (ranks that bring different weights are told which), NotImplementedError.
+    Raises:
+        ValueError: ranks that bring different weights are told which.
+        NotImplementedError: the contract has it, this build does not.
     """
 
     on_ranks = True
