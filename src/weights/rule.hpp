@@ -3,7 +3,7 @@
 #pragma once
 
 #include "octavo/export.hpp"
-#include "octavo/quantize.hpp"
+#include "octavo/problem.hpp"
 
 namespace octavo {
 
