@@ -329,8 +329,9 @@ def operators():
     yield ops.fused_experts.default, dict(x=x, w13=w13, w2=w2, n=8, **routing)
     yield ops.fused_experts_vjp.default, dict(grad=torch.randn(6, 8), x=x, w13=w13, w2=w2, n=8, **routing,
                                               wanted=[True, True, False, False])
-    yield ops.quantize.default, dict(x=x, dtype=torch.int8, granularity="token", min_scale=0.0, qmax=0.0)
-    yield ops.quantize.default, dict(x=x, dtype=FP8, granularity="block4x4", min_scale=0.0, qmax=0.0)
+    yield ops.quantize.default, dict(x=x, dtype=torch.int8, granularity="token", min_scale=0.0, qmax=0.0, rounding="none")
+    yield ops.quantize.default, dict(x=x, dtype=FP8, granularity="group4", min_scale=0.0, qmax=0.0, rounding="power_of_two")
+    yield ops.quantize.default, dict(x=x, dtype=FP8, granularity="block4x4", min_scale=0.0, qmax=0.0, rounding="none")
     yield ops.quantize_vjp.default, dict(grad=x, x=x, scale=torch.ones(6, 1), dtype=torch.int8, granularity="token",
                                          gradient_scale=1.0)
     yield ops.straight_through_mm.default, dict(x=x, weight=w.t(), **through)
