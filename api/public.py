@@ -13,10 +13,35 @@ def renamed(operation, name, type):
     return tuple(operation.row.get("names", {}).get(name, (name, type)))
 
 
+def default_of(o):
+    return "None" if o.row.get("none") else o.python_default
+
+
+# Words of C++ and C in the documentation of options, and Python's.
+WORDS = {"undefined (the scale that": "UNDEFINED (the default: the scale that", "null (explicitly none)": "None (explicitly none)",
+         "null: not wanted": "None: not wanted"}
+
+
+def in_python(o):
+    """The documentation of an option."""
+    doc = o.row.get("python_doc", o.doc)
+    for word, own in WORDS.items():
+        doc = doc.replace(word, own)
+    return doc.replace("; 0:", "; None:") if o.row.get("none") else doc
+
+
+def given(operation, o):
+    """An option as the extension module takes it."""
+    name = of_option(operation, o)[0]
+    return f"{o.python_default} if {name} is None else {name}" if o.row.get("none") else name
+
+
 def of_option(operation, o):
     type = o.row.get("type", o.spelling.python)
-    if o.python_default != "None":
+    if default_of(o) != "None":
         type = type.removesuffix(" | None")
+    elif o.row.get("none"):
+        type += " | None"
     return renamed(operation, o.python_name, type)
 
 
@@ -37,9 +62,15 @@ def call(head, arguments, end=")"):
     return "\n".join(lines) + "\n"
 
 
+RAISES = {"ValueError": "an argument breaks a rule; the sentence names both.",
+          "NotImplementedError": "the contract has it, this build does not.",
+          "MemoryError": "no memory for the result or the workspace.",
+          "RuntimeError": "a device that is not there."}
+
+
 def documentation(operation):
     rows = [(name, row[1]) for (name, _), row in zip(of_inputs(operation), operation.inputs.values())]
-    rows += [(of_option(operation, o)[0], o.doc and o.doc + ".") for o in operation.arguments]
+    rows += [(of_option(operation, o)[0], o.doc and in_python(o) + ".") for o in operation.arguments]
     rows += [(name, row[1]) for name, row in operation.extra.items()]
     lines = operation.row["doc"].splitlines() + ["", "Args:"]
     while rows:
@@ -47,15 +78,17 @@ def documentation(operation):
         while rows and not rows[0][1]:  # shares the documentation
             names.append(rows.pop(0)[0])
         lines += wrapped(f"{', '.join(names)}: {doc}", "    ", WIDTH - 4, "        ")
-    lines += [""] + wrapped("Returns: " + operation.row["returns"], "", WIDTH - 4, "    ")
-    lines += ["Raises: ValueError, NotImplementedError, MemoryError, RuntimeError."]
+    lines += ["", "Returns:"] + wrapped(operation.row["returns"], "    ", WIDTH - 4)
+    lines += ["", "Raises:", *(f"    {kind}: {when}" for kind, when in RAISES.items())]
+    if "example" in operation.row:
+        lines += ["", "Example:", *(f"    {line}" for line in operation.row["example"].splitlines())]
     text = "\n".join(("    " + line).rstrip() for line in lines)
     return f'    """{text.strip()}\n    """\n'
 
 
 def function(operation):
     name = operation.name
-    typed = {o.python_name: "{}: {} = {}".format(*of_option(operation, o), o.python_default)
+    typed = {o.python_name: "{}: {} = {}".format(*of_option(operation, o), default_of(o))
              for o in operation.arguments}
     inputs = [input for input, _ in of_inputs(operation)]
     positional = [f"{input}: {type}" for input, type in of_inputs(operation)]
@@ -66,6 +99,7 @@ def function(operation):
     if "lists" in operation.row:
         text += of_lists(operation, inputs[0])
     body = "".join(textwrap.indent(row[2], "    ") + "\n" for row in operation.extra.values())
+    body += f"    {operation.row['prepare']}\n" if "prepare" in operation.row else ""
     run = f"_octavo.{name}"
     if "gradients" in operation.row:
         narrowed = ", ".join(f'narrow("{name}", "{input}", {input})' for input in inputs)
@@ -74,7 +108,7 @@ def function(operation):
         torch = " or ".join(f"is_torch({input})" for input in inputs[:2 if "gradients" in operation.row else 1])
         body += f"    function = torch_operations().{name} if {torch} else _octavo.{name}\n"
         run = "function"
-    body += call(f"    return {run}(", inputs + [of_option(operation, o)[0] for o in operation.arguments])
+    body += call(f"    return {run}(", inputs + [given(operation, o) for o in operation.arguments])
     return text + guarded(operation, body)
 
 
@@ -104,6 +138,8 @@ def kinds(operation):
 def taken(o):
     if "literals" in o.row:
         return "?" + o.row["literals"]
+    if o.row.get("none"):
+        return "?" + o.spelling.taken
     return "?dtype" if o.kind == "dtype" and o.python_default == "None" else o.spelling.taken
 
 
@@ -143,8 +179,10 @@ from typing import Any, Sequence
 
 from . import _octavo
 from ._again import REFUSED, again
+from ._deprecated import deprecated
 from ._integers import narrow
 from ._kinds import KINDS
+from ._lines import by_lines
 from ._lists import grouped_mm_list, refuse_given
 from ._octavo import UNDEFINED, ExpertWeights, PackedWeight, Quantized
 from ._routing import is_torch, torch_operations

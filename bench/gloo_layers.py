@@ -40,7 +40,7 @@ def main():
     octavo.set_num_threads(threads)
     for scheme in ("int8-dynamic", "fp8-dynamic"):
         for name, kind, n, k in LAYERS:
-            weight = octavo.quantize_weight((torch.arange(n * k) % 251 / 125 - 1).reshape(n, k), scheme)
+            weight = octavo.checkpoints.quantize_weight((torch.arange(n * k) % 251 / 125 - 1).reshape(n, k), scheme)
             layers = [kind(weight) for _ in range(WEIGHTS)]
             for m in (1, 16, 256):
                 with torch.no_grad():

@@ -133,7 +133,7 @@ def experts(form: Format, sizes: Sizes) -> Experts:
             return state[name][expert].double() * scale
         return of
 
-    threads = octavo.get_num_threads()
+    threads = octavo.machine.get_num_threads()
     peers = {f"{KT}, threads={t}": peer_experts(form, state, sizes, t)
              for t in (threads, threads - 1) if kt and t > 0}
     return Experts(dequantized("w13"), dequantized("w2"), quantized, wide, peers)

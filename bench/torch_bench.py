@@ -284,9 +284,9 @@ def main() -> None:
               *(["--write", options.write] if options.only and options.write else [])]
     command = shlex.join(["./dev", "bench", "--torch", *chosen])
     head = ["problem", "us", "error", "peer", "its us", "its error", "times as fast", "bar", "A/A"]
-    text = [f"# Octavo beside PyTorch on {octavo.cpu_name()}", "",
+    text = [f"# Octavo beside PyTorch on {octavo.machine.cpu_name()}", "",
             f"Octavo {octavo.__version__} ({machine.commit()}), PyTorch {torch.__version__}, "
-            f"{octavo.get_num_threads()} threads each; `{command}`. Weights are cold unless a row says "
+            f"{octavo.machine.get_num_threads()} threads each; `{command}`. Weights are cold unless a row says "
             "warm; errors are relative to the float64 product of the same operands (of the float "
             "operands, for layers and gradients), in the Frobenius norm.", "",
             *tables.table(lines, head, 1)]
@@ -295,7 +295,7 @@ def main() -> None:
                  *tables.table(overhead(options.rounds, options.seconds), ["call", "us"], 1)]
     print("\n".join(text))
     if options.write:
-        name = f"{machine.file_name(octavo.cpu_name())}-{options.write}.md"
+        name = f"{machine.file_name(octavo.machine.cpu_name())}-{options.write}.md"
         path = Path(__file__).resolve().parent / "results" / name
         path.write_text("\n".join(text) + "\n", encoding="utf-8")
 

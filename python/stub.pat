@@ -4,9 +4,26 @@
 _octavo\.Quantized\.__init__$:
     \from octavo._typing import Tensor
     def __init__(self, data: Tensor, scale: Tensor, azp: Tensor | None = None, rows: int = 1, cols: int = 0,
-                 row0: int = 0, col0: int = 0) -> None: ...
+                 row0: int = 0, col0: int = 0, *, zero_point: Tensor | None = None) -> None: ...
 
-_octavo\.Quantized\.(data|scale|azp)$:
+_octavo\.Quantized\.dtype$:
+    \from typing import Any
+    @property
+    def dtype(self) -> Any:
+        \doc
+
+_octavo\.Quantized\.dequantize$:
+    \from typing import Any
+    \from octavo._typing import DTypeLike
+    def dequantize(self, out_dtype: DTypeLike = 'float32') -> Any:
+        \doc
+
+_octavo\.Checkpoint\.__getitem__$:
+    \from typing import Any
+    def __getitem__(self, name: str) -> Any:
+        \doc
+
+_octavo\.Quantized\.(data|scale|azp|zero_point)$:
     \from typing import Any
     @property
     def \1(self) -> Any:
@@ -30,8 +47,8 @@ _octavo\.PackedWeight\.unpack$:
         \doc
 
 _octavo\.PackedWeight\.to$:
-    \from octavo._typing import Tensor
-    def to(self, like: Tensor | None) -> PackedWeight:
+    \from octavo._typing import Tensor, TorchDevice
+    def to(self, like: Tensor | TorchDevice | str | None) -> PackedWeight:
         \doc
 
 _octavo\.PackedWeight\.__copy__$:
@@ -58,8 +75,8 @@ _octavo\.ExpertWeights\.unpack$:
         \doc
 
 _octavo\.ExpertWeights\.to$:
-    \from octavo._typing import Tensor
-    def to(self, like: Tensor | None) -> ExpertWeights:
+    \from octavo._typing import Tensor, TorchDevice
+    def to(self, like: Tensor | TorchDevice | str | None) -> ExpertWeights:
         \doc
 
 _octavo\.ExpertWeights\.__copy__$:
@@ -80,12 +97,27 @@ _octavo\.Weight\.quantized$:
         \doc
 
 _octavo\.Checkpoint\.keys$:
+    framework: str
     def keys(self) -> list[str]:
         \doc
 
-_octavo\.Checkpoint\.tensor$:
+_octavo\.open_checkpoint$:
+    def open_checkpoint(path: str, framework: str = 'np') -> Checkpoint:
+        \doc
+
+_octavo\.Checkpoint\.__iter__$:
+    \from typing import Iterator
+    def __iter__(self) -> Iterator[str]: ...
+
+_octavo\.Checkpoint\.__enter__$:
+    def __enter__(self) -> Checkpoint: ...
+
+_octavo\.Checkpoint\.__exit__$:
+    def __exit__(self, *arguments: object) -> None: ...
+
+_octavo\.Checkpoint\.(tensor|get_tensor)$:
     \from typing import Any
-    def tensor(self, name: str) -> Any:
+    def \1(self, name: str) -> Any:
         \doc
 
 _octavo\.cpu_features$:

@@ -100,6 +100,7 @@ PYTHON_ROOMS = ("operators", "layers", "overriding", "models", "ranks", "transfo
 MOST_SOURCES = 25
 MANY = {
     "include/octavo": "a header for each thing that a program may include, and the old paths of those that moved",
+    "python/octavo": "a module for each thing that a program may import, and one idea in each private one",
 }
 
 MACHINE = ("backends/cuda/machine/*",)

@@ -239,7 +239,7 @@ class _Call:
     def layers(self, name, value):
         if isinstance(value, (list, tuple)) and all(isinstance(entry, Weight) for entry in value):
             return value
-        raise _Wrong("be a list or a tuple of octavo.Weight")
+        raise _Wrong("be a list or a tuple of octavo.types.Weight")
 
 
 def _one_of(kind, value):

@@ -2,7 +2,7 @@
 """Checkpoints: safetensors files and the schemes in them."""
 
 import os
-from typing import Mapping, Sequence
+from typing import Literal, Mapping, Sequence
 
 from . import _octavo
 from ._files import warn_of
@@ -11,13 +11,30 @@ from ._taking import taking
 from ._typing import Scheme, StoredScheme, Tensor
 
 
-def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def open_checkpoint(path: str | os.PathLike[str], framework: Literal["np", "pt"] = "np") -> Checkpoint:
     """Opens and validates a safetensors file by the rules of the reference reader, or a model's folder.
 
-    Returns: octavo.Checkpoint. Raises: FileNotFoundError, OSError, RuntimeError (what is malformed, in
-    which tensor, at which offset).
+    Args:
+        path: the file, or a folder in Hugging Face's layout.
+        framework: of tensors that are read: "np", NumPy (ml_dtypes for bfloat16 and fp8), or "pt", PyTorch.
+
+    Returns:
+        octavo.types.Checkpoint, which may be used as safetensors' safe_open is.
+
+    Raises:
+        FileNotFoundError, OSError: a file that is not there, or cannot be read.
+        RuntimeError: what is malformed, in which tensor, at which offset.
+        ValueError: another framework.
+
+    Example:
+        >>> import numpy, octavo
+        >>> weight = octavo.checkpoints.quantize_weight(numpy.eye(4, dtype=numpy.float32))
+        >>> octavo.checkpoints.write_checkpoint("model.safetensors", {"fc": weight}, {"fc.bias": numpy.zeros(4, numpy.float32)})
+        >>> with octavo.open_checkpoint("model.safetensors") as file:
+        ...     print(len(file), sorted(file), file["fc.bias"].shape, file.weight("fc"))
+        3 ['fc.bias', 'fc.weight', 'fc.weight_scale'] (4,) Weight(int8-dynamic, int8 [4, 4])
     """
-    return _octavo.open_checkpoint(os.fspath(path))
+    return _octavo.open_checkpoint(os.fspath(path), framework)
 
 
 def write_checkpoint(path: str | os.PathLike[str], layers: Mapping[str, Weight],
@@ -33,16 +50,36 @@ def write_checkpoint(path: str | os.PathLike[str], layers: Mapping[str, Weight],
         tensors: biases, embeddings, norms, ... by name: NumPy arrays or torch tensors.
         metadata: strings; "quantization_config" is written over.
 
-    Raises: ValueError (no layers, layers of several schemes, what the scheme's files cannot say, such
-        as static activation scales), OSError. Warns (UserWarning) of a config.json beside the file that
-        does not declare it.
+    Raises:
+        ValueError: no layers, layers of several schemes, what the scheme's files cannot say, such as static
+            activation scales.
+        OSError: a file cannot be read or written.
+
+    Warns:
+        UserWarning: of a config.json beside the file that does not declare it.
     """
     warn_of(_octavo.write_checkpoint(os.fspath(path), dict(layers), dict(tensors or {}), dict(metadata or {})))
 
 
 @taking()
 def quantize_weight(weight: Tensor, scheme: Scheme = "int8-dynamic") -> Weight:
-    """Quantises a weight [N, K], as layers store it. Returns: octavo.Weight."""
+    """Quantises a weight as quantize_file does a layer's.
+
+    Args:
+        weight: [N, K], as layers store it: float32, bfloat16 or float16.
+        scheme: as octavo.quantize_file takes it.
+
+    Returns:
+        octavo.types.Weight: codes, scales, and how activations meet them.
+
+    Raises:
+        ValueError: an unknown scheme, or a tensor that is no matrix of floats.
+
+    Example:
+        >>> import numpy, octavo
+        >>> octavo.checkpoints.quantize_weight(numpy.ones((8, 4), numpy.float32), "fp8-weight-only")
+        Weight(fp8-weight-only, float8_e4m3fn [8, 4])
+    """
     return _octavo.quantize_weight(weight, scheme)
 
 
@@ -67,7 +104,11 @@ def w8a8_weight(scheme: StoredScheme, weight: Tensor, weight_scale: Tensor, *, i
         input_scale_ub: upper bound of |x| in dynamic scales.
         block: rows and columns of the weight under one scale, for "fp8-block".
 
-    Returns: octavo.Weight. Raises: ValueError.
+    Returns:
+        octavo.types.Weight.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
     """
     return _octavo.w8a8_weight(scheme, weight, weight_scale, input_scale=input_scale,
                                input_zero_point=input_zero_point, logical_widths=list(logical_widths),
@@ -87,5 +128,9 @@ def fuse(weights: Sequence[Weight]) -> Weight:
 
 @taking()
 def compare_weight(layer: str, weight: Tensor, quantized: Weight) -> LayerReport:
-    """What quantising did to a weight [N, K]. Returns: octavo.LayerReport."""
+    """What quantising did to a weight [N, K].
+
+    Returns:
+        octavo.types.LayerReport.
+    """
     return _octavo.compare_weight(layer, weight, quantized)

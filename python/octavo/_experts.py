@@ -11,5 +11,5 @@ from ._typing import Tensor
 def explain_fused_experts(x: Tensor, w13: ExpertWeights, w2: ExpertWeights, topk_weights: Tensor,
                           topk_ids: Tensor, expert_map: Tensor | None = None,
                           backend: str | None = None) -> FusedExpertsExplanation:
-    """What runs both products of octavo.fused_experts for these arguments, and why."""
+    """What runs both products of octavo.moe.fused_experts for these arguments, and why."""
     return _octavo.explain_fused_experts(x, w13, w2, topk_weights, topk_ids, expert_map=expert_map, backend=backend)

@@ -18,7 +18,19 @@ def explain(*arguments: Any, **options: Any) -> Explanation:
     makes no operands; explain(x, packed) the arguments of octavo.linear; explain(input, mat2, ...)
     those of octavo.scaled_mm.
 
-    Returns: octavo.Explanation, which prints as a table. Raises: ValueError.
+    Args:
+        arguments, options: a problem line, or the arguments of octavo.linear or octavo.scaled_mm.
+
+    Returns:
+        octavo.types.Explanation, which prints as a table.
+
+    Raises:
+        ValueError: a line or an argument that breaks a rule.
+
+    Example:
+        >>> import octavo
+        >>> octavo.explain("scaled_mm int8:int8:bf16 scale=token:channel 16x64x32").error_bound
+        0.0
     """
     try:
         return _explained(arguments, options)

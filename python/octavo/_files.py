@@ -36,7 +36,7 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
                   scheme: Scheme = "int8-dynamic", ignore: Sequence[str] = (),
                   progress: Progress | None = None, *,
                   outlier_columns: Mapping[str, Sequence[int]] | None = None,
-                  threshold: float | None = None, whole_columns: bool = False, threads: int = 0,
+                  threshold: float | None = None, whole_columns: bool = False, threads: int | None = None,
                   requantize: bool = False, calibration: str | os.PathLike[str] | None = None,
                   smoothquant: bool | float = False, gptq: bool = False, damp: float | None = None,
                   static_scales: bool = False, layout: str | os.PathLike[str] | None = None, guess: bool = False,
@@ -48,6 +48,8 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
     ended is taken up by the next one with the same arguments.
 
     Args:
+        input: a safetensors file, or a model's folder.
+        output: where the file or the folder goes.
         scheme: "int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8", "int8-weight-only", "fp8-weight-only" or "mxfp8".
         ignore: layers to leave alone: names, or regular expressions as "re:..."; each has to match one.
         progress: called as progress(done_bytes, total_bytes) of the input, now and then, in the
@@ -57,7 +59,7 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
         threshold: "llm-int8" only: columns with an element of that magnitude stay in float, too; 0:
             only those listed. None: 6, bitsandbytes' default.
         whole_columns: "llm-int8" only: all of an outlier column stays out of row statistics.
-        threads: 0: as many as octavo.get_num_threads() says. The output does not depend on it.
+        threads: None: as many as octavo.machine.get_num_threads() says. The output does not depend on it.
         requantize: quantise layers that are quantised already, too, by the values that they stand for.
         calibration: a file of octavo.torch.Calibration.save. "llm-int8" takes its outlier columns; the
             following arguments need it.
@@ -76,15 +78,32 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
             "float" (they stay), "separate" (a layer for each: Octavo and vLLM load the folder) or
             "as-loaded" (they are refused).
 
-    Returns: octavo.QuantizeReport. Raises: ValueError (an unknown scheme, a layer to be ignored that
-        is not there, outlier columns of a layer that is not quantised, a checkpoint that is quantised
-        already, a calibration of another model), FileNotFoundError, OSError, MemoryError (less is free
-        than GPTQ takes), RuntimeError (a malformed file, a weight that is not finite, no LAPACK). Warns (UserWarning) of what other programs will not understand and of what stayed in
-        float.
+    Returns:
+        octavo.types.QuantizeReport.
+
+    Raises:
+        ValueError: an unknown scheme, a layer to be ignored that is not there, outlier columns of a layer that is not
+            quantised, a checkpoint that is quantised already, a calibration of another model.
+        FileNotFoundError: a file is not there.
+        OSError: a file cannot be read or written.
+        MemoryError: less is free than GPTQ takes.
+        RuntimeError: a malformed file, a weight that is not finite, no LAPACK.
+
+    Warns:
+        UserWarning: of what other programs will not understand and of what stayed in float.
+
+    Example:
+        >>> import numpy, octavo
+        >>> weight = octavo.checkpoints.quantize_weight(numpy.eye(32, dtype=numpy.float32))
+        >>> octavo.checkpoints.write_checkpoint("int8.safetensors", {"fc": weight})
+        >>> report = octavo.checkpoints.dequantize_file("int8.safetensors", "float.safetensors", "float32")
+        >>> report = octavo.quantize_file("float.safetensors", "again.safetensors", "fp8-dynamic")
+        >>> octavo.open_checkpoint("again.safetensors").weight("fc")
+        Weight(fp8-dynamic, float8_e4m3fn [32, 32])
     """
     report = _octavo.quantize_file(os.fspath(input), os.fspath(output), scheme, list(ignore), progress,
                                    outlier_columns=_lists(outlier_columns), threshold=threshold,
-                                   whole_columns=whole_columns, threads=threads, requantize=requantize,
+                                   whole_columns=whole_columns, threads=threads or 0, requantize=requantize,
                                    calibration=_calibration(calibration, smoothquant, gptq, damp, static_scales),
                                    model=(_path(layout), guess, experts))
     warn_of(report.warnings)
@@ -94,39 +113,60 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
 def estimate_quantization(input: str | os.PathLike[str], scheme: Scheme = "int8-dynamic",
                           ignore: Sequence[str] = (), *,
                           outlier_columns: Mapping[str, Sequence[int]] | None = None,
-                          threshold: float | None = None, whole_columns: bool = False, threads: int = 0,
+                          threshold: float | None = None, whole_columns: bool = False, threads: int | None = None,
                           requantize: bool = False, calibration: str | os.PathLike[str] | None = None,
                           smoothquant: bool | float = False, gptq: bool = False, damp: float | None = None,
                           static_scales: bool = False, layout: str | os.PathLike[str] | None = None,
                           guess: bool = False, experts: Experts = "as-loaded") -> QuantizeEstimate:
     """Plans quantize_file and writes nothing. Arguments are quantize_file's.
 
-    Returns: octavo.QuantizeEstimate: sizes and memory in bytes, time in seconds, and the warnings, of
-        which it does not warn. Raises what quantize_file would raise before it writes.
+    Returns:
+        octavo.types.QuantizeEstimate: sizes and memory in bytes, time in seconds, and the warnings, of which it does not warn.
+
+    Raises:
+        ValueError: and others, as quantize_file before it writes.
     """
     return _octavo.estimate_quantization(os.fspath(input), scheme, list(ignore),
                                          outlier_columns=_lists(outlier_columns), threshold=threshold,
-                                         whole_columns=whole_columns, threads=threads, requantize=requantize,
+                                         whole_columns=whole_columns, threads=threads or 0, requantize=requantize,
                                          calibration=_calibration(calibration, smoothquant, gptq, damp, static_scales),
                                          model=(_path(layout), guess, experts))
 
 
 def convert_file(input: str | os.PathLike[str], output: str | os.PathLike[str], format: Format,
-                 progress: Progress | None = None, *, threads: int = 0,
+                 progress: Progress | None = None, *, threads: int | None = None,
                  layout: str | os.PathLike[str] | None = None) -> QuantizeReport:
     """Writes the quantised layers of a file or folder, of any dialect, in the terms of a format.
 
     Codes [N, K] and scales that the format can say stay as they are, bit for bit.
 
     Args:
+        input, output: as quantize_file's.
         format: "compressed-tensors" (int8 and fp8 of every granularity), "fp8" (vLLM's: one scale for
             each layer), "fp8-block" (blocks of 128 x 128) or "bitsandbytes" (int8 rows).
         progress, threads, layout: as quantize_file's.
 
-    Returns: octavo.QuantizeReport. Raises: ValueError (an unknown format, no quantised layer),
-        FileNotFoundError, OSError, RuntimeError. Warns (UserWarning) of how many layers lose what.
+    Returns:
+        octavo.types.QuantizeReport.
+
+    Raises:
+        ValueError: an unknown format, no quantised layer.
+        FileNotFoundError: a file is not there.
+        OSError: a file cannot be read or written.
+        RuntimeError: a file is malformed.
+
+    Warns:
+        UserWarning: of how many layers lose what.
+
+    Example:
+        >>> import numpy, octavo
+        >>> weight = octavo.checkpoints.quantize_weight(numpy.eye(32, dtype=numpy.float32))
+        >>> octavo.checkpoints.write_checkpoint("int8.safetensors", {"fc": weight})
+        >>> report = octavo.checkpoints.convert_file("int8.safetensors", "bnb.safetensors", "bitsandbytes")
+        >>> sorted(octavo.open_checkpoint("bnb.safetensors"))
+        ['fc.SCB', 'fc.weight', 'fc.weight_format']
     """
-    report = _octavo.convert_file(os.fspath(input), os.fspath(output), format, progress, threads=threads,
+    report = _octavo.convert_file(os.fspath(input), os.fspath(output), format, progress, threads=threads or 0,
                                   layout=_path(layout))
     warn_of(report.warnings)
     return report
@@ -134,19 +174,34 @@ def convert_file(input: str | os.PathLike[str], output: str | os.PathLike[str], 
 
 def dequantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
                     dtype: DTypeLike | None = None, progress: Progress | None = None, *,
-                    threads: int = 0, layout: str | os.PathLike[str] | None = None) -> QuantizeReport:
+                    threads: int | None = None, layout: str | os.PathLike[str] | None = None) -> QuantizeReport:
     """Writes every quantised layer of a file or folder, of any dialect, as the float matrix [N, K] that
     it stands for, and copies the rest.
 
     Args:
+        input, output: as quantize_file's.
         dtype: float32, bfloat16 or float16. None: what config.json says that the model had, else
             bfloat16.
         progress, threads, layout: as quantize_file's.
 
-    Returns: octavo.QuantizeReport. Raises: ValueError (another type, no quantised layer),
-        FileNotFoundError, OSError, RuntimeError.
+    Returns:
+        octavo.types.QuantizeReport.
+
+    Raises:
+        ValueError: another type, no quantised layer.
+        FileNotFoundError: a file is not there.
+        OSError: a file cannot be read or written.
+        RuntimeError: a file is malformed.
+
+    Example:
+        >>> import numpy, octavo
+        >>> weight = octavo.checkpoints.quantize_weight(numpy.eye(32, dtype=numpy.float32))
+        >>> octavo.checkpoints.write_checkpoint("int8.safetensors", {"fc": weight})
+        >>> report = octavo.checkpoints.dequantize_file("int8.safetensors", "float.safetensors", "float32")
+        >>> octavo.open_checkpoint("float.safetensors")["fc.weight"].dtype
+        dtype('float32')
     """
-    report = _octavo.dequantize_file(os.fspath(input), os.fspath(output), dtype, progress, threads=threads,
+    report = _octavo.dequantize_file(os.fspath(input), os.fspath(output), dtype, progress, threads=threads or 0,
                                      layout=_path(layout))
     warn_of(report.warnings)
     return report

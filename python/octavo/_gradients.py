@@ -34,7 +34,8 @@ def scaled_mm_vjp(grad: Tensor, input: Operand, mat2: Operand, scale_a: ScaleArg
         dequantized: gradients of the dequantised values (straight-through estimator).
         All others: as in octavo.scaled_mm.
 
-    Returns: {name: gradient}.
+    Returns:
+        {name: gradient}.
     """
     return _named(wanted, _octavo.scaled_mm_vjp(
         grad, _mask("scaled_mm_vjp", wanted), (gradient_dtype, gradient_float32, dequantized), input,

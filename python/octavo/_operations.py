@@ -6,8 +6,10 @@ from typing import Any, Sequence
 
 from . import _octavo
 from ._again import REFUSED, again
+from ._deprecated import deprecated
 from ._integers import narrow
 from ._kinds import KINDS
+from ._lines import by_lines
 from ._lists import grouped_mm_list, refuse_given
 from ._octavo import UNDEFINED, ExpertWeights, PackedWeight, Quantized
 from ._routing import is_torch, torch_operations
@@ -28,11 +30,11 @@ def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED, 
     Args:
         input: [M, K], or an octavo.Quantized. int8, uint8, any fp8, bfloat16, float16 or float32; int64 whose
             values fit int8, else uint8, is taken as that.
-        mat2: [K, N], an octavo.Quantized, or an octavo.PackedWeight. Any of these types with any other: all widen
-            exactly.
-        scale_a, scale_b: decode multipliers: undefined (the scale that the operand carries, else none), null
-            (explicitly none), a number, or a tensor (float32, bfloat16, float16, float8_e8m0fnu). Without a
-            granularity a tensor is broadcast: a 1-D scale_a has K elements, a 1-D scale_b N.
+        mat2: [K, N], an octavo.Quantized, or an octavo.types.PackedWeight. Any of these types with any other: all
+            widen exactly.
+        scale_a, scale_b: decode multipliers: UNDEFINED (the default: the scale that the operand carries, else
+            none), None (explicitly none), a number, or a tensor (float32, bfloat16, float16, float8_e8m0fnu).
+            Without a granularity a tensor is broadcast: a 1-D scale_a has K elements, a 1-D scale_b N.
         bias: float type: N elements (or 1, or [1, N]), one for each row [M, 1], or [M, N].
         scale_result: a number, one element or [N]; multiplies every output, whatever its type.
         out_dtype: default: that of a 16- or 32-bit float type with itself or with 8 bits, bfloat16 for fp8 with
@@ -55,9 +57,21 @@ def scaled_mm(input: Operand, mat2: Weight, scale_a: ScaleArgument = UNDEFINED, 
         backend: force a backend by name (reference, ...); default: the best that accepts.
         out: where the result goes; default: allocated by the call. No gradient flows through it.
 
-    Returns: [M, N]. Integer sums are exact; floating sums are float32 in ascending k (specification sections 3 and
-        9).
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        [M, N]. Integer sums are exact; floating sums are float32 in ascending k (specification sections 3 and 9).
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> a = octavo.quantize(numpy.float32([[1, 2], [3, -4]]))        # int8, a scale for each row
+        >>> b = octavo.quantize(numpy.float32([[1, 0], [0, 2]])).T       # a weight [N, K], read as [K, N]
+        >>> octavo.scaled_mm(a, b).round(1).tolist()
+        [[1.0, 4.0], [3.0, -8.0]]
     """
     try:
         input, mat2 = narrow("scaled_mm", "input", input), narrow("scaled_mm", "mat2", mat2)
@@ -92,8 +106,20 @@ def linear(x: Tensor, weight: PackedWeight, bias: Tensor | None = None, out_dtyp
         outlier_weight: LLM.int8: the original weight [K, N], which outliers meet instead of the codes.
         out: [..., N]; default: allocated by the call.
 
-    Returns: [..., N] of out_dtype.
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        [..., N] of out_dtype.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> weight = octavo.pack(octavo.quantize(numpy.eye(3, dtype=numpy.float32)).T, activation="int8")
+        >>> octavo.linear(numpy.float32([[1, 2, 4]]), weight, numpy.ones(3, numpy.float32)).round(1).tolist()
+        [[2.0, 3.0, 5.0]]
     """
     try:
         function = torch_operations().linear if is_torch(x) else _octavo.linear
@@ -113,7 +139,7 @@ def grouped_mm(inputs: Operand | Sequence[Operand], weights: Weight | Sequence[W
     """Many products in one call.
 
     Lists: outputs[i] = cast(inputs[i] @ weights[i] + biases[i]). inputs[i] is [k], [p, k] or [..., k],
-    weights[i] [k, m] (or an octavo.PackedWeight); sizes and types are free per entry; entries of
+    weights[i] [k, m] (or an octavo.types.PackedWeight); sizes and types are free per entry; entries of
     `biases`, `scale_a`, `scale_b` and `out` (lists, too) may be None. An empty list gives an empty
     list; lists are not broadcast. Errors name the entry's index.
 
@@ -138,8 +164,20 @@ def grouped_mm(inputs: Operand | Sequence[Operand], weights: Weight | Sequence[W
         backend: force a backend by name; default: the best that accepts.
         out: where the result goes; default: allocated by the call. No gradient flows through it.
 
-    Returns: the outputs: a list for lists, else a tensor.
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        the outputs: a list for lists, else a tensor.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> rows, experts = numpy.ones((4, 2), numpy.float32), numpy.arange(6, dtype=numpy.float32).reshape(3, 2, 1)
+        >>> octavo.grouped_mm(rows, experts, offs=[1, 1, 4]).ravel().tolist()
+        [1.0, 9.0, 9.0, 9.0]
     """
     if isinstance(inputs, (list, tuple)):
         refuse_given("grouped_mm", (
@@ -178,8 +216,19 @@ def scaled_grouped_mm(input: Tensor, weight: Tensor, scale: float | Tensor = 1.0
         backend: force a backend by name; default: the best that accepts.
         out: where the result goes; default: allocated by the call. No gradient flows through it.
 
-    Returns: [batch, m, n].
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        [batch, m, n].
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> octavo.scaled_grouped_mm(numpy.ones((2, 1, 4), numpy.int8), numpy.ones((2, 4, 1), numpy.int8), 0.5).ravel().tolist()
+        [2.0, 2.0]
     """
     try:
         input, weight = narrow("scaled_grouped_mm", "input", input), narrow("scaled_grouped_mm", "weight", weight)
@@ -190,25 +239,25 @@ def scaled_grouped_mm(input: Tensor, weight: Tensor, scale: float | Tensor = 1.0
 
 
 def quantize(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *, side: Side = "a",
-             azp: bool = False, scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float = 0.0,
+             azp: bool = False, scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float | None = None,
              rounding: Rounding = "none", scale_dtype: DTypeLike = "float32", non_finite: NonFinite = "propagate",
              saturate: bool = True, widen: bool = False, scale: ScaleArgument = UNDEFINED,
              azp_in: Tensor | None = None, finite: bool = False) -> Quantized:
     """Quantises a matrix x [R, C] (specification section 6).
 
     scale = absmax / qmax of each cell, code = cast(x / scale); codes and scales are the same bits on
-    every machine. A weight stored as [N, K] is quantised per output channel by granularity "token",
-    or as `w.T` with side "b" and "channel".
+    every machine. A weight stored as [N, K] is quantised per output channel by granularity "row".
 
     Args:
         x: [R, C], bfloat16, float16 or float32.
         dtype: of the codes: int8, uint8 (with azp), float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, ....
-        granularity: tensor, token, channel, group128, block128x128.
-        side: how granularities read the matrix: a as [M, K], b as [K, N].
+        granularity: tensor, row or column (a scale for each), group128 (along K), block128x128; token and channel:
+            rows of A, columns of B.
+        side: how token and channel read the matrix: a as [M, K], b as [K, N]; row and column need none.
         azp: with zero points, over the cell's own range; they may lie far outside the codes.
         scale_ub: upper bound of absmax.
         min_scale: lower bound of the scale, and the scale of zeros.
-        qmax: the magnitude that scales aim at; 0: the type's largest.
+        qmax: the magnitude that scales aim at; None: the type's largest.
         rounding: none, power_of_two (up, before quantising: DeepSeek) or mx_floor (OCP MX).
         scale_dtype: float32, or float8_e8m0fnu for power-of-two scales.
         non_finite: propagate: NaN and infinity show. fp8 codes become NaN (infinity stays in e5m2); integer cells
@@ -219,26 +268,42 @@ def quantize(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *
         widen: with azp, ranges include 0, so that zero points fit 8 bits (ONNX, compressed-tensors).
         scale: static quantisation: this scale instead of a computed one.
         azp_in: static quantisation with azp: the zero points, int32.
-        finite: True is non_finite="error", by its former name.
+        finite: True is non_finite="error", by its former name, with a DeprecationWarning.
 
-    Returns: octavo.Quantized. No gradient flows through it; see octavo.torch.nn for training.
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        octavo.Quantized. No gradient flows through it; see octavo.torch.nn for training.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> octavo.quantize(numpy.float32([[1, 2], [0.5, -4]]), granularity="row").data.tolist()
+        [[64, 127], [16, -127]]
+        >>> octavo.quantize(numpy.float32([[1, 2], [0.5, -4]]), granularity="column").data.tolist()
+        [[127, 64], [64, -127]]
     """
     try:
         if finite:
+            deprecated("quantize: finite=True", 'non_finite="error"')
             non_finite = "error"
-        return _octavo.quantize(x, dtype, granularity, side, azp, scale_ub, min_scale, qmax, rounding, scale_dtype,
-                                non_finite, saturate, widen, scale, azp_in)
+        granularity, side = by_lines(granularity, side)
+        return _octavo.quantize(x, dtype, granularity, side, azp, scale_ub, min_scale, 0.0 if qmax is None else qmax,
+                                rounding, scale_dtype, non_finite, saturate, widen, scale, azp_in)
     except REFUSED as error:
         return again(error, quantize, KINDS["quantize"], locals())
 
 
 def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str | None = None,
          activation: DTypeLike | None = None, activation_granularity: str = "token", azp: bool = False,
-         scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float = 0.0, rounding: Rounding = "none",
-         non_finite: NonFinite = "propagate", widen: bool = False, static_scale: float = 0.0, static_azp: int = 0,
-         llm_int8: bool = False, outlier_threshold: float = 0.0, whole_columns: bool = False,
-         outlier_columns: Any = None, backend: str | None = None) -> PackedWeight:
+         scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float | None = None,
+         rounding: Rounding = "none", non_finite: NonFinite = "propagate", widen: bool = False,
+         static_scale: float | None = None, static_azp: int = 0, llm_int8: bool = False,
+         outlier_threshold: float | None = None, whole_columns: bool = False, outlier_columns: Any = None,
+         backend: str | None = None) -> PackedWeight:
     """Packs a weight once for the kernels of this machine.
 
     Args:
@@ -246,37 +311,53 @@ def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str 
         scale: the weight's scale, as scale_b of scaled_mm; default: the one that it carries.
         granularity: of the scale, as granularity_b of octavo.scaled_mm.
         activation: the type that activations are quantised to.
-        activation_granularity: "token", "tensor" or "group128".
+        activation_granularity: tensor, row or column (a scale for each), group128 (along K), block128x128; token
+            and channel: rows of A, columns of B.
         azp: activations with zero points (dtype uint8 or int8).
         scale_ub, min_scale, qmax, rounding: of the activations' computed scales, as of quantize.
         non_finite: as of quantize; with propagate a row with NaN or infinity gives NaN, by a static scale, too.
         widen: with azp, ranges include 0, so that zero points fit 8 bits (ONNX, compressed-tensors).
         static_scale, static_azp: static quantisation by this one scale (and zero point), with a granularity of one
-            for all; 0: computed ones.
+            for all; None: computed ones.
         llm_int8: LLM.int8's statistics, and float columns where |x| >= outlier_threshold.
-        outlier_threshold: LLM.int8: columns with an element of this magnitude stay in float; 0: off.
+        outlier_threshold: LLM.int8: columns with an element of this magnitude stay in float; None: off.
         whole_columns: LLM.int8: these columns stay out of row statistics.
         outlier_columns: LLM.int8: ascending columns that are float whatever they hold, with or without a threshold
             (a calibrated list).
         backend: whose layout; default, or where that one has none: the first that has.
 
-    Returns: octavo.PackedWeight, which octavo.scaled_mm, octavo.linear and octavo.grouped_mm take.
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        octavo.types.PackedWeight, which octavo.scaled_mm, octavo.linear and octavo.grouped_mm take.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> weight = numpy.ones((32, 64), numpy.float32)  # [N, K], as layers store it
+        >>> packed = octavo.pack(octavo.quantize(weight).T, activation="int8")
+        >>> packed.shape, packed.dtype
+        ((64, 32), 'int8')
     """
     try:
         return _octavo.pack(weight, scale, granularity, activation, activation_granularity, azp, scale_ub, min_scale,
-                            qmax, rounding, non_finite, widen, static_scale, static_azp, llm_int8, outlier_threshold,
-                            whole_columns, outlier_columns, backend)
+                            0.0 if qmax is None else qmax, rounding, non_finite, widen,
+                            0.0 if static_scale is None else static_scale, static_azp, llm_int8,
+                            0.0 if outlier_threshold is None else outlier_threshold, whole_columns, outlier_columns,
+                            backend)
     except REFUSED as error:
         return again(error, pack, KINDS["pack"], locals())
 
 
 def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularity: str | None = None,
                  activation: DTypeLike | None = None, activation_granularity: str = "token", azp: bool = False,
-                 scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float = 0.0,
+                 scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float | None = None,
                  rounding: Rounding = "none", non_finite: NonFinite = "propagate", widen: bool = False,
-                 static_scale: float = 0.0, static_azp: int = 0, llm_int8: bool = False,
-                 outlier_threshold: float = 0.0, whole_columns: bool = False, outlier_columns: Any = None,
+                 static_scale: float | None = None, static_azp: int = 0, llm_int8: bool = False,
+                 outlier_threshold: float | None = None, whole_columns: bool = False, outlier_columns: Any = None,
                  backend: str | None = None) -> ExpertWeights:
     """Packs the weights of all experts once, in one block.
 
@@ -286,27 +367,41 @@ def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularit
             ceil(K/128)], block128x128 [E, ceil(N/128), ceil(K/128)]; or a number for all; default: none.
         granularity: of the scale.
         activation: the type that activations are quantised to.
-        activation_granularity: "token", "tensor" or "group128".
+        activation_granularity: tensor, row or column (a scale for each), group128 (along K), block128x128; token
+            and channel: rows of A, columns of B.
         azp: activations with zero points (dtype uint8 or int8).
         scale_ub, min_scale, qmax, rounding: of the activations' computed scales, as of quantize.
         non_finite: as of quantize; with propagate a row with NaN or infinity gives NaN, by a static scale, too.
         widen: with azp, ranges include 0, so that zero points fit 8 bits (ONNX, compressed-tensors).
         static_scale, static_azp: static quantisation by this one scale (and zero point), with a granularity of one
-            for all; 0: computed ones.
+            for all; None: computed ones.
         llm_int8: LLM.int8's statistics, and float columns where |x| >= outlier_threshold.
-        outlier_threshold: LLM.int8: columns with an element of this magnitude stay in float; 0: off.
+        outlier_threshold: LLM.int8: columns with an element of this magnitude stay in float; None: off.
         whole_columns: LLM.int8: these columns stay out of row statistics.
         outlier_columns: LLM.int8: ascending columns that are float whatever they hold, with or without a threshold
             (a calibrated list).
         backend: as of pack.
 
-    Returns: octavo.ExpertWeights; `weights[g]` is an expert's octavo.PackedWeight.
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        octavo.types.ExpertWeights; `weights[g]` is an expert's octavo.types.PackedWeight.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> octavo.moe.pack_experts(numpy.ones((8, 32, 64), numpy.int8), 0.5, activation="int8").shape
+        (8, 32, 64)
     """
     try:
         return _octavo.pack_experts(weight, scale, granularity, activation, activation_granularity, azp, scale_ub,
-                                    min_scale, qmax, rounding, non_finite, widen, static_scale, static_azp, llm_int8,
-                                    outlier_threshold, whole_columns, outlier_columns, backend)
+                                    min_scale, 0.0 if qmax is None else qmax, rounding, non_finite, widen,
+                                    0.0 if static_scale is None else static_scale, static_azp, llm_int8,
+                                    0.0 if outlier_threshold is None else outlier_threshold, whole_columns,
+                                    outlier_columns, backend)
     except REFUSED as error:
         return again(error, pack_experts, KINDS["pack_experts"], locals())
 
@@ -323,8 +418,14 @@ def silu_and_mul(x: Tensor, out_dtype: DTypeLike | None = None, *, backend: str 
         backend: force a backend by name; default: the best that accepts.
         out: [..., I]; default: allocated by the call.
 
-    Returns: [..., I] of out_dtype.
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        [..., I] of out_dtype.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
     """
     try:
         function = torch_operations().silu_and_mul if is_torch(x) else _octavo.silu_and_mul
@@ -346,8 +447,8 @@ def fused_experts(x: Tensor, w13: ExpertWeights, w2: ExpertWeights, topk_weights
 
     Args:
         x: [..., K], M rows of bfloat16, float16 or float32.
-        w13: [E, 2 I, K], from octavo.pack_experts.
-        w2: [E, N, I], from octavo.pack_experts.
+        w13: [E, 2 I, K], from octavo.moe.pack_experts.
+        w2: [E, N, I], from octavo.moe.pack_experts.
         topk_weights: [M, T], a float type.
         topk_ids: [M, T], int32 or int64; -1 contributes nothing.
         bias13: float type, [E, 2 I].
@@ -362,8 +463,21 @@ def fused_experts(x: Tensor, w13: ExpertWeights, w2: ExpertWeights, topk_weights
         backend: force a backend by name; default: the best that accepts.
         out: x's leading dimensions and N; default: allocated by the call.
 
-    Returns: [..., N] of out_dtype.
-    Raises: ValueError, NotImplementedError, MemoryError, RuntimeError.
+    Returns:
+        [..., N] of out_dtype.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> w13, w2 = (octavo.moe.pack_experts(numpy.ones(shape, numpy.float32)) for shape in ((2, 8, 4), (2, 4, 4)))
+        >>> x, weights, ids = numpy.ones((3, 4), numpy.float32), numpy.ones((3, 1), numpy.float32), numpy.zeros((3, 1), numpy.int32)
+        >>> octavo.moe.fused_experts(x, w13, w2, weights, ids).shape
+        (3, 4)
     """
     try:
         function = torch_operations().fused_experts if is_torch(x) else _octavo.fused_experts

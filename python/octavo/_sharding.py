@@ -20,7 +20,11 @@ def shard(weight: Weight, axis: ShardAxis, rank: int, world: int) -> Weight:
     The part keeps the scales of the cells that it touches; `quantized.row0` and `col0` say where in the first of them it
     begins. Of an act-order weight along K it has its part of `columns`, which stay columns of the whole activations.
 
-    Returns: octavo.Weight. Raises: ValueError.
+    Returns:
+        octavo.types.Weight.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
     """
     return _octavo.shard(weight, axis, rank, world)
 
@@ -33,17 +37,17 @@ def shard_range(weight: Weight, axis: ShardAxis, rank: int, world: int) -> tuple
 
 @taking()
 def unshard(parts: Sequence[Weight], axis: ShardAxis) -> Weight:
-    """The whole of parts that follow each other: octavo.shard's exact inverse. Raises: ValueError."""
+    """The whole of parts that follow each other: octavo.sharding.shard's exact inverse. Raises: ValueError."""
     return _octavo.unshard(list(parts), axis)
 
 
 @taking()
 def read_shard(checkpoint: Checkpoint, prefix: str | Sequence[str], axis: ShardAxis, rank: int, world: int) -> Weight:
-    """octavo.shard(checkpoint.weight(prefix), axis, rank, world), reading no other codes.
+    """octavo.sharding.shard(checkpoint.weight(prefix), axis, rank, world), reading no other codes.
 
     Args:
         prefix: a layer's name without ".weight"; or several, of layers that read the same activations (query, key and
-            value; gate and up): each is cut by itself, and the parts are stacked as octavo.fuse does.
+            value; gate and up): each is cut by itself, and the parts are stacked as octavo.checkpoints.fuse does.
 
     Codes packed into int32 and bitsandbytes' tiled orders are read whole, and so are scales.
     """

@@ -15,7 +15,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 # What arguments are to _again.py, by their annotations.
 _BY_TYPE: dict[Any, str] = {
     _typing.Tensor: "floats", _typing.Tensor | None: "?floats", _typing.Operand: "codes", _typing.ScaleArgument: "scale",
-    _typing.DTypeLike: "dtype", _typing.DTypeLike | None: "?dtype", float: "number", bool: "flag", int: "integer", str: "text",
+    _typing.DTypeLike: "dtype", _typing.DTypeLike | None: "?dtype", float: "number", float | None: "?number", bool: "flag", int: "integer", str: "text",
     str | None: "?text", _typing.Side: "text", _typing.ShardAxis: "text", _typing.Rounding: "text", _typing.NonFinite: "text",
     _typing.Scheme: "text", _typing.StoredScheme: "text", Quantized: "quantized", PackedWeight: "packed", Weight: "layer",
     ExpertWeights: "experts", Checkpoint: "checkpoint", Sequence[Weight]: "layers",

@@ -22,6 +22,16 @@ class TorchType(Protocol):
     def is_complex(self) -> bool: ...
 
 
+class TorchDevice(Protocol):
+    """A torch.device."""
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def index(self) -> int | None: ...
+
+
 class NumpyType(Protocol):
     """A numpy.dtype."""
 

@@ -416,7 +416,7 @@ class Fp8LinearOp:
 
         Args:
             input: bfloat16, float16 or float32, which is quantised; or any fp8 type, with its input_scale.
-            weight: an fp8 type with any strides, or an octavo.PackedWeight (faster; its own scale serves
+            weight: an fp8 type with any strides, or an octavo.types.PackedWeight (faster; its own scale serves
                 where weight_scale is None).
             out_dtype: default input's type, bfloat16 for fp8 input.
             input_scale: with a static quantiser or fp8 input. input_scale_ub: the upper bound of absmax.

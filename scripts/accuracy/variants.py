@@ -85,7 +85,7 @@ def _write_mx(model, folder):
     state = safetensors.torch.load_file(folder / "model.safetensors")
     for name, layer in model.named_modules():
         if type(layer) is torch.nn.Linear and name not in LEFT_IN_FLOAT:
-            q = octavo.quantize_mxfp8(layer.weight.detach())
+            q = octavo.quantizers.quantize_mxfp8(layer.weight.detach())
             state[f"{name}.weight"], state[f"{name}.weight_scale"] = q.data, q.scale.view(torch.uint8)
     safetensors.torch.save_file(state, folder / "model.safetensors", {"format": "pt"})
     rule = {"num_bits": 8, "type": "float", "symmetric": True, "strategy": "group", "group_size": GROUP,

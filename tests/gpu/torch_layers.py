@@ -53,7 +53,7 @@ def of_tensors(kind: Any, **static: torch.Tensor) -> Callable[[torch.device], to
 
 
 def with_outlier_columns(device: torch.device) -> torch.nn.Module:
-    layer = nn.Linear8bitLt.from_float(linear(device))
+    layer = nn.LLMInt8Linear.from_float(linear(device))
     layer.set_outlier_columns(torch.tensor([3, 7]), 6.0)
     return layer
 
@@ -240,7 +240,7 @@ class LlamaAttention(torch.nn.Module):
 
 def fused_model(device: torch.device) -> torch.nn.Module:
     model = torch.nn.ModuleDict({"attention": LlamaAttention().to(device)})
-    weights = {f"attention.{name}": octavo.quantize_weight(model.get_submodule(f"attention.{name}").weight.detach())
+    weights = {f"attention.{name}": octavo.checkpoints.quantize_weight(model.get_submodule(f"attention.{name}").weight.detach())
                for name in LlamaAttention.NAMES}
     octavo.torch.quantize_(model, "int8-dynamic")
     assert fuse_layers("torch_test", model, weights.__getitem__) == [tuple(weights)]
@@ -396,12 +396,12 @@ def test_an_fp8_block_layer_trains_there() -> None:
 
 
 def test_an_llm_int8_layer_trains_there() -> None:
-    expect_training(nn.Linear8bitLt)
+    expect_training(nn.LLMInt8Linear)
 
 
 def test_an_llm_int8_layer_of_outlier_columns_trains_there() -> None:
     def gradient(device: torch.device) -> torch.Tensor:
-        layer = nn.Linear8bitLt.from_float(linear(CPU).float(), freeze=False).to(device)
+        layer = nn.LLMInt8Linear.from_float(linear(CPU).float(), freeze=False).to(device)
         layer.set_outlier_columns(torch.tensor([3, 7]), 6.0)
         layer(activations(torch.float32).to(device)).square().mean().backward()
         return layer.weight.grad

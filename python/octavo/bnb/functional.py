@@ -17,8 +17,9 @@ def int8_vectorwise_quant(A: torch.Tensor, threshold: float = 0.0
                           ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Quantises A [..., K] (bfloat16, float16, float32, any strides) by row, from its own type.
 
-    Returns: int8 codes of A's shape, float32 absolute maxima [rows] without outliers, and the outlier
-    columns (int64, ascending; empty where there are none, None at threshold 0), whose codes are 0.
+    Returns:
+        Int8 codes of A's shape, float32 absolute maxima [rows] without outliers, and the outlier columns (int64,
+        ascending; empty where there are none, None at threshold 0), whose codes are 0.
     """
     return _int8.vectorwise_quant(A, threshold)
 
@@ -28,7 +29,8 @@ def int8_double_quant(A: torch.Tensor, col_stats: None = None, row_stats: None =
                       ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Quantises A [..., K] by row and by column; outlier columns are 0 in both.
 
-    Returns: codes by row, codes by column, absolute maxima [rows], [K], outlier columns.
+    Returns:
+        Codes by row, codes by column, absolute maxima [rows], [K], outlier columns.
     """
     given = {"col_stats": col_stats, "row_stats": row_stats, "out_col": out_col, "out_row": out_row}
     for name, value in given.items():
@@ -66,7 +68,8 @@ def int8_mixed_scaled_mm(A: torch.Tensor, CA: torch.Tensor, CB: torch.Tensor, SC
                          ) -> tuple[torch.Tensor, torch.Tensor]:
     """int8_scaled_mm plus the outlier columns of A in float, rounded once, in A's type.
 
-    Returns: [..., N], and A's outlier columns [rows, columns].
+    Returns:
+        [..., N], and A's outlier columns [rows, columns].
     """
     return _int8.mixed_scaled_mm(A, CA, CB, SCA, SCB, outlier_cols, bias)
 

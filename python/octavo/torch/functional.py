@@ -76,7 +76,11 @@ def _scaled_mm(input: torch.Tensor, mat2: torch.Tensor, scale_a: torch.Tensor, s
         out_dtype: input's type by default, as torch.
         use_fast_accum: no effect on a CPU.
 
-    Returns: [M, N]. Every pair of such scales goes. Raises: ValueError.
+    Returns:
+        [M, N]. Every pair of such scales goes.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
     """
     names = "_scaled_mm: input and mat2 must be matrices [M, K] and [K, N]; got {} and {}"
     if input.dim() != 2 or mat2.dim() != 2 or input.shape[1] != mat2.shape[0]:

@@ -51,7 +51,7 @@ def fused_topk(router_logits: torch.Tensor, topk: int,
 class FusedMoE(EightBitModule):
     """y[m] = sum over t of w[m, t] * (W2[e] @ act(W13[e] @ x[m] + b13[e]) + b2[e]), e = ids[m, t].
 
-    act(h) = silu(h[:I]) * h[I:]; see octavo.fused_experts. Made by `from_float` or `from_quantized`;
+    act(h) = silu(h[:I]) * h[I:]; see octavo.moe.fused_experts. Made by `from_float` or `from_quantized`;
     for inference. Its state has codes and scales: w13, w13_scale, w2, w2_scale, as checkpoints
     store them, and static scales (w13_input_scale, w2_input_scale); a layer of the same scheme and
     sizes loads it. `batch_invariant = True` refuses activation scales that tokens share.
@@ -88,10 +88,10 @@ class FusedMoE(EightBitModule):
                        w13_input_scale: torch.Tensor | None = None,
                        w2_input_scale: torch.Tensor | None = None, granularity: str | None = None,
                        **rule: Any) -> Self:
-        """Packs experts as checkpoints store them: codes [E, N, K], scales as octavo.pack_experts takes them.
+        """Packs experts as checkpoints store them: codes [E, N, K], scales as octavo.moe.pack_experts takes them.
 
         w13_input_scale, w2_input_scale: static activations; of one for each expert the largest counts.
-        rule: octavo.pack_experts's activation, activation_granularity, azp; none for W8A16.
+        rule: octavo.moe.pack_experts's activation, activation_granularity, azp; none for W8A16.
         """
         first, second = (pack_experts(codes, UNDEFINED if scale is None else scale, granularity=granularity,
                                       **{**rule, **_static(input_scale)})
@@ -109,8 +109,8 @@ class FusedMoE(EightBitModule):
             old = getattr(self, name)
             if not isinstance(value, ExpertWeights) or (value.experts, value.n, value.k) != (old.experts, old.n, old.k):
                 got = f"[{value.experts}, {value.n}, {value.k}]" if isinstance(value, ExpertWeights) else type(value).__name__
-                raise ValueError(f"{type(self).__name__}: {name} must be octavo.ExpertWeights [{old.experts}, {old.n}, "
-                                 f"{old.k}] (octavo.pack_experts; load_state_dict takes codes); got {got}")
+                raise ValueError(f"{type(self).__name__}: {name} must be octavo.types.ExpertWeights [{old.experts}, {old.n}, "
+                                 f"{old.k}] (octavo.moe.pack_experts; load_state_dict takes codes); got {got}")
             self._pack(**{name: value})
         else:
             super().__setattr__(name, value)

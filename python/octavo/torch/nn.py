@@ -14,6 +14,7 @@ import torch
 from typing_extensions import Self
 
 from .. import _octavo
+from .._deprecated import moved
 from .._octavo import Quantized, Weight
 from .layers._float_again import like
 from .layers._layer import EightBitModule, as_rows, autocast, brought, check_float, size_mismatch
@@ -26,7 +27,7 @@ from .operators._library import first_order
 from .operators._straight_through import QMAX, quantize, straight_through_mm
 
 __all__ = ["BlockFp8Linear", "CheckpointLinear", "Fp8Linear", "Fp8WeightOnlyLinear", "FusedMoE", "GroupedLinear", "Int8Linear",
-           "Int8WeightOnlyLinear", "Linear8bitLt", "MxFp8Linear", "QatLinear", "fused_topk"]
+           "Int8WeightOnlyLinear", "LLMInt8Linear", "MxFp8Linear", "QatLinear", "fused_topk"]
 
 
 class Int8Linear(QuantizedLinear):
@@ -65,7 +66,8 @@ class Int8Linear(QuantizedLinear):
                 its shard's scale.
             dtype: what quantised activations give.
 
-        Raises: ValueError.
+        Raises:
+            ValueError: an argument breaks a rule; the sentence names both.
         """
         return cls._from_tensors(weight, weight_scale, bias, dtype, input_scale=input_scale,
                                  input_zero_point=input_zero_point, azp=azp, activation=activation,
@@ -150,7 +152,7 @@ class Fp8WeightOnlyLinear(QuantizedLinear):
 class MxFp8Linear(QuantizedLinear):
     """e4m3fn weights and activations with a power of two as scale for 32 elements along K (OCP MX 1.0).
 
-    The power is the least that leaves no element above 448, as in the tools that write such files; octavo.quantize_mxfp8 has
+    The power is the least that leaves no element above 448, as in the tools that write such files; octavo.quantizers.quantize_mxfp8 has
     OCP's own rule, which makes the largest of some groups smaller.
     """
 
@@ -174,7 +176,7 @@ class CheckpointLinear(QuantizedLinear):
     @classmethod
     def from_weight(cls, weight: Weight, bias: torch.Tensor | None = None,
                     dtype: torch.dtype = torch.bfloat16) -> Self:
-        """A frozen layer of an octavo.Weight of any scheme. dtype: of the float weight that it stands for."""
+        """A frozen layer of an octavo.types.Weight of any scheme. dtype: of the float weight that it stands for."""
         return cls._from_weight(weight, bias, dtype)
 
     def _configure(self):
@@ -226,7 +228,7 @@ class CheckpointLinear(QuantizedLinear):
         return None
 
 
-class Linear8bitLt(QuantizedLinear):
+class LLMInt8Linear(QuantizedLinear):
     """LLM.int8(): int8 rows of the weight, float columns of the activations where |x| >= threshold.
 
     Like the other layers: a float weight that trains, or a frozen one of packed codes. weight_gradient:
@@ -245,7 +247,7 @@ class Linear8bitLt(QuantizedLinear):
 
     def _configure(self, threshold=6.0, weight_gradient="int8"):
         if weight_gradient not in ("int8", "exact"):
-            raise ValueError(f"Linear8bitLt: weight_gradient must be \"int8\" or \"exact\"; got {weight_gradient!r}")
+            raise ValueError(f"LLMInt8Linear: weight_gradient must be \"int8\" or \"exact\"; got {weight_gradient!r}")
         self.weight_gradient = weight_gradient
         self._rule = {"activation": "int8", "llm_int8": True, "outlier_threshold": threshold}
 
@@ -402,3 +404,7 @@ class _GroupedProduct(torch.autograd.Function):
         dx, dw, db = (next(found) if want else None for want in wanted[:3])
         dx, dw, db = first_order("GroupedLinear", (grad,), (dx, dw, db))
         return dx, None if dw is None else dw.transpose(1, 2), db, None, None
+
+
+# Names of before, until 1.0.
+__getattr__ = moved(__name__, {"Linear8bitLt": "octavo.torch.nn.LLMInt8Linear"})

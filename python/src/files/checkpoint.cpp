@@ -22,9 +22,54 @@
 namespace octavo::python {
 namespace {
 
-nb::object tensor_of(const Checkpoint& file, const std::string& name) {
+constexpr const char* kFramework = "framework";  // an attribute: "np" or "pt"
+
+nb::object tensor_of(nb::handle self, const std::string& name) {
+  const auto& file = nb::cast<const Checkpoint&>(self);
   const Tensor tensor = unlocked([&] { return file.tensor(name); });
-  return give(tensor, Framework::numpy);
+  const bool torch = nb::cast<std::string>(nb::object(self.attr(kFramework))) == "pt";
+  return give(tensor, torch ? Framework::torch : Framework::numpy);
+}
+
+nb::object item_of(nb::handle self, const std::string& name) {
+  if (!nb::cast<const Checkpoint&>(self).contains(name)) {
+    const std::string sentence = "Checkpoint: name must be that of a tensor; got '" + name + "'";
+    throw nb::key_error(sentence.c_str());
+  }
+  return tensor_of(self, name);
+}
+
+nb::list names_of(const Checkpoint& file) {
+  nb::list names;
+  for (const TensorEntry& e : file.entries()) names.append(e.name);
+  return names;
+}
+
+nb::object open_with(const std::string& path, const std::string& framework) {
+  if (framework != "np" && framework != "pt") {
+    raise(Code::invalid_argument,
+          "open_checkpoint: framework must be \"np\" (NumPy) or \"pt\" (PyTorch); got '" +
+              framework + "'");
+  }
+  nb::object file = nb::cast(with_file([&] { return open_checkpoint(path); }));
+  file.attr(kFramework) = framework;
+  return file;
+}
+
+std::string counted(std::size_t count, const char* what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
+std::string shown(const Checkpoint& file) {
+  return "Checkpoint('" + file.path() + "', " + counted(file.entries().size(), "tensor") + " in " +
+         counted(file.files().size(), "file") + ", " + std::to_string(file.file_bytes()) +
+         " bytes)";
+}
+
+std::string shown(const Weight& w) {
+  const TensorView codes = w.codes.data;
+  return "Weight(" + w.scheme + ", " + std::string(name(codes.dtype)) + " [" +
+         std::to_string(codes.shape[0]) + ", " + std::to_string(codes.shape[1]) + "])";
 }
 
 // Tensors that others own live as long as the call; each is copied when its turn comes.
@@ -111,17 +156,19 @@ void bind_weights(nb::module_& m) {
       nb::arg("logical_widths") = std::vector<std::int64_t>{}, nb::arg("requantize") = false,
       nb::arg("activation") = "token", nb::arg("azp") = false,
       nb::arg("input_scale_ub") = std::numeric_limits<double>::infinity(),
-      nb::arg("block") = std::array<std::int64_t, 2>{128, 128}, "See octavo.w8a8_weight.");
+      nb::arg("block") = std::array<std::int64_t, 2>{128, 128},
+      "See octavo.checkpoints.w8a8_weight.");
   m.def(
       "fuse",
       [](const std::vector<Weight>& weights) { return unlocked([&] { return fuse(weights); }); },
-      nb::arg("weights"), "See octavo.fuse.");
+      nb::arg("weights"), "See octavo.checkpoints.fuse.");
 }
 
 void bind_weight(nb::module_& m) {
   nb::class_<Weight>(m, "Weight",
                      "A linear layer's weight [N, K] in canonical form, whatever the dialect.")
       .def_ro("scheme", &Weight::scheme, "\"int8-dynamic\", ..., or \"none\".")
+      .def("__repr__", [](const Weight& w) { return shown(w); })
       .def_prop_ro(
           "quantized", [](const Weight& w) { return give(w.codes, Framework::numpy); },
           "Codes [N, K] and scales as an octavo.Quantized.")
@@ -142,7 +189,8 @@ void bind_weight(nb::module_& m) {
                 [&] { return pack(w, backend ? backend->c_str() : nullptr, gathered); });
           },
           nb::arg("backend").none() = nb::none(), nb::kw_only(), nb::arg("gathered") = false,
-          "The octavo.PackedWeight [K, N] for octavo.linear; its activation rule travels with it. "
+          "The octavo.types.PackedWeight [K, N] for octavo.linear; its activation rule travels "
+          "with it. "
           "gathered: activations will come as x[..., columns], which a weight with columns needs.");
 }
 
@@ -150,26 +198,34 @@ void bind_parts(nb::module_& m) {
   nb::class_<CheckpointFile>(m, "CheckpointFile", "A file that tensors of a checkpoint lie in.")
       .def_ro("name", &CheckpointFile::name, "Without its folder.")
       .def_ro("nbytes", &CheckpointFile::bytes, "Size in bytes.")
-      .def_ro("metadata", &CheckpointFile::metadata);
+      .def_ro("metadata", &CheckpointFile::metadata)
+      .def("__repr__", [](const CheckpointFile& f) {
+        return "CheckpointFile('" + f.name + "', " + std::to_string(f.bytes) + " bytes)";
+      });
   nb::class_<Declaration>(m, "Declaration", "Where a checkpoint says how it is quantised.")
       .def_ro("where", &Declaration::where, "\"config.json\", \"metadata of ...\", ...")
-      .def_ro("text", &Declaration::text, "JSON: what config.json has as \"quantization_config\".");
+      .def_ro("text", &Declaration::text, "JSON: what config.json has as \"quantization_config\".")
+      .def("__repr__", [](const Declaration& d) { return "Declaration(" + d.where + ")"; });
 }
 
 void bind_file(nb::module_& m) {
   nb::class_<Checkpoint>(m, "Checkpoint",
-                         "A safetensors file, or a model's folder, opened and validated.")
+                         "A safetensors file, or a model's folder, opened and validated. It may "
+                         "be used as safetensors' safe_open is: in a with block, by name, as an "
+                         "iterable of names.",
+                         nb::dynamic_attr())
+      .def("keys", names_of, "Names of the tensors, in file order.")
+      .def("__iter__", [](const Checkpoint& file) { return nb::iter(names_of(file)); })
+      .def("__len__", [](const Checkpoint& file) { return file.entries().size(); })
+      .def("__getitem__", item_of, nb::arg("name"), "The tensor; KeyError: there is none.")
+      .def("__enter__", [](nb::object self) { return self; })
       .def(
-          "keys",
-          [](const Checkpoint& file) {
-            nb::list names;
-            for (const TensorEntry& e : file.entries()) names.append(e.name);
-            return names;
-          },
-          "Names of the tensors, in file order.")
+          "__exit__", [](nb::handle, const nb::args&) {}, "The files close with their last reader.")
+      .def("__repr__", [](const Checkpoint& file) { return shown(file); })
       .def_prop_ro("metadata", &Checkpoint::metadata)
       .def_prop_ro("nbytes", &Checkpoint::file_bytes, "Size of all files, in bytes.")
-      .def_prop_ro("files", &Checkpoint::files, "The files with tensors: octavo.CheckpointFile.")
+      .def_prop_ro("files", &Checkpoint::files,
+                   "The files with tensors: octavo.types.CheckpointFile.")
       .def_prop_ro("folder", &Checkpoint::folder, "Empty where a file was opened.")
       .def_prop_ro("declarations", &Checkpoint::declarations,
                    "What says how the checkpoint is quantised, the one that counts first.")
@@ -177,7 +233,9 @@ void bind_file(nb::module_& m) {
           "__contains__",
           [](const Checkpoint& file, const std::string& name) { return file.contains(name); },
           nb::arg("name"))
-      .def("tensor", tensor_of, nb::arg("name"), "A tensor as a NumPy array.")
+      .def("tensor", tensor_of, nb::arg("name"),
+           "A tensor of the framework that open_checkpoint was asked for.")
+      .def("get_tensor", tensor_of, nb::arg("name"), "tensor, as safe_open calls it.")
       .def(
           "weight",
           [](const Checkpoint& file, const std::string& prefix) {
@@ -199,7 +257,7 @@ void bind_file(nb::module_& m) {
             });
           },
           nb::arg("prefix"),
-          "The octavo.ExpertWeights of quantised experts that lie in one tensor, such as "
+          "The octavo.types.ExpertWeights of quantised experts that lie in one tensor, such as "
           "\"x.experts.gate_up_proj\"; their activation rule travels with them.")
       .def("quantized_experts", &Checkpoint::quantized_experts,
            "Names of all tensors of quantised experts.")
@@ -220,12 +278,10 @@ void bind_checkpoint(nb::module_& m) {
   bind_weights(m);
   bind_parts(m);
   bind_file(m);
-  m.def(
-      "open_checkpoint",
-      [](const std::string& path) { return with_file([&] { return open_checkpoint(path); }); },
-      nb::arg("path"), "See octavo.open_checkpoint.");
+  m.def("open_checkpoint", open_with, nb::arg("path"), nb::arg("framework") = "np",
+        "See octavo.open_checkpoint.");
   m.def("write_checkpoint", write_checkpoint_with, nb::arg("path"), nb::arg("layers"),
-        nb::arg("tensors"), nb::arg("metadata"), "See octavo.write_checkpoint.");
+        nb::arg("tensors"), nb::arg("metadata"), "See octavo.checkpoints.write_checkpoint.");
   m.def("write_tensors", write_tensors, nb::arg("path"), nb::arg("tensors"), nb::arg("metadata"),
         "Writes a safetensors file of tensors by name, in one step.");
   m.def(
@@ -236,7 +292,8 @@ void bind_checkpoint(nb::module_& m) {
         const Scheme parsed = parse_scheme("quantize_weight", scheme);
         return unlocked([&] { return quantize_weight(view, parsed); });
       },
-      nb::arg("weight"), nb::arg("scheme") = "int8-dynamic", "See octavo.quantize_weight.");
+      nb::arg("weight"), nb::arg("scheme") = "int8-dynamic",
+      "See octavo.checkpoints.quantize_weight.");
   m.def(
       "canonical_scheme",
       [](const std::string& name) {
@@ -250,7 +307,8 @@ void bind_checkpoint(nb::module_& m) {
         const TensorView view = call.host_tensor(weight, "weight");
         return unlocked([&] { return compare_weight(layer, view, quantized); });
       },
-      nb::arg("layer"), nb::arg("weight"), nb::arg("quantized"), "See octavo.compare_weight.");
+      nb::arg("layer"), nb::arg("weight"), nb::arg("quantized"),
+      "See octavo.checkpoints.compare_weight.");
 }
 
 }  // namespace octavo::python

@@ -8,7 +8,10 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <cstdio>
 #include <functional>
 #include <map>
 #include <optional>
@@ -152,13 +155,46 @@ QuantizeReport dequantize_file_with(const std::string& in, const std::string& ou
   return with_file([&] { return dequantize_file(in, out, o); });
 }
 
+std::string number(double value, const char* format) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), format, value);
+  return text.data();
+}
+
+std::string shown(const LayerReport& l) {
+  return "LayerReport('" + l.name + "' [" + std::to_string(l.n) + ", " + std::to_string(l.k) +
+         "], " + number(l.sqnr_db, "%.2f") + " dB, max error " + number(l.max_error, "%.3g") +
+         ", " + std::to_string(l.saturated) + " saturated)";
+}
+
+// A line for each layer, worst first.
+std::string shown(const QuantizeReport& report) {
+  std::string text = "QuantizeReport: " + std::to_string(report.layers.size()) + " layers, " +
+                     std::to_string(report.tensors_copied) + " tensors copied, " +
+                     std::to_string(report.file_bytes_before) + " bytes before, " +
+                     std::to_string(report.file_bytes_after) + " after";
+  std::vector<const LayerReport*> rows;
+  for (const LayerReport& layer : report.layers) rows.push_back(&layer);
+  std::ranges::stable_sort(rows, {}, &LayerReport::sqnr_db);
+  for (const LayerReport* layer : rows) text += "\n  " + shown(*layer);
+  return text;
+}
+
+std::string shown(const QuantizeEstimate& e) {
+  return "QuantizeEstimate(" + std::to_string(e.layers) + " layers, " +
+         std::to_string(e.bytes_before) + " bytes before, " + std::to_string(e.bytes_after) +
+         " after, " + std::to_string(e.memory_bytes) + " in memory, " + number(e.seconds, "%.3g") +
+         " s)";
+}
+
 void bind_reports(nb::module_& m) {
   nb::class_<LayerReport>(m, "LayerReport", "What became of one weight.")
-      .def_ro("name", &LayerReport::name)
-      .def_ro("n", &LayerReport::n)
-      .def_ro("k", &LayerReport::k)
-      .def_ro("bytes_before", &LayerReport::bytes_before)
-      .def_ro("bytes_after", &LayerReport::bytes_after)
+      .def_ro("name", &LayerReport::name, "The layer's name, without \".weight\".")
+      .def_ro("n", &LayerReport::n, "Rows of the weight: output features.")
+      .def_ro("k", &LayerReport::k, "Columns of the weight: input features.")
+      .def_ro("bytes_before", &LayerReport::bytes_before, "Of the weight.")
+      .def_ro("bytes_after", &LayerReport::bytes_after, "Of codes and scales.")
+      .def("__repr__", [](const LayerReport& l) { return shown(l); })
       .def_ro("sqnr_db", &LayerReport::sqnr_db, "10 log10(sum w^2 / sum (w - w')^2).")
       .def_ro("max_error", &LayerReport::max_error, "Largest |w - w'|.")
       .def_ro("saturated", &LayerReport::saturated, "Codes at the type's largest magnitude.")
@@ -169,6 +205,7 @@ void bind_reports(nb::module_& m) {
               "The same of the codes that are written.");
   nb::class_<QuantizeReport>(m, "QuantizeReport",
                              "What quantize_file, convert_file or dequantize_file did.")
+      .def("__repr__", [](const QuantizeReport& r) { return shown(r); })
       .def_ro("layers", &QuantizeReport::layers)
       .def_ro("file_bytes_before", &QuantizeReport::file_bytes_before)
       .def_ro("file_bytes_after", &QuantizeReport::file_bytes_after)
@@ -180,6 +217,7 @@ void bind_reports(nb::module_& m) {
       .def_ro("unsmoothed_layers", &QuantizeReport::unsmoothed_layers,
               "With SmoothQuant: quantised layers behind no such norm.");
   nb::class_<QuantizeEstimate>(m, "QuantizeEstimate", "What quantize_file would do.")
+      .def("__repr__", [](const QuantizeEstimate& e) { return shown(e); })
       .def_ro("layers", &QuantizeEstimate::layers, "How many it would quantise.")
       .def_ro("bytes_before", &QuantizeEstimate::bytes_before, "Of all files with tensors.")
       .def_ro("bytes_after", &QuantizeEstimate::bytes_after, "Of all files with tensors.")
@@ -208,14 +246,14 @@ void bind_files(nb::module_& m) {
         nb::arg("threads") = 0, nb::arg("requantize") = false,
         nb::arg("calibration") = CalibrationArguments{},
         nb::arg("model") = ModelArguments{"", false, "as-loaded"},
-        "See octavo.estimate_quantization.");
+        "See octavo.checkpoints.estimate_quantization.");
   m.def("convert_file", convert_file_with, nb::arg("input"), nb::arg("output"), nb::arg("format"),
         nb::arg("progress").none() = nb::none(), nb::kw_only(), nb::arg("threads") = 0,
-        nb::arg("layout") = "", "See octavo.convert_file.");
+        nb::arg("layout") = "", "See octavo.checkpoints.convert_file.");
   m.def("dequantize_file", dequantize_file_with, nb::arg("input"), nb::arg("output"),
         nb::arg("dtype").none() = nb::none(), nb::arg("progress").none() = nb::none(),
         nb::kw_only(), nb::arg("threads") = 0, nb::arg("layout") = "",
-        "See octavo.dequantize_file.");
+        "See octavo.checkpoints.dequantize_file.");
 }
 
 }  // namespace octavo::python

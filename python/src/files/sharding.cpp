@@ -51,7 +51,8 @@ void bind_sharding(nb::module_& m) {
         const ShardAxis parsed = parse_axis("shard", axis);
         return unlocked([&] { return shard(weight, parsed, rank, world); });
       },
-      nb::arg("weight"), nb::arg("axis"), nb::arg("rank"), nb::arg("world"), "See octavo.shard.");
+      nb::arg("weight"), nb::arg("axis"), nb::arg("rank"), nb::arg("world"),
+      "See octavo.sharding.shard.");
   m.def(
       "shard_range",
       [](const Weight& weight, const std::string& axis, std::int64_t rank, std::int64_t world) {
@@ -59,14 +60,14 @@ void bind_sharding(nb::module_& m) {
         return nb::make_tuple(range.begin, range.end);
       },
       nb::arg("weight"), nb::arg("axis"), nb::arg("rank"), nb::arg("world"),
-      "See octavo.shard_range.");
+      "See octavo.sharding.shard_range.");
   m.def(
       "unshard",
       [](const std::vector<Weight>& parts, const std::string& axis) {
         const ShardAxis parsed = parse_axis("unshard", axis);
         return unlocked([&] { return unshard(parts, parsed); });
       },
-      nb::arg("parts"), nb::arg("axis"), "See octavo.unshard.");
+      nb::arg("parts"), nb::arg("axis"), "See octavo.sharding.unshard.");
   m.def(
       "read_shard",
       [](const Checkpoint& checkpoint, const std::vector<std::string>& prefixes,
@@ -75,7 +76,7 @@ void bind_sharding(nb::module_& m) {
         return unlocked([&] { return read_shard(checkpoint, prefixes, parsed, rank, world); });
       },
       nb::arg("checkpoint"), nb::arg("prefixes"), nb::arg("axis"), nb::arg("rank"),
-      nb::arg("world"), "See octavo.read_shard.");
+      nb::arg("world"), "See octavo.sharding.read_shard.");
 }
 
 }  // namespace octavo::python

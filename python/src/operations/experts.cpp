@@ -122,7 +122,7 @@ void bind_class(nb::module_& m) {
   nb::class_<ExpertWeights>(
       m, "ExpertWeights",
       "Weights [K, N] of E experts, packed in one block: immutable, thread-shareable, and "
-      "unpackable bit for bit. weights[g] is an expert's octavo.PackedWeight.",
+      "unpackable bit for bit. weights[g] is an expert's octavo.types.PackedWeight.",
       nb::is_weak_referenceable())
       .def_prop_ro("experts", &ExpertWeights::experts, "How many there are.")
       .def_prop_ro("k", &ExpertWeights::k, "Input features.")
@@ -131,6 +131,9 @@ void bind_class(nb::module_& m) {
           "dtype", [](const ExpertWeights& w) { return std::string(name(w.dtype())); },
           "The codes' data type, by name.")
       .def_prop_ro("granularity", granularity_of, "What one scale covers, by name, or None.")
+      .def_prop_ro(
+          "shape", [](const ExpertWeights& w) { return nb::make_tuple(w.experts(), w.n(), w.k()); },
+          nb::sig("def shape(self) -> tuple[int, int, int]"), "(experts, n, k).")
       .def_prop_ro("nbytes", &ExpertWeights::bytes, "Bytes of the packed codes.")
       .def_prop_ro("layout", &ExpertWeights::layout, "Whose layout it is.")
       .def_prop_ro(
@@ -143,8 +146,8 @@ void bind_class(nb::module_& m) {
            "(codes [E, N, K], scales, granularity), bit for bit, as NumPy arrays; where `like` is "
            "PyTorch's, as its tensors on the experts' device.")
       .def("to", moved<ExpertWeights>, nb::arg("like").none(),
-           "The experts on the device of the tensor `like` (None: the CPU), as "
-           "octavo.PackedWeight.to. "
+           "The experts on the device of the tensor `like`, or on that device (None: the CPU), as "
+           "octavo.types.PackedWeight.to. "
            "The object itself where they are there already.")
       .def("__len__", &ExpertWeights::experts)
       .def("__getitem__", expert_of, nb::arg("expert"))
@@ -182,19 +185,20 @@ void bind_class(nb::module_& m) {
 
 void bind_experts(nb::module_& m) {
   bind_class(m);
-  define_pack_experts<packed>(m, "pack_experts", "See octavo.pack_experts.");
-  define_fused_experts<run>(m, "fused_experts", "See octavo.fused_experts.");
-  define_fused_experts<explained>(m, "explain_fused_experts", "See octavo.explain_fused_experts.");
-  m.def(
-      "fused_experts_vjp", gradients, nb::arg("grad"), nb::arg("wanted"), nb::arg("w13"),
-      nb::arg("w2"), nb::arg("x"), nb::arg("topk_weights"), nb::arg("topk_ids"),
-      nb::arg("bias13").none() = nb::none(), nb::arg("bias2").none() = nb::none(),
-      nb::arg("expert_map").none() = nb::none(), nb::arg("apply_router_weight_on_input") = false,
-      nb::arg("batch_invariant") = false, nb::arg("backend").none() = nb::none(),
-      "The wanted gradients of octavo.fused_experts, in the order x, topk_weights, bias13, bias2.");
+  define_pack_experts<packed>(m, "pack_experts", "See octavo.moe.pack_experts.");
+  define_fused_experts<run>(m, "fused_experts", "See octavo.moe.fused_experts.");
+  define_fused_experts<explained>(m, "explain_fused_experts",
+                                  "See octavo.moe.explain_fused_experts.");
+  m.def("fused_experts_vjp", gradients, nb::arg("grad"), nb::arg("wanted"), nb::arg("w13"),
+        nb::arg("w2"), nb::arg("x"), nb::arg("topk_weights"), nb::arg("topk_ids"),
+        nb::arg("bias13").none() = nb::none(), nb::arg("bias2").none() = nb::none(),
+        nb::arg("expert_map").none() = nb::none(), nb::arg("apply_router_weight_on_input") = false,
+        nb::arg("batch_invariant") = false, nb::arg("backend").none() = nb::none(),
+        "The wanted gradients of octavo.moe.fused_experts, in the order x, topk_weights, bias13, "
+        "bias2.");
   m.def("silu_and_mul_vjp", silu_gradient, nb::arg("grad"), nb::arg("x"),
-        nb::arg("backend").none() = nb::none(), "The gradient of octavo.silu_and_mul.");
-  define_silu_and_mul<silu>(m, "silu_and_mul", "See octavo.silu_and_mul.");
+        nb::arg("backend").none() = nb::none(), "The gradient of octavo.moe.silu_and_mul.");
+  define_silu_and_mul<silu>(m, "silu_and_mul", "See octavo.moe.silu_and_mul.");
 }
 
 }  // namespace octavo::python

@@ -7,7 +7,7 @@
 namespace octavo::python {
 namespace {
 
-// One order for everything: octavo.scaled_mm_vjp's `wanted`.
+// One order for everything: octavo.gradients.scaled_mm_vjp's `wanted`.
 constexpr std::array<bool MatmulWanted::*, 9> kWanted{
     &MatmulWanted::a,       &MatmulWanted::b,       &MatmulWanted::bias,
     &MatmulWanted::scale_a, &MatmulWanted::scale_b, &MatmulWanted::alpha,

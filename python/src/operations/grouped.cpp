@@ -165,11 +165,11 @@ void bind_grouped(nb::module_& m) {
   define_grouped_mm<tensor_form>(m, "grouped_mm", "See octavo.grouped_mm.");
   define_scaled_grouped_mm<batch_form>(m, "scaled_grouped_mm", "See octavo.scaled_grouped_mm.");
   define_grouped_mm_list<list_gradients, nb::handle, Wanted, Options>(
-      m, "grouped_mm_list_vjp", "See octavo.grouped_mm_vjp.", nb::arg("grads"), nb::arg("wanted"),
-      nb::arg("options"));
+      m, "grouped_mm_list_vjp", "See octavo.gradients.grouped_mm_vjp.", nb::arg("grads"),
+      nb::arg("wanted"), nb::arg("options"));
   define_grouped_mm<tensor_gradients, nb::handle, Wanted, Options>(
-      m, "grouped_mm_vjp", "See octavo.grouped_mm_vjp.", nb::arg("grad"), nb::arg("wanted"),
-      nb::arg("options"));
+      m, "grouped_mm_vjp", "See octavo.gradients.grouped_mm_vjp.", nb::arg("grad"),
+      nb::arg("wanted"), nb::arg("options"));
   define_scaled_grouped_mm<batch_gradients, nb::handle, Wanted, Options>(
       m, "scaled_grouped_mm_vjp", "See octavo.scaled_grouped_mm_vjp.", nb::arg("grad"),
       nb::arg("wanted"), nb::arg("options"));

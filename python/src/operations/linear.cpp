@@ -88,6 +88,9 @@ void bind_class(nb::module_& m) {
       .def_prop_ro(
           "dtype", [](const PackedWeight& w) { return std::string(name(w.dtype())); },
           "The codes' data type, by name.")
+      .def_prop_ro(
+          "shape", [](const PackedWeight& w) { return nb::make_tuple(w.k(), w.n()); },
+          nb::sig("def shape(self) -> tuple[int, int]"), "(k, n).")
       .def_prop_ro("nbytes", &PackedWeight::bytes, "Bytes of the packed codes.")
       .def_prop_ro("layout", &PackedWeight::layout, "Whose layout it is, and its version.")
       .def_prop_ro(
@@ -104,7 +107,9 @@ void bind_class(nb::module_& m) {
            "Codes [K, N] and scales, bit for bit, as an octavo.Quantized of NumPy arrays; where "
            "`like` is PyTorch's, of its tensors on the weight's device.")
       .def("to", moved<PackedWeight>, nb::arg("like").none(),
-           "The weight on the device of the tensor `like` (None: the CPU), packed for its kernels: "
+           "The weight on the device of the tensor `like`, or on that device (\"cuda\", "
+           "torch.device; "
+           "None: the CPU), packed for its kernels: "
            "it unpacks to the same bits and has the same activation rule. The object itself where "
            "it is there already.")
       .def("__copy__", [](nb::object self) { return self; })

@@ -83,7 +83,7 @@ void bind_matmul(nb::module_& m) {
   define_scaled_mm<timed, std::int64_t>(m, "_time_scaled_mm", "For bench/torch_bench.py.",
                                         nb::arg("loops"));
   define_scaled_mm<gradients, nb::handle, const std::vector<bool>&, const nb::tuple&>(
-      m, "scaled_mm_vjp", "See octavo.scaled_mm_vjp.", nb::arg("grad"), nb::arg("wanted"),
+      m, "scaled_mm_vjp", "See octavo.gradients.scaled_mm_vjp.", nb::arg("grad"), nb::arg("wanted"),
       nb::arg("options"));
 }
 

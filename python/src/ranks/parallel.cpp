@@ -98,7 +98,7 @@ auto bind_layer(nb::module_& m, const char* name, const char* doc) {
           "The gradients of x and bias that are wanted.")
       .def(
           "part", [](const Layer& layer) { return unlocked([&] { return layer.part(); }); },
-          "The rank's part of the weight: octavo.Weight.")
+          "The rank's part of the weight: octavo.types.Weight.")
       .def_prop_ro("in_features", &Layer::in_features, "Of the whole layer.")
       .def_prop_ro("out_features", &Layer::out_features, "Of the whole layer.");
 }

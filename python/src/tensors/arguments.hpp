@@ -47,7 +47,7 @@ class Call {
   TensorView out(nb::handle value);
   /// None, or integers: a list, or a tensor of any framework.
   TensorView columns(nb::handle value);
-  /// A tensor, an octavo.Quantized with its scale, or an octavo.PackedWeight.
+  /// A tensor, an octavo.Quantized with its scale, or an octavo.types.PackedWeight.
   Operand operand(nb::handle value, const char* argument);
   /// UNDEFINED, None, a number or a tensor, with a granularity (see `granularity`).
   Scale scale(nb::handle value, nb::handle granularity, const char* argument);
@@ -98,7 +98,8 @@ Side parse_side(const Call& call, const std::string& side);
 template <class Weights>
 nb::object moved(nb::handle self, nb::handle like) {
   Call call("to");
-  const Device device = call.tensor(like, "like").device;
+  const nb::object there = tensor_on(like, call.operation());
+  const Device device = call.tensor(there, "like").device;
   const auto& weights = nb::cast<const Weights&>(self);
   const Device from = weights.device();
   if (device == from) return nb::borrow(self);

@@ -9,6 +9,7 @@
 #include "dlpack.hpp"
 #include "dtypes.hpp"
 #include "errors.hpp"
+#include "octavo/backend.hpp"
 
 namespace octavo::python {
 namespace {
@@ -169,6 +170,26 @@ std::string device_name(const Device& device) {
 nb::object empty_on(const Device& device) {
   if (device.type == DeviceType::cpu) return nb::none();
   return nb::module_::import_("torch").attr("empty")(0, nb::arg("device") = device_name(device));
+}
+
+nb::object tensor_on(nb::handle like, const char* operation) {
+  const bool device =
+      nb::hasattr(like, "type") && nb::hasattr(like, "index") && !nb::hasattr(like, "shape");
+  const bool number = nb::isinstance<nb::int_>(like) || nb::isinstance<nb::float_>(like);
+  if (!nb::isinstance<nb::str>(like) && !device && !number) return nb::borrow(like);
+  const std::string given = nb::cast<std::string>(nb::str(like));
+  if (given == "cpu") return nb::none();
+  const std::size_t colon = given.find(':');
+  const std::string digits = colon == std::string::npos ? "0" : given.substr(colon + 1);
+  const bool index = !digits.empty() && digits.size() < 4 &&
+                     digits.find_first_not_of("0123456789") == std::string::npos;
+  if (number || !index) {
+    raise(Code::invalid_argument,
+          std::string(operation) + ": like must be a tensor, a device or None; got " + given);
+  }
+  const std::string why = device_refusal(given.substr(0, colon), std::stoi(digits));
+  if (!why.empty()) raise(Code::unavailable, std::string(operation) + ": like.device " + why);
+  return nb::module_::import_("torch").attr("empty")(0, nb::arg("device") = given);
 }
 
 nb::object give(const Tensor& tensor, Framework framework) {

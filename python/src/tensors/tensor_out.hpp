@@ -29,6 +29,10 @@ std::string device_name(const Device& device);
 
 /// An empty tensor of PyTorch's on a device; None for the host.
 nb::object empty_on(const Device& device);
+/// What a weight is moved to: a tensor, or None for the host, as it is; of a device's name or a
+/// torch.device an empty tensor there. Raises ValueError, RuntimeError (a device that cannot be
+/// used).
+nb::object tensor_on(nb::handle like, const char* operation);
 
 /// Registers the class that keeps memory alive behind a NumPy array.
 void register_memory(nb::module_& module);

@@ -16,7 +16,8 @@ bool is_packed(std::string_view layer, std::int64_t k) noexcept {
 
 bool is_packed(std::string_view layer, const Weight& weight) noexcept {
   const TensorView codes = weight.codes.data;
-  return codes.dtype == DType::int8 && is_packed(layer, codes.shape[1]);
+  const bool packs = is_expert(layer) || !weight.activation;
+  return codes.dtype == DType::int8 && packs && codes.shape[1] % kCodesInWord == 0;
 }
 
 bool blocks_fit(std::int64_t n, std::int64_t k) noexcept {

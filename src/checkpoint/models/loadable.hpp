@@ -21,6 +21,8 @@ inline constexpr std::int64_t kCodesInWord = 4;
 /// Whether int8 codes of a layer with that K go into compressed-tensors four in an int32: experts',
 /// of which transformers reads no other form.
 bool is_packed(std::string_view layer, std::int64_t k) noexcept;
+/// The same of a weight; int8 without a rule for activations is packed in any layer, since
+/// compressed-tensors reads it in no other form.
 bool is_packed(std::string_view layer, const Weight& weight) noexcept;
 /// The target, as JSON, that says "all experts": transformers looks for such a one.
 inline constexpr std::string_view kAllExperts = R"("re:.*\\.experts\\..*")";

@@ -95,15 +95,18 @@ std::string ConvertedConfig::text(const std::vector<std::string>& kept) const {
 }
 
 // A single group takes the class, as other tools write it; several name their layers. Packed ones
-// are experts, and where they are all of them their group takes the name of all.
+// are experts, and where they are all of them their group takes the name of all; or they are layers
+// of weights alone.
 std::string ConvertedConfig::compressed_tensors(const std::string& kept) const {
   std::vector<const std::pair<const std::string, Group>*> packed, plain;
-  bool plain_experts = false;
+  bool plain_experts = false, packed_layers = false;
   for (const auto& row : groups_) {
     const bool is_packed = row.second.format == kPacked;
     (is_packed ? packed : plain).push_back(&row);
     plain_experts =
         plain_experts || (!is_packed && std::ranges::any_of(row.second.layers, is_expert));
+    packed_layers =
+        packed_layers || (is_packed && !std::ranges::all_of(row.second.layers, is_expert));
   }
   std::vector<ConfigGroup> groups;
   const auto add = [&](const auto& rows, bool all, std::string_view name_of_all) {
@@ -114,8 +117,12 @@ std::string ConvertedConfig::compressed_tensors(const std::string& kept) const {
       groups.push_back({with_json_field(row->first, "targets", targets), group.format});
     }
   };
-  add(packed, !plain_experts, kAllExperts);
-  add(plain, true, R"("Linear")");
+  if (packed_layers) {
+    add(packed, plain.empty(), fmt::format(R"("Linear",{})", kAllExperts));
+  } else {
+    add(packed, !plain_experts, kAllExperts);
+  }
+  add(plain, !packed_layers, R"("Linear")");
   for (const auto& [group, layers] : declared_) {
     groups.push_back({with_json_field(group, "targets", strings(layers)), {}});
   }

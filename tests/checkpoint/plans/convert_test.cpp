@@ -116,6 +116,19 @@ TEST_F(Convert, CompressedTensorsKeepsEveryGranularityZeroPointAndStaticScale) {
   }
 }
 
+/// Tensors of a folder, by name, with type and shape.
+std::vector<std::string> names(const std::string& folder) {
+  std::vector<std::string> all;
+  const Checkpoint opened = open_checkpoint(folder);
+  for (const TensorEntry& e : opened.entries()) {
+    std::string row = e.name + " " + e.dtype;
+    for (const std::int64_t extent : e.shape) row += " " + std::to_string(extent);
+    all.push_back(std::move(row));
+  }
+  std::ranges::sort(all);
+  return all;
+}
+
 TEST_F(Convert, ThereAndBackIsBitEqual) {
   const kit::Random random(5);
   std::vector<float> values(256 * 384);
@@ -130,7 +143,10 @@ TEST_F(Convert, ThereAndBackIsBitEqual) {
   } rows[] = {{Scheme::int8_dynamic, Format::bitsandbytes, Format::compressed_tensors},
               {Scheme::fp8_block, Format::compressed_tensors, Format::fp8_block},
               {Scheme::fp8_dynamic, Format::compressed_tensors, Format::compressed_tensors},
-              {Scheme::llm_int8, Format::bitsandbytes, Format::bitsandbytes}};
+              {Scheme::llm_int8, Format::bitsandbytes, Format::bitsandbytes},
+              {Scheme::int8_weight_only, Format::compressed_tensors, Format::compressed_tensors},
+              {Scheme::fp8_weight_only, Format::compressed_tensors, Format::compressed_tensors},
+              {Scheme::mxfp8, Format::compressed_tensors, Format::compressed_tensors}};
   for (const auto& row : rows) {
     SCOPED_TRACE(scheme_name(row.scheme));
     for (const char* name : {"q", "there", "back", "float"}) fs::remove_all(path(name));
@@ -142,6 +158,9 @@ TEST_F(Convert, ThereAndBackIsBitEqual) {
     EXPECT_EQ(content(a.codes.data), content(b.codes.data));
     EXPECT_EQ(content(a.codes.scale), content(b.codes.scale));
     EXPECT_EQ(a.scheme, b.scheme);
+    if (row.there == row.back) {  // and in the form that quantize_file gives the scheme
+      EXPECT_EQ(names(path("q")), names(path("back")));
+    }
     dequantize_file(path("back"), path("float"));
     const Checkpoint plain = open_checkpoint(path("float"));
     EXPECT_EQ(content(dequantize(a.codes)), content(plain.tensor("a.weight")));

@@ -197,7 +197,7 @@ def test_explain():
 
 def test_the_layer_of_octavo_torch_trains_and_takes_columns():
     torch.manual_seed(0)
-    native = octavo.torch.nn.Linear8bitLt(70, 33, threshold=6.0)
+    native = octavo.torch.nn.LLMInt8Linear(70, 33, threshold=6.0)
     layer = Linear8bitLt(70, 33, threshold=6.0, weight_gradient=native.weight_gradient)
     layer.load_state_dict({"weight": native.weight.detach(), "bias": native.bias.detach()})
     x, grad = activations(9, 70), gaussian(9, 33, seed=4)
@@ -228,7 +228,7 @@ def test_calibrated_columns_go_through_a_checkpoint(tmp_path):
     octavo.quantize_file(source, target, "llm-int8", outlier_columns=columns, threshold=0.0)
     weight = octavo.open_checkpoint(target).weight("fc")
     assert weight.activation["outlier_columns"] == columns["fc"].tolist() and 3 in columns["fc"]
-    layer = octavo.torch.nn.Linear8bitLt.from_weight(weight, linear.bias.detach(), torch.float32)
+    layer = octavo.torch.nn.LLMInt8Linear.from_weight(weight, linear.bias.detach(), torch.float32)
     assert torch.equal(layer(x), model["fc"](x))
 
 

@@ -201,7 +201,7 @@ def test_exact_gradients_of_weights(draw, dtype):
 def bnb_native(kind, dtype):
     import octavo.torch
 
-    return octavo.torch.nn.Linear8bitLt(256, 192, threshold=0.0, weight_gradient=kind, dtype=dtype)
+    return octavo.torch.nn.LLMInt8Linear(256, 192, threshold=0.0, weight_gradient=kind, dtype=dtype)
 
 
 def test_bitsandbytes_gradient_on_the_cpu_is_the_exact_one():

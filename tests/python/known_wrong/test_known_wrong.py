@@ -271,7 +271,7 @@ def test_int_mm_wraps():
                    "there is none): 1000 products of 127 * 127", "136746")
 def test_int_mm_saturates_without_vnni():
     a, b = full(17, 1000, 127, torch.int8), full(1000, 16, 127, torch.int8)
-    for backend in [b.name for b in octavo.backends() if b.usable]:
+    for backend in [b.name for b in octavo.machine.backends() if b.usable]:
         mine = octavo.scaled_mm(a, b, out_dtype=torch.int32, backend=backend)
         assert torch.equal(mine.double(), exact(a, b))
     program = ("import torch; a = torch.full((17, 1000), 127, dtype=torch.int8); "

@@ -112,7 +112,7 @@ def test_quantize(granularity):
     for dtype in ("int8", "float8_e4m3fn"):
         check(lambda: parts(octavo.quantize(gaussian(ROWS, K), dtype, granularity)))
         check(lambda: torch.ops.octavo.quantize(gaussian(ROWS, K), None, getattr(torch, dtype), granularity))
-    check(lambda: parts(octavo.quantize_mxfp8(gaussian(ROWS, K))))
+    check(lambda: parts(octavo.quantizers.quantize_mxfp8(gaussian(ROWS, K))))
 
 
 def test_quantizers_of_bnb():

@@ -55,7 +55,7 @@ def frozen(kind=nn.Int8Linear, bias=True):
     return layer
 
 
-@pytest.mark.parametrize("kind", [nn.Int8Linear, nn.Fp8Linear, nn.BlockFp8Linear, nn.Linear8bitLt])
+@pytest.mark.parametrize("kind", [nn.Int8Linear, nn.Fp8Linear, nn.BlockFp8Linear, nn.LLMInt8Linear])
 def test_a_layer_takes_its_weight_along(kind):
     layer = frozen(kind)
     before = layer._handle
@@ -117,7 +117,7 @@ class LlamaAttention(torch.nn.Module):
 
 def fused():
     model = torch.nn.ModuleDict({"a": LlamaAttention()})
-    weights = {f"a.{name}": octavo.quantize_weight(layer.weight.detach()) for name, layer in model["a"].named_children()}
+    weights = {f"a.{name}": octavo.checkpoints.quantize_weight(layer.weight.detach()) for name, layer in model["a"].named_children()}
     octavo.torch.quantize_(model)
     assert len(fuse_layers("test", model, weights.__getitem__)) == 1
     product = model["a"].q_proj._shared[0]
@@ -190,7 +190,7 @@ def test_experts_go_along():
 
 
 def packed_ones():
-    experts = octavo.pack_experts(torch.ones(2, N, K, dtype=torch.int8), torch.ones(2), activation=torch.int8)
+    experts = octavo.moe.pack_experts(torch.ones(2, N, K, dtype=torch.int8), torch.ones(2), activation=torch.int8)
     return octavo.pack(torch.ones(K, N, dtype=torch.int8), 1.0, activation=torch.int8), experts
 
 

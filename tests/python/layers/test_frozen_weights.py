@@ -105,7 +105,7 @@ def test_a_float_weight_is_quantized(kind, wrap):
     """Codes and results of a layer that was frozen with it, under the rule that the layer has."""
     layer, other = LINEAR[kind](), wrap(gaussian(N, K, seed=5))
     layer.weight = other
-    want = octavo.quantize_weight(other.detach(), type(layer).scheme).quantized
+    want = octavo.checkpoints.quantize_weight(other.detach(), type(layer).scheme).quantized
     got = layer.quantized_weight()
     assert torch.equal(got.data.view(torch.uint8), torch.from_numpy(np.asarray(want.data).view(np.uint8)))
     assert torch.equal(got.scale, torch.from_numpy(np.asarray(want.scale)))
@@ -159,7 +159,7 @@ def test_what_is_no_weight_is_refused(kind, value):
 def test_a_checkpoints_form_is_kept(code, granularity, azp, tmp_path):
     """A float weight gets codes of the type, scales of the cells, and zero points, as the old weight has them."""
     old = octavo.quantize(gaussian(N, K, seed=3), code, granularity, azp=azp)
-    layer = nn.CheckpointLinear.from_weight(octavo.quantize_weight(torch.randn(N, K)), None, torch.float32)
+    layer = nn.CheckpointLinear.from_weight(octavo.checkpoints.quantize_weight(torch.randn(N, K)), None, torch.float32)
     layer._freeze(octavo.pack(old.T), torch.float32)
     before, new = state_of(layer), gaussian(N, K, seed=5)
     layer.weight = new
@@ -180,9 +180,9 @@ def test_calls_with_other_parameters():
 
 def test_experts_are_experts():
     layer, other = FROZEN["FusedMoE"](), FROZEN["FusedMoE"]()
-    with pytest.raises(ValueError, match=r"FusedMoE: w13 must be octavo.ExpertWeights .*; got Parameter"):
+    with pytest.raises(ValueError, match=r"FusedMoE: w13 must be octavo.types.ExpertWeights .*; got Parameter"):
         layer.w13 = torch.nn.Parameter(torch.zeros(3, 2 * N, K))
-    with pytest.raises(ValueError, match="FusedMoE: w2 must be octavo.ExpertWeights"):
+    with pytest.raises(ValueError, match="FusedMoE: w2 must be octavo.types.ExpertWeights"):
         layer.w2 = other.w13
     other.load_state_dict({name: t.flip(0) for name, t in other.state_dict().items()})
     assert not torch.equal(run(layer), run(other))
@@ -227,7 +227,7 @@ def test_arrays_are_read_only(read):
 
 MEMORY = {
     "data_ptr": lambda w: w.data_ptr(), "share_memory_": lambda w: w.share_memory_(),
-    "octavo.quantize": octavo.quantize, "octavo.quantize_weight": octavo.quantize_weight,
+    "octavo.quantize": octavo.quantize, "octavo.checkpoints.quantize_weight": octavo.checkpoints.quantize_weight,
 }
 
 

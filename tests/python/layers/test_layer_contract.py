@@ -123,7 +123,7 @@ def test_a_layer_takes_all_of_its_codes_or_nothing(kind):
 
 
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("kind", ["Int8Linear", "Fp8Linear", "BlockFp8Linear", "Linear8bitLt", "bnb"])
+@pytest.mark.parametrize("kind", ["Int8Linear", "Fp8Linear", "BlockFp8Linear", "LLMInt8Linear", "bnb"])
 def test_float_states_are_strict_too(kind, bias):
     """A state of torch.nn.Linear with or without a bias, into a layer with or without one."""
     def make():
@@ -156,7 +156,7 @@ def test_names_that_a_layer_has_no_use_for_are_unexpected():
     scale = {"input_scale": torch.tensor([0.1])}
     zero = {"input_zero_point": torch.tensor([3], dtype=torch.int32)}
     for layer, extra in ((nn.Int8Linear(K, N), scale), (FROZEN["BlockFp8Linear"](), scale),
-                         (FROZEN["Linear8bitLt"](), scale), (FROZEN["Int8Linear"](), zero),
+                         (FROZEN["LLMInt8Linear"](), scale), (FROZEN["Int8Linear"](), zero),
                          (FROZEN["Fp8Linear, static"](), zero), (Linear8bitLt(K, N), {"SCB": torch.ones(N)})):
         state = {**layer.state_dict(), **extra}
         if isinstance(layer, Linear8bitLt):
@@ -178,7 +178,7 @@ def test_static_activations_come_with_a_state():
 
 CONSTRUCTORS = {
     "Int8Linear": lambda **o: nn.Int8Linear(K, N, **o), "Fp8Linear": lambda **o: nn.Fp8Linear(K, N, **o),
-    "BlockFp8Linear": lambda **o: nn.BlockFp8Linear(K, N, **o), "Linear8bitLt": lambda **o: nn.Linear8bitLt(K, N, **o),
+    "BlockFp8Linear": lambda **o: nn.BlockFp8Linear(K, N, **o), "LLMInt8Linear": lambda **o: nn.LLMInt8Linear(K, N, **o),
     "QatLinear": lambda **o: nn.QatLinear(K, N, **o), "GroupedLinear": lambda **o: nn.GroupedLinear(3, K, N, **o),
     "bnb.Linear8bitLt": lambda **o: Linear8bitLt(K, N, **o), "bnb.Embedding8bit": lambda **o: Embedding8bit(K, N, **o),
 }

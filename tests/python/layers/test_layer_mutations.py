@@ -29,8 +29,8 @@ TRAINED = {
     "Int8WeightOnlyLinear": lambda: nn.Int8WeightOnlyLinear(K, N),
     "Fp8WeightOnlyLinear": lambda: nn.Fp8WeightOnlyLinear(K, N),
     "MxFp8Linear": lambda: nn.MxFp8Linear(K, N),
-    "Linear8bitLt": lambda: nn.Linear8bitLt(K, N),
-    "Linear8bitLt, exact": lambda: nn.Linear8bitLt(K, N, weight_gradient="exact"),
+    "LLMInt8Linear": lambda: nn.LLMInt8Linear(K, N),
+    "LLMInt8Linear, exact": lambda: nn.LLMInt8Linear(K, N, weight_gradient="exact"),
     "QatLinear": lambda: nn.QatLinear(K, N),
     "GroupedLinear": lambda: nn.GroupedLinear(3, K, N),
     "bnb.Linear8bitLt": lambda: bnb_nn.Linear8bitLt(K, N, threshold=6.0),
@@ -60,7 +60,7 @@ def used(layer):
 FROZEN = {
     **{name: lambda kind=kind: kind.from_float(torch.nn.Linear(K, N)) for name, kind in
        (("Int8Linear", nn.Int8Linear), ("Fp8Linear", nn.Fp8Linear), ("BlockFp8Linear", nn.BlockFp8Linear),
-        ("Linear8bitLt", nn.Linear8bitLt), ("Int8WeightOnlyLinear", nn.Int8WeightOnlyLinear),
+        ("LLMInt8Linear", nn.LLMInt8Linear), ("Int8WeightOnlyLinear", nn.Int8WeightOnlyLinear),
         ("Fp8WeightOnlyLinear", nn.Fp8WeightOnlyLinear), ("MxFp8Linear", nn.MxFp8Linear))},
     "FusedMoE, weight-only": lambda: moe("int8-weight-only"),
     "FusedMoE, mxfp8": lambda: moe("mxfp8"),
@@ -69,7 +69,7 @@ FROZEN = {
     "Int8Linear, static azp": static(nn.Int8Linear, input_zero_point=torch.tensor(3, dtype=torch.int32)),
     "Fp8Linear, static": static(nn.Fp8Linear),
     "FusedMoE": moe,
-    "CheckpointLinear": lambda: nn.CheckpointLinear.from_weight(octavo.quantize_weight(torch.randn(N, K)), torch.randn(N),
+    "CheckpointLinear": lambda: nn.CheckpointLinear.from_weight(octavo.checkpoints.quantize_weight(torch.randn(N, K)), torch.randn(N),
                                                                 torch.float32),
     "bnb.Linear8bitLt, moved": lambda: bnb_nn.Linear8bitLt(K, N, has_fp16_weights=False, threshold=6.0).to("cpu"),
     "bnb.Linear8bitLt, used": lambda: used(bnb_nn.Linear8bitLt(K, N, has_fp16_weights=False, threshold=6.0)),

@@ -175,10 +175,10 @@ def test_linear8bitlt_keeps_outliers_in_float():
     x = gaussian(5, 64)
     x[:, 7] = 40
     exact = linear(x)
-    with_outliers = nn.Linear8bitLt.from_float(linear)(x)
-    without = nn.Linear8bitLt.from_float(linear, threshold=0.0)(x)
+    with_outliers = nn.LLMInt8Linear.from_float(linear)(x)
+    without = nn.LLMInt8Linear.from_float(linear, threshold=0.0)(x)
     assert (with_outliers - exact).norm() < 0.3 * (without - exact).norm()
-    made = nn.Linear8bitLt(64, 32, threshold=5.0).eval()
+    made = nn.LLMInt8Linear(64, 32, threshold=5.0).eval()
     with torch.no_grad():
         packed = made(x)
     assert torch.equal(made(x), packed)  # with gradients: unpacked codes
@@ -231,7 +231,7 @@ def test_compiled_training_step():
 
 
 def test_empty_batches():
-    for kind in (nn.Int8Linear, nn.Fp8Linear, nn.Linear8bitLt):
+    for kind in (nn.Int8Linear, nn.Fp8Linear, nn.LLMInt8Linear):
         layer = kind.from_float(torch.nn.Linear(8, 4))
         assert layer(torch.empty(0, 8)).shape == (0, 4)
         assert layer(torch.empty(2, 0, 8)).shape == (2, 0, 4)
@@ -242,7 +242,7 @@ def test_empty_batches():
 
 
 LINEAR = {"Int8Linear": nn.Int8Linear, "Fp8Linear": nn.Fp8Linear, "BlockFp8Linear": nn.BlockFp8Linear,
-          "Linear8bitLt": nn.Linear8bitLt, "QatLinear": nn.QatLinear,
+          "LLMInt8Linear": nn.LLMInt8Linear, "QatLinear": nn.QatLinear,
           "QatLinear, fp8": functools.partial(nn.QatLinear, code=torch.float8_e4m3fn), "bnb": octavo.bnb.nn.Linear8bitLt,
           "bnb, frozen": lambda k, n: octavo.bnb.nn.Linear8bitLt(k, n, has_fp16_weights=False).to("cpu")}
 SIZES = [(0, 3), (3, 0), (0, 0)]
@@ -296,7 +296,7 @@ def test_activations_of_another_width_are_refused():
             LINEAR[kind](16, 4)(gaussian(4, 8))
 
 
-@pytest.mark.parametrize("kind", ["Int8Linear", "Fp8Linear", "BlockFp8Linear", "Linear8bitLt"])
+@pytest.mark.parametrize("kind", ["Int8Linear", "Fp8Linear", "BlockFp8Linear", "LLMInt8Linear"])
 def test_scales_fit_the_activations_or_are_refused(kind):
     layer = LINEAR[kind].from_float(torch.nn.Linear(16, 4))
     codes = layer.quantized_weight().data[:3].contiguous()

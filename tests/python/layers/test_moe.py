@@ -99,16 +99,16 @@ def test_w8a16_is_near_the_dequantized_formula(granularity):
 def test_numpy_and_torch_have_the_same_bits():
     w13, w2 = (w.to(FP8) for w in weights())
     scale = gaussian(E).abs() + 0.1
-    packed = [octavo.pack_experts(w, scale, activation="float8_e4m3fn") for w in (w13, w2)]
+    packed = [octavo.moe.pack_experts(w, scale, activation="float8_e4m3fn") for w in (w13, w2)]
     x = gaussian(5, HIDDEN, seed=5)
     topk_weights, ids = routing(5)
-    y = octavo.fused_experts(x, *packed, topk_weights, ids)
-    z = octavo.fused_experts(x.numpy(), *packed, topk_weights.numpy(), ids.numpy().astype(np.int64))
+    y = octavo.moe.fused_experts(x, *packed, topk_weights, ids)
+    z = octavo.moe.fused_experts(x.numpy(), *packed, topk_weights.numpy(), ids.numpy().astype(np.int64))
     assert isinstance(z, np.ndarray) and np.array_equal(y.numpy(), z)
     out = np.empty_like(z)
-    assert octavo.fused_experts(x.numpy(), *packed, topk_weights.numpy(), ids.numpy(), out=out) is out
+    assert octavo.moe.fused_experts(x.numpy(), *packed, topk_weights.numpy(), ids.numpy(), out=out) is out
     assert np.array_equal(out, z)
-    by_map = octavo.fused_experts(x, *packed, topk_weights, ids + 2, out_dtype="float32",
+    by_map = octavo.moe.fused_experts(x, *packed, topk_weights, ids + 2, out_dtype="float32",
                                   expert_map=torch.tensor([-1, -1, *range(E)], dtype=torch.int32))
     assert torch.equal(by_map, y)
 
@@ -129,20 +129,20 @@ def test_routes_to_nobody_contribute_nothing():
 
 def test_silu_and_mul():
     x = gaussian(3, 5, 14, seed=2)
-    y = octavo.silu_and_mul(x)
+    y = octavo.moe.silu_and_mul(x)
     exact = torch.nn.functional.silu(x[..., :7].double()) * x[..., 7:].double()
     assert y.shape == (3, 5, 7) and torch.allclose(y.double(), exact, rtol=1e-6)
-    assert np.array_equal(octavo.silu_and_mul(x.numpy()), y.numpy())
-    assert octavo.silu_and_mul(x.bfloat16()).dtype == torch.bfloat16
-    assert octavo.silu_and_mul(x, torch.float16).dtype == torch.float16
+    assert np.array_equal(octavo.moe.silu_and_mul(x.numpy()), y.numpy())
+    assert octavo.moe.silu_and_mul(x.bfloat16()).dtype == torch.bfloat16
+    assert octavo.moe.silu_and_mul(x, torch.float16).dtype == torch.float16
     with pytest.raises(NotImplementedError, match="silu_and_mul: out must come without arguments that need a gradient"):
-        octavo.silu_and_mul(x.requires_grad_(), out=torch.empty(3, 5, 7))
+        octavo.moe.silu_and_mul(x.requires_grad_(), out=torch.empty(3, 5, 7))
 
 
 def test_silu_and_mul_has_gradients():
     x = gaussian(3, 5, 14, seed=2).requires_grad_()
     grad = gaussian(3, 5, 7, seed=3)
-    (found,) = torch.autograd.grad(octavo.silu_and_mul(x), x, grad)
+    (found,) = torch.autograd.grad(octavo.moe.silu_and_mul(x), x, grad)
     wide = x.detach().double().requires_grad_()
     y = torch.nn.functional.silu(wide[..., :7]) * wide[..., 7:]
     (exact,) = torch.autograd.grad(y, wide, grad.double())
@@ -155,7 +155,7 @@ def test_silu_and_mul_has_gradients():
 def test_expert_weights_come_back_and_can_be_pickled():
     codes = gaussian(E, 2 * INNER, HIDDEN).to(FP8)
     scale = gaussian(E, 2 * INNER // 32, HIDDEN // 32).abs()
-    packed = octavo.pack_experts(codes, scale, granularity="block32x32", activation=FP8,
+    packed = octavo.moe.pack_experts(codes, scale, granularity="block32x32", activation=FP8,
                                  activation_granularity="group32")
     assert (packed.experts, packed.n, packed.k, packed.dtype) == (E, 2 * INNER, HIDDEN, "float8_e4m3fn")
     assert len(packed) == E and packed.granularity == "block32x32" and "6, 128, 96" in repr(packed)
@@ -165,7 +165,7 @@ def test_expert_weights_come_back_and_can_be_pickled():
         assert torch.equal(found.view(torch.uint8), codes.view(torch.uint8))
         assert torch.equal(scales, scale) and granularity == "block32x32" and one.activation == packed.activation
     x = octavo.quantize(gaussian(2, HIDDEN), FP8)
-    assert isinstance(packed[-1], octavo.PackedWeight)
+    assert isinstance(packed[-1], octavo.types.PackedWeight)
     alone = octavo.pack(codes[-1].t(), scale[-1].t(), granularity="block32x32")
     assert torch.equal(octavo.scaled_mm(x.data, packed[-1], x.scale), octavo.scaled_mm(x.data, alone, x.scale))
     with pytest.raises(IndexError):
@@ -210,7 +210,7 @@ def of_two_linears(layer, x, ids):
     rows = []
     for row, expert in zip(x, ids.flatten().tolist()):
         h = octavo.linear(row, layer.w13[expert], out_dtype=torch.float32)
-        rows.append(octavo.linear(octavo.silu_and_mul(h), layer.w2[expert]))
+        rows.append(octavo.linear(octavo.moe.silu_and_mul(h), layer.w2[expert]))
     return torch.stack(rows)
 
 
@@ -230,13 +230,13 @@ def test_gradients_are_those_of_the_separate_operations(scheme):
 
 
 def test_gradients_of_biases_and_of_the_input_of_weights():
-    w13, w2 = (octavo.pack_experts(w) for w in weights())
+    w13, w2 = (octavo.moe.pack_experts(w) for w in weights())
     topk_weights, ids = routing(9)
     tensors = [t.requires_grad_() for t in (gaussian(9, HIDDEN), topk_weights, gaussian(E, 2 * INNER, seed=4),
                                             gaussian(E, HIDDEN, seed=5))]
     stored = [w.double() for w in weights()]
     for on_input in (False, True):
-        y = octavo.fused_experts(tensors[0], w13, w2, tensors[1], ids, bias13=tensors[2], bias2=tensors[3],
+        y = octavo.moe.fused_experts(tensors[0], w13, w2, tensors[1], ids, bias13=tensors[2], bias2=tensors[3],
                                  apply_router_weight_on_input=on_input)
         grad = gaussian(9, HIDDEN, seed=6)
         found = torch.autograd.grad(y, tensors, grad)
@@ -264,7 +264,7 @@ def test_routers_and_inputs_train():
     layer(x, topk_weights, ids).float().square().sum().backward()
     assert x.grad.dtype == torch.bfloat16 and x.grad.abs().sum() > 0 and router.weight.grad.abs().sum() > 0
     with pytest.raises(NotImplementedError, match="fused_experts: out must come without arguments that need a gradient"):
-        octavo.fused_experts(x, layer.w13, layer.w2, *routing(6), out=torch.empty(6, HIDDEN, dtype=torch.bfloat16))
+        octavo.moe.fused_experts(x, layer.w13, layer.w2, *routing(6), out=torch.empty(6, HIDDEN, dtype=torch.bfloat16))
     with torch.no_grad():
         layer(x, *routing(6))
 
@@ -276,15 +276,15 @@ def test_errors_are_those_of_cpp():
         ids[1, 2] = 6
         layer(gaussian(2, HIDDEN), topk_weights, ids)
     with pytest.raises(ValueError, match="batch_invariant must come with"):
-        packed = [octavo.pack_experts(w.to(FP8), activation=FP8, activation_granularity="tensor") for w in weights()]
-        octavo.fused_experts(gaussian(2, HIDDEN), *packed, *routing(2), batch_invariant=True)
+        packed = [octavo.moe.pack_experts(w.to(FP8), activation=FP8, activation_granularity="tensor") for w in weights()]
+        octavo.moe.fused_experts(gaussian(2, HIDDEN), *packed, *routing(2), batch_invariant=True)
     with pytest.raises(ValueError, match="FusedMoE: scheme must be one of"):
         FusedMoE.from_float(*weights(), scheme="fp4")
 
 
 def test_explain():
     layer = FusedMoE.from_float(*weights())
-    found = octavo.explain_fused_experts(gaussian(5, HIDDEN), layer.w13, layer.w2, *routing(5))
+    found = octavo.moe.explain_fused_experts(gaussian(5, HIDDEN), layer.w13, layer.w2, *routing(5))
     assert found.routes == 15 and 0 < found.touched <= E and found.workspace_bytes > 0
     assert [c.chosen for c in found.by_w13.candidates].count(True) == 1 and "by w2" in str(found)
 

@@ -111,7 +111,7 @@ def test_ignore_is_a_conversion():
     x = np.array([[1.0, -2.0, np.nan, np.inf, -np.inf]], np.float32)
     q = octavo.quantize(x, non_finite="ignore")
     assert q.data.tolist() == [[64, -127, 0, 127, -128]] and q.scale.item() == np.float32(2) / np.float32(127)
-    assert octavo.compute_scale(x, non_finite="ignore").scale.item() == q.scale.item()
+    assert octavo.quantizers.compute_scale(x, non_finite="ignore").scale.item() == q.scale.item()
     assert np.isnan(octavo.quantize(x).scale).all() and not octavo.quantize(x).data.any()
     for dtype in ("int8", "float8_e4m3fn"):
         for refuse in ({"non_finite": "error"}, {"finite": True}):
@@ -138,7 +138,7 @@ def test_ranges_widen_on_request():
     own, wide = octavo.quantize(x, "uint8", azp=True), octavo.quantize(x, "uint8", azp=True, widen=True)
     assert own.scale.item() == np.float32(1) / np.float32(255) and not 0 <= own.azp.item() <= 255
     assert wide.scale.item() == np.float32(6) / np.float32(255) and wide.azp.item() == 0
-    assert octavo.compute_scale(x, "uint8", azp=True, widen=True).azp.item() == 0
+    assert octavo.quantizers.compute_scale(x, "uint8", azp=True, widen=True).azp.item() == 0
     packed = octavo.pack(octavo.quantize(gaussian(N, 2)).T, activation="uint8", azp=True, widen=True)
     assert packed.activation["widen"] is True
 

@@ -233,7 +233,7 @@ def test_safetensors_saves_and_loads_every_layer(kind, shared, tmp_path):
 
 
 @pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("kind", [nn.Int8Linear, nn.Fp8Linear, nn.BlockFp8Linear, nn.Linear8bitLt])
+@pytest.mark.parametrize("kind", [nn.Int8Linear, nn.Fp8Linear, nn.BlockFp8Linear, nn.LLMInt8Linear])
 def test_codes_load_into_layers_that_train(kind, shared, tmp_path):
     files = pytest.importorskip("safetensors.torch")
     one, other = kind(32, 16).freeze(), kind(32, 16)

@@ -130,9 +130,9 @@ def test_layers_of_a_folder(what, tmp_path):
     """load_ has no choice but to replace a layer: hooks go over, and a warning names what does not."""
     net = model()
     octavo.torch.quantize_(net)
-    layers = {name: octavo.quantize_weight(w) for name, w in (("0", torch.randn(32, 16)), ("2", torch.randn(8, 32)))}
+    layers = {name: octavo.checkpoints.quantize_weight(w) for name, w in (("0", torch.randn(32, 16)), ("2", torch.randn(8, 32)))}
     biases = {"0.bias": torch.zeros(32), "2.bias": torch.zeros(8)}
-    octavo.write_checkpoint(tmp_path / "model.safetensors", layers, biases)
+    octavo.checkpoints.write_checkpoint(tmp_path / "model.safetensors", layers, biases)
     net = model()
     if what == "hook":
         net[2].register_forward_hook(negated)

@@ -22,7 +22,7 @@ def layer(rng, n=40, k=96):
 def written_again(path, tmp_path):
     file = octavo.open_checkpoint(path)
     again = tmp_path / "again.safetensors"
-    octavo.write_checkpoint(again, {name: file.weight(name) for name in file.quantized_layers()},
+    octavo.checkpoints.write_checkpoint(again, {name: file.weight(name) for name in file.quantized_layers()},
                             {key: file.tensor(key) for key in file.keys() if key.endswith(".bias")},
                             file.metadata)
     return safetensors.load_file(again)
@@ -84,7 +84,7 @@ def test_outlier_columns_are_written_by_layer(model, tmp_path):
     assert config["llm_int8_threshold"] == 2.5 and config["llm_int8_whole_columns"] is True
     assert file.weight("m.k").activation["outlier_threshold"] == 2.5
     again = tmp_path / "again.safetensors"
-    octavo.write_checkpoint(again, {"m.q": file.weight("m.q"), "m.k": file.weight("m.k")})
+    octavo.checkpoints.write_checkpoint(again, {"m.q": file.weight("m.q"), "m.k": file.weight("m.k")})
     assert json.loads(octavo.open_checkpoint(again).metadata["quantization_config"]) == config
 
 
@@ -102,18 +102,18 @@ def test_outlier_columns_that_are_wrong(model, tmp_path, options, sentence):
 
 def test_write_checkpoint_refuses_a_mixture(tmp_path, rng):
     w = rng.standard_normal((4, 8)).astype(np.float32)
-    layers = {"a": octavo.quantize_weight(w, "llm-int8"), "b": octavo.quantize_weight(w, "int8-dynamic")}
+    layers = {"a": octavo.checkpoints.quantize_weight(w, "llm-int8"), "b": octavo.checkpoints.quantize_weight(w, "int8-dynamic")}
     with pytest.raises(ValueError, match="layer 'b'.scheme must be that of the other layers, llm-int8"):
-        octavo.write_checkpoint(tmp_path / "x.safetensors", layers)
+        octavo.checkpoints.write_checkpoint(tmp_path / "x.safetensors", layers)
     with pytest.raises(ValueError, match="layers must have at least one; got none"):
-        octavo.write_checkpoint(tmp_path / "x.safetensors", {})
+        octavo.checkpoints.write_checkpoint(tmp_path / "x.safetensors", {})
     with pytest.raises(OSError):
-        octavo.write_checkpoint(tmp_path / "none" / "x.safetensors", {"a": layers["a"]})
+        octavo.checkpoints.write_checkpoint(tmp_path / "none" / "x.safetensors", {"a": layers["a"]})
 
 
 def test_write_checkpoint_takes_tensors_of_any_stride(tmp_path, rng):
     w = rng.standard_normal((4, 8)).astype(np.float32)
-    octavo.write_checkpoint(tmp_path / "x.safetensors", {"a": octavo.quantize_weight(w, "fp8-dynamic")},
+    octavo.checkpoints.write_checkpoint(tmp_path / "x.safetensors", {"a": octavo.checkpoints.quantize_weight(w, "fp8-dynamic")},
                             {"b.weight": w.T, "c": np.float32(3)}, {"format": "pt"})
     file = octavo.open_checkpoint(tmp_path / "x.safetensors")
     assert np.array_equal(file.tensor("b.weight"), w.T) and file.tensor("c") == 3

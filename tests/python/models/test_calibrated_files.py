@@ -155,8 +155,8 @@ def test_outlier_columns_come_from_the_file(tmp_path):
 def test_a_dry_run_knows_the_memory_of_gptq(tmp_path):
     case = Case(small.made(small.llama), tmp_path)
     path = case.folder / "float"
-    calibrated = octavo.estimate_quantization(path, calibration=tmp_path / "calibration", gptq=True)
-    assert calibrated.memory_bytes - octavo.estimate_quantization(path).memory_bytes >= 8 * 256 * 256
+    calibrated = octavo.checkpoints.estimate_quantization(path, calibration=tmp_path / "calibration", gptq=True)
+    assert calibrated.memory_bytes - octavo.checkpoints.estimate_quantization(path).memory_bytes >= 8 * 256 * 256
 
 
 def test_calibrations_that_do_not_fit_a_folder_are_refused(tmp_path):

@@ -236,7 +236,7 @@ def test_calibrations_that_do_not_fit_are_refused():
     model, ids = small.made(small.llama), small.tokens()
     found = octavo.torch.calibrate(model, [ids])
     for options, hint in ((dict(scheme="fp8-dynamic"), "must be for float8_e4m3fn, as fp8-dynamic is; got int8"),
-                          (dict(scheme="fp8-block"), "must be None for layers that train and for fp8-block"),
+                          (dict(scheme="fp8-block"), "must be None for layers that train and for schemes without one scale for a token"),
                           (dict(freeze=False), "must be None for layers that train")):
         with pytest.raises(ValueError, match="quantize_: calibration " + hint):
             octavo.torch.quantize_(copy.deepcopy(model), calibration=found, **options)

@@ -58,7 +58,7 @@ def test_experts_report_the_error_of_all():
     model, report = quantized(small.made(small.mixtral), "int8-dynamic")
     row = next(row for row in report if row.name == "model.layers.0.mlp.experts.down_proj")
     weight = small.made(small.mixtral).model.layers[0].mlp.experts.down_proj.detach()
-    stacked = octavo.compare_weight("", weight.flatten(0, 1), octavo.quantize_weight(weight.flatten(0, 1)))
+    stacked = octavo.checkpoints.compare_weight("", weight.flatten(0, 1), octavo.checkpoints.quantize_weight(weight.flatten(0, 1)))
     assert row.shape == tuple(weight.shape) and row.saturated == stacked.saturated
     assert row.sqnr_db == pytest.approx(stacked.sqnr_db) and row.max_error == stacked.max_error
 
@@ -163,7 +163,7 @@ def test_experts_with_outlier_columns_run_one_by_one(tmp_path):
 
     torch.manual_seed(0)
     float_experts = Experts(False, False, False)
-    weights = [[octavo.quantize_weight(w, "llm-int8") for w in p.detach()] for p in (float_experts.gate_up_proj,
+    weights = [[octavo.checkpoints.quantize_weight(w, "llm-int8") for w in p.detach()] for p in (float_experts.gate_up_proj,
                                                                                     float_experts.down_proj)]
     experts = experts_of(float_experts, *(ExpertParts(parts, None) for parts in weights), torch.float32)
     x, routes = torch.randn(7, 64), torch.rand(7, 2)

@@ -96,14 +96,14 @@ def test_stacks_in_8_bits_are_loaded_and_converted(maker, tmp_path):
     model = made(maker)
     model.save_pretrained(tmp_path / "float")
     stacked_fp8(tmp_path / "float", tmp_path / "fp8", maker is small.gpt_oss)
-    octavo.dequantize_file(str(tmp_path / "fp8"), str(tmp_path / "back"), dtype="float32")
+    octavo.checkpoints.dequantize_file(str(tmp_path / "fp8"), str(tmp_path / "back"), dtype="float32")
     values = type(model).from_pretrained(tmp_path / "back")
     inputs = {}
     for name, module in experts_of(values):
         module.register_forward_pre_hook(lambda module, given, name=name: inputs.__setitem__(name, given))
     values(small.tokens())
     expected = routed(values, inputs)
-    octavo.convert_file(str(tmp_path / "fp8"), str(tmp_path / "layers"), "compressed-tensors")
+    octavo.checkpoints.convert_file(str(tmp_path / "fp8"), str(tmp_path / "layers"), "compressed-tensors")
     assert octavo.open_checkpoint(str(tmp_path / "layers")).quantized_experts() == []
     ways = [octavo.torch.from_pretrained(tmp_path / name) for name in ("fp8", "layers")]
     ways.append(octavo.torch.load_(maker().eval(), tmp_path / "fp8"))

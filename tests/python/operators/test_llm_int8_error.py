@@ -29,16 +29,16 @@ def relative_error(y, x, weight):
 def errors(k, seed=0):
     """Relative Frobenius errors: int8 per token, LLM.int8() and the latter with original weights."""
     x, weight, expected = problem(k, seed)
-    plain = octavo.linear(x, octavo.quantize_weight(weight, "int8-dynamic").pack())
+    plain = octavo.linear(x, octavo.checkpoints.quantize_weight(weight, "int8-dynamic").pack())
 
-    stored = octavo.quantize_weight(weight, "llm-int8").quantized
+    stored = octavo.checkpoints.quantize_weight(weight, "llm-int8").quantized
     mixed = octavo.linear(x, octavo.pack(stored.T, activation="int8", llm_int8=True,
                                          outlier_threshold=THRESHOLD))
 
-    codes, absmax, columns = octavo.int8_vectorwise_quant(x, threshold=THRESHOLD)
+    codes, absmax, columns = octavo.llm_int8.int8_vectorwise_quant(x, threshold=THRESHOLD)
     assert np.array_equal(columns, expected)
-    weight_codes, weight_absmax, _ = octavo.int8_vectorwise_quant(weight)
-    original = octavo.int8_mixed_scaled_mm(x, codes, weight_codes, absmax, weight_absmax,
+    weight_codes, weight_absmax, _ = octavo.llm_int8.int8_vectorwise_quant(weight)
+    original = octavo.llm_int8.int8_mixed_scaled_mm(x, codes, weight_codes, absmax, weight_absmax,
                                            outlier_cols=columns, original_weight=weight)
     return tuple(relative_error(y, x, weight) for y in (plain, mixed, original))
 

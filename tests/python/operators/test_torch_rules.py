@@ -43,7 +43,7 @@ LAYERS = {
     "Int8Linear": lambda: nn.Int8Linear.from_float(linear()),
     "Fp8Linear": lambda: nn.Fp8Linear.from_float(linear()),
     "BlockFp8Linear": lambda: nn.BlockFp8Linear.from_float(linear()),
-    "Linear8bitLt": lambda: nn.Linear8bitLt.from_float(linear()),
+    "Linear8bitLt": lambda: nn.LLMInt8Linear.from_float(linear()),
     "of a float weight in eval mode": lambda: nn.Int8Linear.from_float(linear(), freeze=False).eval(),
     "of a float weight that trains": lambda: nn.Int8Linear.from_float(linear(), freeze=False),
 }
@@ -56,13 +56,13 @@ PRODUCTS = {
     "linear in int8": lambda x, **o: octavo.linear(x, QUANTISED, BIAS, **o),
     "grouped_mm": lambda x, **o: octavo.grouped_mm(x, torch.stack([WEIGHT, WEIGHT]), offs=OFFSETS, **o),
     "scaled_grouped_mm": lambda x, **o: octavo.scaled_grouped_mm(x[None], WEIGHT[None], **o)[0],
-    "silu_and_mul": lambda x, **o: octavo.silu_and_mul(x, **o),
+    "silu_and_mul": lambda x, **o: octavo.moe.silu_and_mul(x, **o),
 }
 LISTS = {"grouped_mm of a list": lambda x: octavo.grouped_mm([x], [WEIGHT])[0]}
 QUANTISERS = {
     "quantize": lambda x: octavo.quantize(x).data,
-    "compute_scale": lambda x: octavo.compute_scale(x).scale,
-    "quantize_mxfp8": lambda x: octavo.quantize_mxfp8(x).data,
+    "compute_scale": lambda x: octavo.quantizers.compute_scale(x).scale,
+    "quantize_mxfp8": lambda x: octavo.quantizers.quantize_mxfp8(x).data,
     "dequantize": lambda x: octavo.dequantize(octavo.quantize(x)),
     "pack": lambda x: octavo.linear(torch.ones(1, 2), octavo.pack(x)),
     "a scale": lambda x: octavo.scaled_mm(torch.ones(2, 2), torch.ones(2, 2), x[:, :1]),
@@ -329,8 +329,9 @@ def operators():
     yield ops.fused_experts.default, dict(x=x, w13=w13, w2=w2, n=8, **routing)
     yield ops.fused_experts_vjp.default, dict(grad=torch.randn(6, 8), x=x, w13=w13, w2=w2, n=8, **routing,
                                               wanted=[True, True, False, False])
-    yield ops.quantize.default, dict(x=x, dtype=torch.int8, granularity="token", min_scale=0.0, qmax=0.0)
-    yield ops.quantize.default, dict(x=x, dtype=FP8, granularity="block4x4", min_scale=0.0, qmax=0.0)
+    yield ops.quantize.default, dict(x=x, dtype=torch.int8, granularity="token", min_scale=0.0, qmax=0.0, rounding="none")
+    yield ops.quantize.default, dict(x=x, dtype=FP8, granularity="group4", min_scale=0.0, qmax=0.0, rounding="power_of_two")
+    yield ops.quantize.default, dict(x=x, dtype=FP8, granularity="block4x4", min_scale=0.0, qmax=0.0, rounding="none")
     yield ops.quantize_vjp.default, dict(grad=x, x=x, scale=torch.ones(6, 1), dtype=torch.int8, granularity="token",
                                          gradient_scale=1.0)
     yield ops.straight_through_mm.default, dict(x=x, weight=w.t(), **through)
@@ -346,7 +347,7 @@ def operators():
     yield ops.int8_scaled_mm.default, dict(A=codes, B=w_codes, row_stats=ones6, col_stats=ones4)
 
 
-HELD = (octavo.pack(torch.randn(8, 4)), octavo.pack_experts(torch.randn(1, 8, 8)), octavo.pack_experts(torch.randn(1, 8, 4)))
+HELD = (octavo.pack(torch.randn(8, 4)), octavo.moe.pack_experts(torch.randn(1, 8, 8)), octavo.moe.pack_experts(torch.randn(1, 8, 4)))
 OPERATORS = [(operator, given) for operator, given in operators()]
 
 

@@ -35,7 +35,7 @@ def given(kind):
     """Arguments that each operation takes, of NumPy's arrays or PyTorch's tensors; and as lists of entries."""
     of = torch.from_numpy if kind == "torch" else lambda array: array
     codes, floats = of(np.ones((4, 4), np.int8)), of(np.ones((4, 4), np.float32))
-    stack, experts = of(np.ones((2, 4, 4), np.float32)), octavo.pack_experts(np.ones((2, 8, 4), np.float32))
+    stack, experts = of(np.ones((2, 4, 4), np.float32)), octavo.moe.pack_experts(np.ones((2, 8, 4), np.float32))
     one, two = of(np.ones((4, 1), np.float32)), of(np.ones((4, 1), np.int32))
     return {
         "scaled_mm": dict(input=codes, mat2=codes),
@@ -47,12 +47,12 @@ def given(kind):
         "pack": dict(weight=codes),
         "pack_experts": dict(weight=stack),
         "silu_and_mul": dict(x=floats),
-        "fused_experts": dict(x=floats, w13=experts, w2=octavo.pack_experts(np.ones((2, 4, 4), np.float32)), topk_weights=one,
+        "fused_experts": dict(x=floats, w13=experts, w2=octavo.moe.pack_experts(np.ones((2, 4, 4), np.float32)), topk_weights=one,
                               topk_ids=two * 0),
     }
 
 
-PACKED, EXPERTS = octavo.pack(np.ones((4, 4), np.int8)), octavo.pack_experts(np.ones((2, 4, 4), np.float32))
+PACKED, EXPERTS = octavo.pack(np.ones((4, 4), np.int8)), octavo.moe.pack_experts(np.ones((2, 4, 4), np.float32))
 
 
 def wrong_values():
@@ -81,7 +81,7 @@ def wrong_values():
 def outcome(operation, arguments):
     """What an error says, or None. Whatever is no error of the promised kinds passes through."""
     try:
-        getattr(octavo, operation)(**arguments)
+        getattr(octavo.moe if hasattr(octavo.moe, operation) else octavo, operation)(**arguments)
     except (ValueError, NotImplementedError, MemoryError, OSError, RuntimeError) as error:
         return str(error)
     return None
@@ -107,30 +107,30 @@ def test_wrong_values_get_one_sentence(operation, argument, kind):
 FP8 = torch.ones(4, 4).to(torch.float8_e4m3fn)
 ONE, TENSORWISE = torch.tensor(1.0), 0
 CODES, FLOATS, MAXIMA = np.ones((4, 4), np.int8), np.ones((4, 4), np.float32), np.ones(4, np.float32)
-LAYER = octavo.quantize_weight(np.ones((8, 8), np.float32))
+LAYER = octavo.checkpoints.quantize_weight(np.ones((8, 8), np.float32))
 ROUTES = dict(topk_weights=np.ones((4, 1), np.float32), topk_ids=np.zeros((4, 1), np.int32))
 BY_HAND = {
-    octavo.scaled_mm_vjp: dict(grad=FLOATS, input=FLOATS, mat2=FLOATS),
-    octavo.grouped_mm_vjp: dict(grad=np.ones((2, 4, 4), np.float32), input=np.ones((2, 4, 4), np.float32),
+    octavo.gradients.scaled_mm_vjp: dict(grad=FLOATS, input=FLOATS, mat2=FLOATS),
+    octavo.gradients.grouped_mm_vjp: dict(grad=np.ones((2, 4, 4), np.float32), input=np.ones((2, 4, 4), np.float32),
                                 mat2=np.ones((2, 4, 4), np.float32)),
-    octavo.quantize_vjp: dict(grad=FLOATS, x=FLOATS, scale=0.5, granularity="tensor"),
-    octavo.explain_fused_experts: dict(x=FLOATS, w13=octavo.pack_experts(np.ones((2, 8, 4), np.float32)), w2=EXPERTS, **ROUTES),
-    octavo.int8_vectorwise_quant: dict(a=FLOATS),
-    octavo.int8_double_quant: dict(a=FLOATS),
-    octavo.int8_linear_matmul: dict(a=CODES, w=CODES),
-    octavo.int8_mm_dequant: dict(acc=np.ones((4, 4), np.int32), row_absmax=MAXIMA, col_absmax=MAXIMA),
-    octavo.int8_scaled_mm: dict(a=CODES, w=CODES, row_absmax=MAXIMA, col_absmax=MAXIMA),
-    octavo.int8_mixed_scaled_mm: dict(a=FLOATS, codes=CODES, w=CODES, row_absmax=MAXIMA, col_absmax=MAXIMA),
-    octavo.int8_vectorwise_dequant: dict(codes=CODES, row_absmax=MAXIMA),
-    octavo.shard: dict(weight=LAYER, axis="rows", rank=0, world=2),
-    octavo.shard_range: dict(weight=LAYER, axis="rows", rank=0, world=2),
-    octavo.unshard: dict(parts=[LAYER], axis="rows"),
-    octavo.read_shard: dict(checkpoint=octavo.open_checkpoint(FOLDER), prefix=octavo.open_checkpoint(FOLDER).quantized_layers()[0],
+    octavo.gradients.quantize_vjp: dict(grad=FLOATS, x=FLOATS, scale=0.5, granularity="tensor"),
+    octavo.moe.explain_fused_experts: dict(x=FLOATS, w13=octavo.moe.pack_experts(np.ones((2, 8, 4), np.float32)), w2=EXPERTS, **ROUTES),
+    octavo.llm_int8.int8_vectorwise_quant: dict(a=FLOATS),
+    octavo.llm_int8.int8_double_quant: dict(a=FLOATS),
+    octavo.llm_int8.int8_linear_matmul: dict(a=CODES, w=CODES),
+    octavo.llm_int8.int8_mm_dequant: dict(acc=np.ones((4, 4), np.int32), row_absmax=MAXIMA, col_absmax=MAXIMA),
+    octavo.llm_int8.int8_scaled_mm: dict(a=CODES, w=CODES, row_absmax=MAXIMA, col_absmax=MAXIMA),
+    octavo.llm_int8.int8_mixed_scaled_mm: dict(a=FLOATS, codes=CODES, w=CODES, row_absmax=MAXIMA, col_absmax=MAXIMA),
+    octavo.llm_int8.int8_vectorwise_dequant: dict(codes=CODES, row_absmax=MAXIMA),
+    octavo.sharding.shard: dict(weight=LAYER, axis="rows", rank=0, world=2),
+    octavo.sharding.shard_range: dict(weight=LAYER, axis="rows", rank=0, world=2),
+    octavo.sharding.unshard: dict(parts=[LAYER], axis="rows"),
+    octavo.sharding.read_shard: dict(checkpoint=octavo.open_checkpoint(FOLDER), prefix=octavo.open_checkpoint(FOLDER).quantized_layers()[0],
                             axis="columns", rank=0, world=2),
-    octavo.quantize_weight: dict(weight=FLOATS),
-    octavo.w8a8_weight: dict(scheme="int8-dynamic", weight=CODES, weight_scale=np.ones((4, 1), np.float32)),
-    octavo.fuse: dict(weights=[LAYER, LAYER]),
-    octavo.compare_weight: dict(layer="name", weight=np.ones((8, 8), np.float32), quantized=LAYER),
+    octavo.checkpoints.quantize_weight: dict(weight=FLOATS),
+    octavo.checkpoints.w8a8_weight: dict(scheme="int8-dynamic", weight=CODES, weight_scale=np.ones((4, 1), np.float32)),
+    octavo.checkpoints.fuse: dict(weights=[LAYER, LAYER]),
+    octavo.checkpoints.compare_weight: dict(layer="name", weight=np.ones((8, 8), np.float32), quantized=LAYER),
     bnb.matmul: dict(A=torch.ones(4, 4), B=torch.ones(4, 4)),
     **{function: dict(qinput=FP8, weight=FP8.t(), out_dtype=torch.float32, scale_a=ONE, scale_b=ONE, bias=None, output_shape=[4, 4])
        for function in (w8a8.cutlass_w8a8_scaled_mm, w8a8.flashinfer_w8a8_scaled_mm)},
@@ -149,8 +149,8 @@ BY_HAND = {
     w8a8.all_close_1d: dict(x=torch.ones(4)),
     w8a8.normalize_e4m3fn_to_e4m3fnuz: dict(weight=FP8, weight_scale=ONE),
     w8a8.dispatch_w8a8_scaled_mm: dict(preferred_backend="torch", per_tensor_weights=True, per_tensor_activations=True),
-    octavo.compute_scale: dict(x=np.ones((4, 4), np.float32)),
-    octavo.quantize_mxfp8: dict(x=np.ones((4, 32), np.float32)),
+    octavo.quantizers.compute_scale: dict(x=np.ones((4, 4), np.float32)),
+    octavo.quantizers.quantize_mxfp8: dict(x=np.ones((4, 32), np.float32)),
     octavo.dequantize: dict(q=octavo.quantize(np.ones((4, 4), np.float32))),
     F.scaled_mm: dict(mat_a=torch.ones(4, 4), mat_b=torch.ones(4, 4), scale_a=ONE, scale_recipe_a=TENSORWISE, scale_b=ONE,
                       scale_recipe_b=TENSORWISE),
@@ -188,8 +188,12 @@ def test_explain_says_it_as_scaled_mm_does():
     assert "exact" in str(octavo.explain([[1, 2]], [[3], [4]]))
 
 
+OWN = [value for value in vars(octavo).values() if hasattr(value, "__all__") and value.__name__.count(".") == 1
+       and value.__name__.rpartition(".")[2] not in ("torch", "bnb", "w8a8_utils")]
+
+
 def test_every_function_by_hand_has_a_row():
-    found = {value for module in (octavo, F, bnb, w8a8) for value in vars(module).values() if hasattr(value, "kinds")}
+    found = {value for module in (octavo, *OWN, F, bnb, w8a8) for value in vars(module).values() if hasattr(value, "kinds")}
     assert found == set(BY_HAND)
 
 

@@ -41,7 +41,7 @@ def test_quantize_open_and_multiply(model, tmp_path, rng, scheme):
     assert len(file.quantized_layers()) == 4 and "layer.0.bias" in file
     weight = file.weight("layer.1")
     original = octavo.open_checkpoint(model).tensor("layer.1.weight")
-    direct = octavo.quantize_weight(original, scheme)
+    direct = octavo.checkpoints.quantize_weight(original, scheme)
     assert np.array_equal(weight.quantized.data.view(np.uint8), direct.quantized.data.view(np.uint8))
     x = rng.standard_normal((3, 96)).astype(np.float32)
     y = octavo.linear(x, weight.pack())
@@ -110,7 +110,7 @@ def folder(tmp_path, rng):
 
 
 def test_a_folder_is_estimated_quantized_converted_and_dequantized(folder, tmp_path):
-    estimate = octavo.estimate_quantization(folder, "fp8-dynamic")
+    estimate = octavo.checkpoints.estimate_quantization(folder, "fp8-dynamic")
     report = octavo.quantize_file(folder, tmp_path / "q", "fp8-dynamic", threads=1)
     assert estimate.layers == len(report.layers) == 2 and estimate.seconds > 0 and estimate.memory_bytes > 0
     assert (estimate.bytes_before, estimate.bytes_after) == (report.file_bytes_before, report.file_bytes_after)
@@ -122,13 +122,13 @@ def test_a_folder_is_estimated_quantized_converted_and_dequantized(folder, tmp_p
     assert file.declarations[0].where == "config.json"
     assert json.loads(file.declarations[0].text)["quant_method"] == "compressed-tensors"
 
-    converted = octavo.convert_file(tmp_path / "q", tmp_path / "c", "compressed-tensors")
+    converted = octavo.checkpoints.convert_file(tmp_path / "q", tmp_path / "c", "compressed-tensors")
     assert converted.warnings == []  # nothing is lost
     before, after = (octavo.open_checkpoint(tmp_path / name).weight("model.layers.1.mlp.up_proj").quantized for name in "qc")
     assert np.array_equal(before.data.view(np.uint8), after.data.view(np.uint8)) and np.array_equal(before.scale, after.scale)
 
-    octavo.dequantize_file(tmp_path / "q", tmp_path / "f")
-    octavo.dequantize_file(tmp_path / "q", tmp_path / "h", np.float16)
+    octavo.checkpoints.dequantize_file(tmp_path / "q", tmp_path / "f")
+    octavo.checkpoints.dequantize_file(tmp_path / "q", tmp_path / "h", np.float16)
     values = [octavo.open_checkpoint(tmp_path / name).tensor("model.layers.1.mlp.up_proj.weight") for name in "fh"]
     assert [v.dtype.name for v in values] == ["float32", "float16"]
     assert np.array_equal(values[0], before.data.astype(np.float32) * before.scale)
@@ -147,21 +147,21 @@ def test_wrong_arguments_of_operations_on_files(folder, tmp_path):
     with pytest.raises(ValueError, match=r"quantize_file: threads must be positive, or 0 for all; got -1"):
         octavo.quantize_file(folder, out, threads=-1)
     with pytest.raises(ValueError, match=r"convert_file: format must be .*; got 'gguf'"):
-        octavo.convert_file(folder, out, "gguf")
+        octavo.checkpoints.convert_file(folder, out, "gguf")
     with pytest.raises(ValueError, match=r"dequantize_file: dtype must be"):
-        octavo.dequantize_file(folder, out, "float31")
+        octavo.checkpoints.dequantize_file(folder, out, "float31")
     with pytest.raises(ValueError, match=r"estimate_quantization: scheme must be .*; got 'int4'"):
-        octavo.estimate_quantization(folder, "int4")
+        octavo.checkpoints.estimate_quantization(folder, "int4")
     with pytest.raises(ValueError, match=r"must hold quantised layers"):
-        octavo.dequantize_file(folder, out)
-    for function in (octavo.estimate_quantization, octavo.open_checkpoint):
+        octavo.checkpoints.dequantize_file(folder, out)
+    for function in (octavo.checkpoints.estimate_quantization, octavo.open_checkpoint):
         with pytest.raises(FileNotFoundError):
             function(tmp_path / "absent")
     assert not out.exists()
 
 
-@pytest.mark.parametrize("function", [lambda i, o, p: octavo.convert_file(i, o, "bitsandbytes", p),
-                                      lambda i, o, p: octavo.dequantize_file(i, o, None, p)])
+@pytest.mark.parametrize("function", [lambda i, o, p: octavo.checkpoints.convert_file(i, o, "bitsandbytes", p),
+                                      lambda i, o, p: octavo.checkpoints.dequantize_file(i, o, None, p)])
 def test_ctrl_c_ends_every_operation_on_files(model, tmp_path, interruptible, function):
     quantized, out = tmp_path / "q.safetensors", tmp_path / "out.safetensors"
     octavo.quantize_file(model, quantized)

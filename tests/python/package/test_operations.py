@@ -190,7 +190,7 @@ def test_quantize_follows_the_contract(rng):
     assert np.array_equal(q.data, np.rint(x / scale).astype(np.int8))
     assert (q.rows, q.cols) == (1, 0)
     assert np.array_equal(octavo.dequantize(q), q.data.astype(np.float32) * scale)
-    assert np.array_equal(octavo.compute_scale(x).scale, scale)
+    assert np.array_equal(octavo.quantizers.compute_scale(x).scale, scale)
     assert np.array_equal(q.T.data, q.data.T) and (q.T.rows, q.T.cols) == (0, 1)
 
     azp = octavo.quantize(x, "uint8", azp=True)
@@ -198,10 +198,10 @@ def test_quantize_follows_the_contract(rng):
     static = octavo.quantize(x, "float8_e4m3fn", "tensor", scale=0.5)
     assert np.array_equal(static.data.astype(np.float32), (x / np.float32(0.5)).astype(ml_dtypes.float8_e4m3fn)
                           .astype(np.float32))
-    mx = octavo.quantize_mxfp8(x)
+    mx = octavo.quantizers.quantize_mxfp8(x)
     assert mx.scale.dtype == ml_dtypes.float8_e8m0fnu and mx.scale.shape == (7, 2)
     with pytest.raises(ValueError, match="finite"):
-        octavo.quantize(np.full((1, 3), np.nan, np.float32), finite=True)
+        octavo.quantize(np.full((1, 3), np.nan, np.float32), non_finite="error")
 
 
 def test_packed_weights(rng):
@@ -275,17 +275,17 @@ def test_llm_int8(rng):
     a = rng.standard_normal((4, 32)).astype(np.float16)
     a[:, 5] = 30
     w = rng.standard_normal((8, 32)).astype(np.float16)
-    w_codes, w_absmax, none = octavo.int8_vectorwise_quant(w)
+    w_codes, w_absmax, none = octavo.llm_int8.int8_vectorwise_quant(w)
     assert none is None
-    a_codes, a_absmax, outliers = octavo.int8_vectorwise_quant(a, 6.0)
+    a_codes, a_absmax, outliers = octavo.llm_int8.int8_vectorwise_quant(a, 6.0)
     assert outliers.dtype == np.int64 and list(outliers) == [5] and (a_codes[:, 5] == 0).all()
-    y = octavo.int8_mixed_scaled_mm(a, a_codes, w_codes, a_absmax, w_absmax, outliers)
+    y = octavo.llm_int8.int8_mixed_scaled_mm(a, a_codes, w_codes, a_absmax, w_absmax, outliers)
     exact = a.astype(np.float64) @ w.astype(np.float64).T
     assert np.abs(y - exact).max() <= 0.03 * np.abs(exact).max()
-    acc = octavo.int8_linear_matmul(a_codes, w_codes)
+    acc = octavo.llm_int8.int8_linear_matmul(a_codes, w_codes)
     assert acc.dtype == np.int32
-    assert np.array_equal(octavo.int8_mm_dequant(acc, a_absmax, w_absmax),
-                          octavo.int8_scaled_mm(a_codes, w_codes, a_absmax, w_absmax))
+    assert np.array_equal(octavo.llm_int8.int8_mm_dequant(acc, a_absmax, w_absmax),
+                          octavo.llm_int8.int8_scaled_mm(a_codes, w_codes, a_absmax, w_absmax))
 
 
 @pytest.mark.parametrize("option, value", [
@@ -308,7 +308,7 @@ def test_llm_int8_outliers_of_rules_and_calls(rng):
     assert again.activation == fixed.activation
     y, found = octavo._octavo.linear_with_columns(x, again, outlier_columns=np.array([7, 9]))
     assert np.array_equal(y, octavo.linear(x, fixed, outlier_columns=[7, 9]))
-    row_codes, _, columns = octavo.int8_vectorwise_quant(x, 2.0, True, outlier_columns=[1, 5, 7, 9])
+    row_codes, _, columns = octavo.llm_int8.int8_vectorwise_quant(x, 2.0, True, outlier_columns=[1, 5, 7, 9])
     assert found == list(columns) and not row_codes[:, found].any()
     out = np.empty((3, 8), np.float32)
     result = octavo.linear(x, fixed, outlier_weight=np.zeros((64, 8), np.float16), out=out)
@@ -329,9 +329,9 @@ def test_explain_answers_for_arguments_and_for_lines(rng):
     assert explanation.error_bound > 0
     assert sum(c.chosen for c in explanation.candidates) == 1
     packed = octavo.pack(octavo.quantize(np.ones((8, 16), np.float32)).T, activation="int8")
-    assert "int32 sums" in str(octavo.explain(np.ones((2, 3, 16), np.float32), packed)) or not octavo.cpu_features().get(
+    assert "int32 sums" in str(octavo.explain(np.ones((2, 3, 16), np.float32), packed)) or not octavo.machine.cpu_features().get(
         "avx512_vnni")
-    assert {b.name for b in octavo.backends()} >= {"generic", "reference"}
+    assert {b.name for b in octavo.machine.backends()} >= {"generic", "reference"}
 
 
 def test_a_forced_backend_gives_the_same_integers(rng):
@@ -342,13 +342,26 @@ def test_a_forced_backend_gives_the_same_integers(rng):
 def test_gradients_in_numpy(rng):
     a, b = (rng.standard_normal(s).astype(np.float32) for s in ((5, 8), (8, 6)))
     grad = rng.standard_normal((5, 6)).astype(np.float32)
-    found = octavo.scaled_mm_vjp(grad, a, b, 0.5, wanted=("input", "mat2"))
+    found = octavo.gradients.scaled_mm_vjp(grad, a, b, 0.5, wanted=("input", "mat2"))
     assert np.allclose(found["input"], 0.5 * grad @ b.T, atol=1e-4)
     assert np.allclose(found["mat2"], 0.5 * a.T @ grad, atol=1e-4)
     with pytest.raises(ValueError, match="wanted must name arguments"):
-        octavo.scaled_mm_vjp(grad, a, b, wanted=("x",))
-    dx, ds = octavo.quantize_vjp(np.ones((1, 3), np.float32), np.array([[0.2, 5.0, -9.0]], np.float32),
+        octavo.gradients.scaled_mm_vjp(grad, a, b, wanted=("x",))
+    dx, ds = octavo.gradients.quantize_vjp(np.ones((1, 3), np.float32), np.array([[0.2, 5.0, -9.0]], np.float32),
                                  np.array([[0.03]], np.float32))
     assert np.array_equal(dx, [[1, 0, 0]])
     inside = np.rint(np.float32(0.2) / np.float32(0.03)) - np.float32(0.2) / np.float32(0.03)
     assert np.allclose(ds, [[inside + 127 - 128]], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_rows_and_columns_are_those_of_the_matrix_that_is_given(kind):
+    x = np.random.default_rng(3).standard_normal((5, 7)).astype(np.float32)
+    x = x if kind == "numpy" else pytest.importorskip("torch").from_numpy(x)
+    for function in (octavo.quantize, octavo.quantizers.compute_scale):
+        row, column = function(x, granularity="row"), function(x, granularity="column")
+        assert row.scale.shape == (5, 1) and column.scale.shape == (1, 7)
+        transposed = function(x.T, granularity="column")
+        assert np.array_equal(np.asarray(row.scale), np.asarray(transposed.scale).T)
+        for made, granularity, side in ((row, "token", "a"), (column, "channel", "b")):
+            assert np.array_equal(np.asarray(made.scale), np.asarray(function(x, granularity=granularity, side=side).scale))

@@ -25,38 +25,38 @@ def same(a, b):
 @pytest.mark.parametrize("axis", AXES)
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
 def test_parts_are_those_of_the_file_and_come_together_again(scheme, axis, world, rng, tmp_path):
-    weights = {name: octavo.quantize_weight(rng.standard_normal((n, 384), np.float32), scheme)
+    weights = {name: octavo.checkpoints.quantize_weight(rng.standard_normal((n, 384), np.float32), scheme)
                for name, n in (("q", 300), ("k", 64))}
-    octavo.write_checkpoint(tmp_path / "x.safetensors", weights)
+    octavo.checkpoints.write_checkpoint(tmp_path / "x.safetensors", weights)
     file = octavo.open_checkpoint(tmp_path / "x.safetensors")
-    parts = [octavo.shard(weights["q"], axis, rank, world) for rank in range(world)]
-    same(octavo.unshard(parts, axis).quantized, weights["q"].quantized)
+    parts = [octavo.sharding.shard(weights["q"], axis, rank, world) for rank in range(world)]
+    same(octavo.sharding.unshard(parts, axis).quantized, weights["q"].quantized)
     end = 0
     for rank, part in enumerate(parts):
-        begin, end = octavo.shard_range(weights["q"], axis, rank, world)
+        begin, end = octavo.sharding.shard_range(weights["q"], axis, rank, world)
         assert part.quantized.data.shape == ((end - begin, 384) if axis == "columns" else (300, end - begin))
-        same(octavo.read_shard(file, "q", axis, rank, world).quantized, part.quantized)
-        both = octavo.fuse([part, octavo.shard(weights["k"], axis, rank, world)])
-        same(octavo.read_shard(file, ["q", "k"], axis, rank, world).quantized, both.quantized)
+        same(octavo.sharding.read_shard(file, "q", axis, rank, world).quantized, part.quantized)
+        both = octavo.checkpoints.fuse([part, octavo.sharding.shard(weights["k"], axis, rank, world)])
+        same(octavo.sharding.read_shard(file, ["q", "k"], axis, rank, world).quantized, both.quantized)
     assert end == (300 if axis == "columns" else 384)
 
 
 def test_columns_of_a_part_are_those_of_the_product(rng):
-    weight = octavo.quantize_weight(rng.standard_normal((200, 256), np.float32), "fp8-block")
+    weight = octavo.checkpoints.quantize_weight(rng.standard_normal((200, 256), np.float32), "fp8-block")
     x = rng.standard_normal((3, 256), np.float32)
     y = octavo.linear(x, weight.pack())
-    parts = [octavo.linear(x, octavo.shard(weight, "columns", rank, 3).pack()) for rank in range(3)]
+    parts = [octavo.linear(x, octavo.sharding.shard(weight, "columns", rank, 3).pack()) for rank in range(3)]
     assert np.concatenate(parts, axis=1).tobytes() == y.tobytes()
 
 
 def test_what_is_no_part_is_refused(rng):
-    weight = octavo.quantize_weight(rng.standard_normal((8, 8), np.float32))
+    weight = octavo.checkpoints.quantize_weight(rng.standard_normal((8, 8), np.float32))
     with pytest.raises(ValueError, match=r"shard: axis must be \"columns\" \(N\) or \"rows\" \(K\); got 'N'"):
-        octavo.shard(weight, "N", 0, 1)
+        octavo.sharding.shard(weight, "N", 0, 1)
     with pytest.raises(ValueError, match=r"shard: rank must be in \[0, world = 2\); got 2"):
-        octavo.shard(weight, "rows", 2, 2)
+        octavo.sharding.shard(weight, "rows", 2, 2)
     with pytest.raises(ValueError, match="unshard: parts must have at least one entry; got none"):
-        octavo.unshard([], "rows")
+        octavo.sharding.unshard([], "rows")
 
 
 @pytest.fixture
@@ -102,10 +102,10 @@ def test_torch_refuses_a_slice_that_it_cannot_say(cut):
 def test_a_layer_refuses_a_slice_that_its_state_cannot_say(rng):
     torch = pytest.importorskip("torch")
     from octavo.torch import nn
-    weight = octavo.quantize_weight(rng.standard_normal((160, 64), np.float32), "fp8-block")
-    both = octavo.fuse([octavo.shard(weight, "columns", 1, 2)])
+    weight = octavo.checkpoints.quantize_weight(rng.standard_normal((160, 64), np.float32), "fp8-block")
+    both = octavo.checkpoints.fuse([octavo.sharding.shard(weight, "columns", 1, 2)])
     nn.BlockFp8Linear.from_weight(both, None, torch.float32)
-    inside = [octavo.shard(octavo.shard(weight, "columns", 0, 2), "columns", rank, 3) for rank in range(3)]
+    inside = [octavo.sharding.shard(octavo.sharding.shard(weight, "columns", 0, 2), "columns", rank, 3) for rank in range(3)]
     begins = [part for part in inside if part.quantized.row0]
     assert begins, "no part begins inside a block"
     with pytest.raises(ValueError, match=r"from_weight: weight must begin with a cell of its scales; got one that begins at"):

@@ -16,6 +16,8 @@ import octavo
 from octavo import _octavo
 
 MODULE = Path(_octavo.__file__)
+MODULES = [octavo, *(value for value in vars(octavo).values() if inspect.ismodule(value) and hasattr(value, "__all__")
+                     and value.__name__.count(".") == 1 and value.__name__ not in ("octavo.torch", "octavo.bnb", "octavo.w8a8_utils"))]
 STUBS = [path for path in (MODULE.parent / "_octavo.pyi", MODULE.resolve().parent / "_octavo.pyi") if path.exists()]
 
 
@@ -50,7 +52,7 @@ def test_the_stub_covers_every_name(stub):
 def test_public_results_of_the_stub_are_not_mere_objects(stub):
     """`object` in a result would refuse every use of it."""
     found = declared(ast.parse(stub.read_text()).body)
-    direct = [name for name in octavo.__all__ if getattr(octavo, name) is getattr(_octavo, name, None)]
+    direct = {name for module in MODULES for name in module.__all__ if getattr(module, name) is getattr(_octavo, name, None)}
     for name in direct:
         node = found[name]
         functions = declared(node.body).values() if isinstance(node, ast.ClassDef) else [node]
@@ -60,7 +62,7 @@ def test_public_results_of_the_stub_are_not_mere_objects(stub):
 
 
 def public_functions():
-    yield from (getattr(octavo, name) for name in octavo.__all__ if inspect.isfunction(getattr(octavo, name)))
+    yield from (getattr(module, name) for module in MODULES for name in module.__all__ if inspect.isfunction(getattr(module, name)))
     try:
         import octavo.torch as package
     except ImportError:
@@ -115,16 +117,16 @@ import octavo
 
 x = np.ones((4, 32), np.float32)
 q: octavo.Quantized = octavo.quantize(x, np.int8, "token")
-packed: octavo.PackedWeight = octavo.pack(octavo.quantize(x, side="b", granularity="channel"), activation="int8")
+packed: octavo.types.PackedWeight = octavo.pack(octavo.quantize(x, side="b", granularity="channel"), activation="int8")
 y = octavo.scaled_mm(q.data, x.astype(np.int8).T, q.scale, 0.5, None, out_dtype=ml_dtypes.bfloat16)
 print(y.shape, octavo.linear(x.T, packed, out_dtype=np.dtype("float16")), octavo.UNDEFINED)
 many = octavo.grouped_mm([x, x[0]], [x.T, x.T], [None, np.ones(4, np.float32)])
-found: dict[str, object] = octavo.scaled_mm_vjp(x, x, x, wanted=("input",))
-codes, absmax, outliers = octavo.int8_vectorwise_quant(x, threshold=6.0)
+found: dict[str, object] = octavo.gradients.scaled_mm_vjp(x, x, x, wanted=("input",))
+codes, absmax, outliers = octavo.llm_int8.int8_vectorwise_quant(x, threshold=6.0)
 report = octavo.quantize_file("a", "b", progress=lambda done, total: print(done / total))
-estimate = octavo.estimate_quantization("a", "fp8-dynamic")
-print(estimate.seconds / 60, estimate.warnings[0].upper(), octavo.convert_file("a", "b", "fp8-block").file_bytes_after + 1)
-octavo.dequantize_file("a", "b", ml_dtypes.bfloat16, threads=2)
+estimate = octavo.checkpoints.estimate_quantization("a", "fp8-dynamic")
+print(estimate.seconds / 60, estimate.warnings[0].upper(), octavo.checkpoints.convert_file("a", "b", "fp8-block").file_bytes_after + 1)
+octavo.checkpoints.dequantize_file("a", "b", ml_dtypes.bfloat16, threads=2)
 file = octavo.open_checkpoint("a")
 print(file.files[0].name.upper(), file.files[0].metadata["a"].upper(), file.declarations[0].text.upper(), file.folder.upper())
 print(report.layers[0].sqnr_db + 1, octavo.explain("...").candidates[0].reason.upper(), codes.dtype)
@@ -142,7 +144,7 @@ WRONG = [
     ('octavo.set_num_threads("2")', "arg-type"),
     ("octavo.open_checkpoint(3)", "arg-type"),
     ('octavo.quantize_file("a", "b", "int4")', "arg-type"),
-    ('octavo.convert_file("a", "b", "gguf")', "arg-type"),
+    ('octavo.checkpoints.convert_file("a", "b", "gguf")', "arg-type"),
     ('octavo.open_checkpoint("a").files[0].size', "attr-defined"),
 ]
 

@@ -63,13 +63,13 @@ def test_ctrl_c_comes_through_between_calls(interruptible):
 def test_a_limit_changes_no_result(rng, limited):
     a = rng.integers(-128, 127, (70, 300), np.int8)
     b = rng.integers(-128, 127, (300, 200), np.int8)
-    most = octavo.get_num_threads()
+    most = octavo.machine.get_num_threads()
     expected = octavo.scaled_mm(a, b)
     octavo.set_num_threads(1)
-    assert octavo.get_num_threads() == 1
+    assert octavo.machine.get_num_threads() == 1
     assert np.array_equal(octavo.scaled_mm(a, b), expected)
     octavo.set_num_threads(0)
-    assert octavo.get_num_threads() == most
+    assert octavo.machine.get_num_threads() == most
 
 
 FORK = """
@@ -80,7 +80,7 @@ a, b = np.ones((256, 512), np.int8), np.ones((512, 512), np.int8)
 expected = octavo.scaled_mm(a, b)
 child = os.fork()
 if child == 0:
-    os._exit(0 if (octavo.scaled_mm(a, b) == expected).all() and octavo.get_num_threads() == 1 else 1)
+    os._exit(0 if (octavo.scaled_mm(a, b) == expected).all() and octavo.machine.get_num_threads() == 1 else 1)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
@@ -97,15 +97,15 @@ def test_threads_of_torch_count():
     torch = pytest.importorskip("torch")
     import octavo.torch  # noqa: F401
 
-    if "OpenMP" not in octavo.threads_reason():
+    if "OpenMP" not in octavo.machine.threads_reason():
         pytest.skip("this torch brings no OpenMP runtime")
     most = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        assert octavo.get_num_threads() == 1
+        assert octavo.machine.get_num_threads() == 1
     finally:
         torch.set_num_threads(most)
-    assert octavo.get_num_threads() == most
+    assert octavo.machine.get_num_threads() == most
 
 
 @pytest.mark.parametrize("order", [("torch", "octavo", "torch"), ("octavo", "octavo", "torch", "torch", "octavo")])
@@ -114,7 +114,7 @@ def test_threads_are_chosen(order, rng):
     torch = pytest.importorskip("torch")
     import octavo.torch
 
-    if "OpenMP" not in octavo.threads_reason():
+    if "OpenMP" not in octavo.machine.threads_reason():
         pytest.skip("this torch brings no OpenMP runtime")
     a, b = torch.from_numpy(rng.integers(-128, 127, (70, 300), np.int8)), torch.ones(300, 200, dtype=torch.int8)
     expected = octavo.scaled_mm(a, b)
@@ -123,8 +123,8 @@ def test_threads_are_chosen(order, rng):
         torch.set_num_threads(1)
         for whose in order:
             octavo.torch.use_threads(whose)
-            assert ("OpenMP" in octavo.threads_reason()) == (whose == "torch")
-            assert whose == "octavo" or octavo.get_num_threads() == 1
+            assert ("OpenMP" in octavo.machine.threads_reason()) == (whose == "torch")
+            assert whose == "octavo" or octavo.machine.get_num_threads() == 1
             assert torch.equal(octavo.scaled_mm(a, b), expected)
     finally:
         torch.set_num_threads(most)
@@ -137,7 +137,7 @@ def test_threads_are_chosen(order, rng):
 @pytest.mark.parametrize("setting, openmp", [({}, True), ({"OCTAVO_EXECUTOR": "tbb"}, False)])
 def test_the_import_chooses(setting, openmp):
     pytest.importorskip("torch")
-    program = "import octavo.torch; before = octavo.threads_reason(); octavo.torch.use_threads('torch'); print('OpenMP' in before)"
+    program = "import octavo.torch; before = octavo.machine.threads_reason(); octavo.torch.use_threads('torch'); print('OpenMP' in before)"
     done = subprocess.run([sys.executable, "-c", program], env={**os.environ, "OCTAVO_EXECUTOR": "", **setting}, capture_output=True,
                           text=True)
     if "must be \"octavo\" where PyTorch has loaded no OpenMP" in done.stderr:

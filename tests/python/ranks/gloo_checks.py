@@ -77,10 +77,10 @@ def layers_give_the_bits_of_one_rank(rank, size, alone):
             same(gradients(column, x, grad)[2], gradients(one_column, x, grad)[2][columns])
         if scheme == "int8-dynamic":
             same(got[0], octavo.torch.nn.Int8Linear.from_float(linear)(x).detach())
-        # A part is what octavo.shard cuts, and a state has it.
-        weight = octavo.quantize_weight(linear.weight.detach(), scheme)
+        # A part is what octavo.sharding.shard cuts, and a state has it.
+        weight = octavo.checkpoints.quantize_weight(linear.weight.detach(), scheme)
         for layer, axis in ((column, "columns"), (row, "rows")):
-            part = octavo.shard(weight, axis, rank, size)
+            part = octavo.sharding.shard(weight, axis, rank, size)
             again = type(layer).from_part(part, linear.bias)
             same(again(x).detach(), layer(x).detach() if axis == "rows" else layer(x).detach()[..., columns])
             part = part.quantized
@@ -246,7 +246,7 @@ def dtensors_are_multiplied_where_they_lie(rank, size, alone):
     assert codes[0].placements == codes[1].placements == (rows,)
     same(codes[0].full_tensor(), torch.ops.octavo.quantize(x, None, torch.int8, "token")[0])
     for scheme, expected in (("int8-dynamic", rows), ("llm-int8", whole)):
-        layer = onn.Int8Linear if scheme == "int8-dynamic" else onn.Linear8bitLt
+        layer = onn.Int8Linear if scheme == "int8-dynamic" else onn.LLMInt8Linear
         layer = layer.from_float(torch.nn.Linear(k, n, bias=False))
         with torch.no_grad():
             y = layer(placed(x, rows))

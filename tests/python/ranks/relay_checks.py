@@ -126,8 +126,8 @@ def main(name, octavo_cli=None):
     print(f"a message takes {1e3 * latency:.1f} ms and {1e-6 / byte:.1f} MB/s")
     for (m, scheme), seconds in zip(SHAPES, times):
         with tempfile.TemporaryDirectory() as folder:
-            weight = octavo.quantize_weight(torch.ones(N, K), scheme)
-            octavo.write_checkpoint(f"{folder}/model.safetensors", {"model.layers.0.mlp.down_proj": weight})
+            weight = octavo.checkpoints.quantize_weight(torch.ones(N, K), scheme)
+            octavo.checkpoints.write_checkpoint(f"{folder}/model.safetensors", {"model.layers.0.mlp.down_proj": weight})
             told = subprocess.run([octavo_cli, "plan", "--ranks", "2", "--rows", str(m), "--network",
                                    f"{8e-6 / byte}Mb", "--latency", f"{latency * 1e6}us", "--threads", "1", "--json", f"{folder}/model.safetensors"],
                                   capture_output=True, text=True, check=True).stdout

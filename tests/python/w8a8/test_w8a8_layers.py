@@ -216,7 +216,7 @@ def test_layers_of_a_file(tmp_path, scheme):
     octavo.quantize_file(tmp_path / "model.safetensors", tmp_path / "small.safetensors", scheme)
     file = octavo.open_checkpoint(tmp_path / "small.safetensors")
     weights = [file.weight(name) for name in ("query", "key", "value")]
-    fused = kind.from_weight(octavo.fuse(weights), gaussian(128))
+    fused = kind.from_weight(octavo.checkpoints.fuse(weights), gaussian(128))
     x = gaussian(M, K)
     assert torch.equal(fused(x) , torch.cat([kind.from_weight(w, b)(x) for w, b in
                                              zip(weights, gaussian(128).split((40, 30, 58)))], 1))
@@ -242,7 +242,7 @@ def test_batch_invariance(kind):
 
 
 def test_batch_invariance_of_other_layers():
-    outliers = nn.Linear8bitLt.from_float(torch.nn.Linear(K, N))
+    outliers = nn.LLMInt8Linear.from_float(torch.nn.Linear(K, N))
     outliers.batch_invariant = True
     x = gaussian(M, K, dtype=torch.float32)
     x[5, 7] = 40.0

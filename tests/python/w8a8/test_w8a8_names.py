@@ -106,7 +106,7 @@ def test_the_device_identity_is_made_once(monkeypatch):
 
 
 def test_what_is_supported_follows_the_backends():
-    cuda = any(b.usable and b.name.startswith("cuda") for b in octavo.backends())
+    cuda = any(b.usable and b.name.startswith("cuda") for b in octavo.machine.backends())
     assert w8a8.cutlass_fp8_supported() is w8a8.CUTLASS_FP8_SUPPORTED is cuda
     assert w8a8.cutlass_block_fp8_supported() is w8a8.CUTLASS_BLOCK_FP8_SUPPORTED is cuda
     assert w8a8.cutlass_group_gemm_supported() is cuda and w8a8.sparse_cutlass_supported() is False

@@ -272,7 +272,7 @@ def test_the_rule_is_octavos_with_options():
             codes, scale = QuantFP8(False, shape, dtype=dtype)(x)
             wanted = octavo.quantize(x, dtype, granularity, **options)
             assert same(codes, wanted.data) and same(scale.reshape(wanted.scale.shape), wanted.scale)
-            assert same(octavo.compute_scale(x, dtype, granularity, **options).scale, wanted.scale)
+            assert same(octavo.quantizers.compute_scale(x, dtype, granularity, **options).scale, wanted.scale)
 
 
 def test_static_scales_come_back_as_given():

@@ -193,7 +193,19 @@ def matmul(A: torch.Tensor, B: torch.Tensor, out: torch.Tensor | None = None, st
 
     The gradient of B is exact on a CPU, as in bitsandbytes; state.weight_gradient = "int8" makes it a product of codes.
 
-    Returns: [..., N] of A's type. Raises: ValueError, NotImplementedError (a second derivative).
+    Returns:
+        [..., N] of A's type.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: a second derivative.
+
+    Example:
+        >>> import torch, octavo.bnb as bnb
+        >>> x, w = torch.ones(2, 4), torch.eye(4, requires_grad=True)
+        >>> bnb.matmul(x, w).sum().backward()
+        >>> w.grad[0].tolist()
+        [2.0, 2.0, 2.0, 2.0]
     """
     state = state or MatmulLtState()
     if threshold > 0.0:

@@ -7,7 +7,7 @@ from typing import Iterator
 import torch
 
 from ... import _octavo
-from ...torch.nn import Linear8bitLt as _NativeLayer
+from ...torch.nn import LLMInt8Linear as _NativeLayer
 from ._linear import Linear8bitLt
 
 

@@ -47,8 +47,19 @@ def calibrate(model: torch.nn.Module, batches: Iterable[Any], scheme: SchemeName
         hessian: note 2/n X^T X of the n inputs X [n, K] of each layer, too, which GPTQ (`octavo quantize --gptq`) goes by:
             4 K^2 bytes for each input that layers read, and each expert has two of its own.
 
-    Returns: Calibration, by layer. Raises: ValueError (no batches, no linear layers or experts, a column that is not finite, with
-        hessian layers that read one input in some calls and several in others).
+    Returns:
+        Calibration, by layer.
+
+    Raises:
+        ValueError: no batches, no linear layers or experts, a column that is not finite, with hessian layers that
+            read one input in some calls and several in others.
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 4))
+        >>> found = octavo.torch.calibrate(model, [torch.tensor([[1.0, -2.0, 8.0, 0.0]])])
+        >>> found["0"].column_absmax.tolist(), found["0"].outlier_columns
+        ([1.0, 2.0, 8.0, 0.0], [2])
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"calibrate: alpha must be in 0..1; got {alpha}")

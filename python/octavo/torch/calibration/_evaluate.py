@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from ..._html import ShownAsText
 from .._requirement import need_transformers
 from ..layers._quantized_linear import QuantizedLinear
 from ..models._routed_experts import SeparateExperts
@@ -28,8 +29,8 @@ class LayerDrift(NamedTuple):
     sqnr_db: float  # 10 log10(sum y^2 / sum (y - y')^2)
 
 
-@dataclass
-class Evaluation:
+@dataclass(repr=False)
+class Evaluation(ShownAsText):
     """What quantising cost. Of a model without logits (BERT) only cosine and layers are there, of its hidden states."""
 
     tokens: int
@@ -133,7 +134,21 @@ def evaluate(model: "PreTrainedModel | str | os.PathLike[str]", against: "PreTra
         progress: True or False; None shows a bar on a terminal.
         trust_remote_code: whether Python code of the folders may run, as from_pretrained takes it.
 
-    Returns: Evaluation. Raises: ValueError (nothing to compare, no tokenizer), as from_pretrained.
+    Returns:
+        Evaluation, which prints as a table.
+
+    Raises:
+        ValueError: nothing to compare, no tokenizer; and what from_pretrained raises.
+
+    Example:
+        >>> import copy, torch, transformers, octavo.torch
+        >>> sizes = dict(vocab_size=32, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2)
+        >>> model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)).eval()
+        >>> ids = torch.arange(32)[None]
+        >>> quantized = copy.deepcopy(model)
+        >>> report = octavo.torch.quantize_(quantized, "int8-dynamic")
+        >>> octavo.torch.evaluate(quantized, model, ids).cosine > 0.99
+        True
     """
     need_transformers("evaluate")
     import transformers

@@ -46,8 +46,21 @@ def smooth_(model: torch.nn.Module, calibration: Calibration) -> tuple[Calibrati
         model: before quantize_.
         calibration: of this model (octavo.torch.calibrate).
 
-    Returns: the calibration of the model as it is now, whose static scales and outlier columns are those after smoothing;
-        and the norms that took factors. Raises: ValueError (no norm could take factors, factors that do not fit).
+    Returns:
+        The calibration of the model as it is now, whose static scales and outlier columns are those after smoothing;
+        and the norms that took factors.
+
+    Raises:
+        ValueError: no norm could take factors, factors that do not fit.
+
+    Example:
+        >>> import copy, torch, transformers, octavo.torch
+        >>> sizes = dict(vocab_size=32, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2)
+        >>> model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)).eval()
+        >>> ids = torch.arange(32)[None]
+        >>> found, norms = octavo.torch.smooth_(model, octavo.torch.calibrate(model, [ids]))
+        >>> len(norms)
+        2
     """
     done: list[Smoothed] = []
     rows = dict(calibration)

@@ -93,7 +93,8 @@ def _convert_bias(layer, dtype):
 def like(old: Quantized, values: torch.Tensor) -> Quantized:
     """A weight [N, K] quantised as another one is: its codes' type, the cells of its scales, zero points where it has some.
 
-    Raises: ValueError (cells that octavo.quantize does not make).
+    Raises:
+        ValueError: cells that octavo.quantize does not make.
     """
     n, k = values.shape
     rows, cols = old.rows or n, old.cols or k

@@ -108,7 +108,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         """The quantised form of a torch.nn.Linear; its parameters are shared, not copied.
 
         freeze: drop the float weight (inference, or fine-tuning around a constant weight).
-        quantized: the octavo.Weight of linear.weight, where there is one already.
+        quantized: the octavo.types.Weight of linear.weight, where there is one already.
         """
         check_float(f"{cls.__name__}.from_float", "linear.weight.dtype", linear.weight.dtype)
         layer = cls._new(linear.in_features, linear.out_features, options)
@@ -120,8 +120,8 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
     @classmethod
     def from_weight(cls, weight: Weight, bias: torch.Tensor | None = None,
                     dtype: torch.dtype = torch.bfloat16) -> Self:
-        """A frozen layer of an octavo.Weight: one of a checkpoint (octavo.open_checkpoint), or
-        several fused by octavo.fuse. Activations are quantised as the weight says.
+        """A frozen layer of an octavo.types.Weight: one of a checkpoint (octavo.open_checkpoint), or
+        several fused by octavo.checkpoints.fuse. Activations are quantised as the weight says.
 
         dtype: of the float weight that the layer stands for; what quantised activations give.
         """
@@ -150,7 +150,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
 
     @classmethod
     def _from_tensors(cls, weight, scale, bias, dtype, **options):
-        """A frozen layer of a checkpoint's tensors, on the device of its codes. options: those of octavo.w8a8_weight."""
+        """A frozen layer of a checkpoint's tensors, on the device of its codes. options: those of octavo.checkpoints.w8a8_weight."""
         layer = cls.from_weight(w8a8_weight(cls.scheme, weight, scale, **options), bias, dtype)
         layer._bring(weight, dtype)
         return layer
@@ -393,7 +393,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
                              "share a computed scale; got True")
 
     def explain(self, x: torch.Tensor) -> Explanation:
-        """What runs a frozen layer's product for activations like x, and why: octavo.Explanation."""
+        """What runs a frozen layer's product for activations like x, and why: octavo.types.Explanation."""
         packed = self._packed if self.frozen else self._cached and self._cached.packed
         if self._shared is not None:
             packed = self._shared[0].packed

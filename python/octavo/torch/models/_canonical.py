@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers of weights in canonical form (octavo.Weight), whatever scheme and activation rule they have."""
+"""Layers of weights in canonical form (octavo.types.Weight), whatever scheme and activation rule they have."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ LAYERS: dict[str, type[QuantizedLinear]] = {
     "int8-dynamic": nn.Int8Linear,
     "fp8-dynamic": nn.Fp8Linear,
     "fp8-block": nn.BlockFp8Linear,
-    "llm-int8": nn.Linear8bitLt,
+    "llm-int8": nn.LLMInt8Linear,
     "int8-weight-only": nn.Int8WeightOnlyLinear,
     "fp8-weight-only": nn.Fp8WeightOnlyLinear,
     "mxfp8": nn.MxFp8Linear,
@@ -50,7 +50,9 @@ def experts_of(module: torch.nn.Module, gate_up: ExpertParts, down: ExpertParts,
     """The layer in the place of a module of experts: for each one gate above up [2 I, H], and down [H, I]; one by one where
     their outlier columns depend on all rows (LLM.int8()). dtype: of the float weights that they stand for.
 
-    Raises: ValueError, NotImplementedError.
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
     """
     if any((weight.activation or {}).get("outlier_threshold") for weight in (*gate_up.weights, *down.weights)):
         if takes_all_rows(module):
@@ -88,7 +90,7 @@ def _rule(first: Weight, weights: Sequence[Weight]) -> dict[str, Any]:
 
 
 def _grid(quantized: Quantized) -> tuple[str, torch.Tensor]:
-    """The granularity of a stored expert [N, K] by name, and its scales as octavo.pack_experts takes them."""
+    """The granularity of a stored expert [N, K] by name, and its scales as octavo.moe.pack_experts takes them."""
     if quantized.row0 or quantized.col0:
         raise ValueError("experts_of: weights of experts must begin with a cell of their scales; got one that begins at "
                          f"({quantized.row0}, {quantized.col0}) of one")

@@ -51,12 +51,26 @@ def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *
             outlier columns; experts and layers without a row stay dynamic (folders that `octavo quantize --static` writes
             have static experts).
 
-    Returns: the per-layer error table, a list of LayerError that prints as one; its `left` names every product that
-        stays in float, and why. A UserWarning names those that nobody asked to leave. The new layers get the hooks of
-        forward and backward passes; a layer with hooks of its state, another forward, or a weight that is computed of
-        others (weight norm, pruning) stays.
-    Raises: before any layer is swapped, ValueError (an unknown scheme, a model that is a linear layer itself, a pattern of
-        `ignore` that matches nothing, a calibration for other codes or columns), RuntimeError (a weight that is not finite).
+    Returns:
+        The per-layer error table, a list of LayerError that prints as one; its `left` names every product that stays in float, and
+        why. The new layers get the hooks of forward and backward passes; a layer with hooks of its state, another forward, or a
+        weight that is computed of others (weight norm, pruning) stays.
+
+    Raises:
+        ValueError: before any layer is swapped: an unknown scheme, a model that is a linear layer itself, a pattern of `ignore` or of
+            `scheme` that decides for nothing, a calibration for other codes or columns.
+        RuntimeError: before any layer is swapped: a weight that is not finite.
+
+    Warns:
+        UserWarning: of products that stay in float though nobody asked for it.
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+        >>> [row.name for row in octavo.torch.quantize_(model, "int8-dynamic")]
+        ['0', '2']
+        >>> model[2]
+        Int8Linear(in_features=16, out_features=4, bias=True, scheme=int8-dynamic, frozen=True)
     """
     choice = SchemeChoice("quantize_", scheme)
     if is_linear(model) or is_conv1d(model):

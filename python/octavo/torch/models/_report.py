@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ..._html import ShownAsText
 from ..._octavo import LayerReport
 from ._linear_modules import LeftLayer
 
@@ -20,7 +21,7 @@ class LayerError(NamedTuple):
     scheme: str = ""
 
 
-class Report(list[LayerError]):
+class Report(ShownAsText, list[LayerError]):
     """The layers that were quantised, each a LayerError; prints as a table, worst first.
 
     left: the products that stay in float, each an octavo.torch.LeftLayer with its reason.

@@ -97,7 +97,8 @@ class RoutedExperts(FusedMoE):
     def take(self, name: str, weight: torch.Tensor) -> list[tuple[float, LayerReport]]:
         """Quantises and packs gate_up_proj or down_proj as the module stored it, and drops the parameter.
 
-        Returns: for each expert the sum of its weight's squares, and what quantising did to it.
+        Returns:
+            For each expert the sum of its weight's squares, and what quantising did to it.
         """
         stored = self._stored(name, weight.detach()).contiguous()
         packed, made = quantized_experts(stored, self._scheme)

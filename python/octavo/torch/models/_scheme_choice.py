@@ -20,7 +20,8 @@ class Chosen(NamedTuple):
 class SchemeChoice:
     """schemes: those that layers may get, each once.
 
-    Raises: ValueError (an unknown scheme, a mapping without rows, a pattern that is no string).
+    Raises:
+        ValueError: an unknown scheme, a mapping without rows, a pattern that is no string.
     """
 
     def __init__(self, operation: str, given: SchemeArgument) -> None:

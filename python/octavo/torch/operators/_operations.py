@@ -43,7 +43,7 @@ def linear(x, weight, bias, out_dtype, batch_invariant, backend, outlier_columns
 
 def fused_experts(x, w13, w2, topk_weights, topk_ids, bias13, bias2, on_input, expert_map, out_dtype,
                   batch_invariant, backend, out):
-    """octavo.fused_experts."""
+    """octavo.moe.fused_experts."""
     if out is not None:
         check_no_gradient("fused_experts", "out", x, topk_weights, bias13, bias2)
         return _octavo.fused_experts(x, w13, w2, topk_weights, topk_ids, bias13, bias2, on_input, expert_map,
@@ -54,7 +54,7 @@ def fused_experts(x, w13, w2, topk_weights, topk_ids, bias13, bias2, on_input, e
 
 
 def silu_and_mul(x, out_dtype, backend, out):
-    """octavo.silu_and_mul."""
+    """octavo.moe.silu_and_mul."""
     if out is not None:
         check_no_gradient("silu_and_mul", "out", x)
         return _octavo.silu_and_mul(x, out_dtype, backend, out)

@@ -29,7 +29,7 @@ def use_threads(whose: Literal["octavo", "torch"]) -> None:
     Example:
         >>> import octavo.torch
         >>> octavo.torch.use_threads("octavo")
-        >>> "OpenMP" in octavo.threads_reason()
+        >>> "OpenMP" in octavo.machine.threads_reason()
         False
     """
     if whose not in ("octavo", "torch"):

@@ -15,6 +15,7 @@ from typing import Any, Callable
 import torch
 
 from ..._locks import rlock
+from ..._html import ShownAsText
 from . import _aten, _dispatched
 
 _OPERATORS: dict[str, Callable[..., torch.Tensor]] = {
@@ -42,7 +43,7 @@ class OverrideCalls:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-class Override:
+class Override(ShownAsText):
     """What `override` returns: a handle, and a context manager that removes it at its end."""
 
     def __init__(self) -> None:
@@ -106,7 +107,15 @@ def override() -> Override:
 
     Enter and leave while no other thread multiplies: PyTorch's table of kernels has no lock.
 
-    Returns: a handle with remove(), which is a context manager, too. Handles may be nested and removed in any order.
+    Returns:
+        a handle with remove(), which is a context manager, too. Handles may be nested and removed in any order.
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> with octavo.torch.override() as handle:
+        ...     y = torch._int_mm(torch.ones(2, 4, dtype=torch.int8), torch.ones(4, 3, dtype=torch.int8))
+        >>> handle.calls["_int_mm"].octavo
+        1
     """
     global _active
     handle = Override()

@@ -49,7 +49,9 @@ class ExpertParallelMoE(FusedMoE):
         bias13, bias2: of the rank's experts.
         group: of torch.distributed; None: the default one.
 
-    Raises: ValueError (ranks that bring others are told which), NotImplementedError.
+    Raises:
+        ValueError: ranks that bring others are told which.
+        NotImplementedError: the contract has it, this build does not.
     """
 
     on_ranks = True

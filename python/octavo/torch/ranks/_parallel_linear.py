@@ -97,7 +97,7 @@ class ParallelLinear(EightBitModule):
     order, on tensors of the CPU; the weight is frozen, and gradients flow to x and to the bias.
 
     Args:
-        weight: octavo.Weight of the whole layer, the same on all ranks, of which each keeps its part.
+        weight: octavo.types.Weight of the whole layer, the same on all ranks, of which each keeps its part.
         bias: of a float type, [N], of the whole layer.
         group: of torch.distributed; None: the default one.
         mode: "exact": the result does not depend on how many ranks there are (specification section 11); "fast": each rank
@@ -105,7 +105,9 @@ class ParallelLinear(EightBitModule):
         k_chunks: "exact": of floating sums over ranks; what divides it has the same bits.
         dtype: of the float weight that the layer stands for.
 
-    Raises: ValueError (ranks that bring different weights are told which), NotImplementedError.
+    Raises:
+        ValueError: ranks that bring different weights are told which.
+        NotImplementedError: the contract has it, this build does not.
     """
 
     on_ranks = True
@@ -132,7 +134,7 @@ class ParallelLinear(EightBitModule):
     @classmethod
     def from_part(cls, part: Weight, bias: torch.Tensor | None = None, group: dist.ProcessGroup | None = None, *,
                   mode: Mode = "exact", k_chunks: int = 24, dtype: torch.dtype = torch.bfloat16) -> Self:
-        """The same of a part that is there already, octavo.shard's or octavo.read_shard's of one layer: of axis "columns" for a
+        """The same of a part that is there already, octavo.sharding.shard's or octavo.sharding.read_shard's of one layer: of axis "columns" for a
         column-parallel layer, "rows" for a row-parallel one. bias: of the whole layer. A row-parallel part has no outlier columns
         of its own."""
         name = cls.__name__
@@ -174,7 +176,7 @@ class ParallelLinear(EightBitModule):
         return made.train(linear.training)
 
     def part(self) -> Weight:
-        """The rank's part of the weight: octavo.shard's, bit for bit."""
+        """The rank's part of the weight: octavo.sharding.shard's, bit for bit."""
         return self._layer.part()
 
     def _own_bias(self, bias):

@@ -52,6 +52,17 @@ def from_pretrained(path: str | os.PathLike[str], scheme: SchemeArgument | None 
         NotImplementedError: a device_map that is not one device with kernels.
         RuntimeError: what is malformed.
         ImportError: no transformers.
+
+    Example:
+        >>> import copy, torch, transformers, octavo.torch
+        >>> sizes = dict(vocab_size=32, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2)
+        >>> model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)).eval()
+        >>> ids = torch.arange(32)[None]
+        >>> model.save_pretrained("float")
+        >>> quantized = octavo.torch.from_pretrained("float", "fp8-dynamic")
+        >>> quantized.save_pretrained("fp8")
+        >>> torch.equal(octavo.torch.from_pretrained("fp8")(ids).logits, quantized(ids).logits)
+        True
     """
     if scheme is not None and not isinstance(scheme, (str, Mapping)):
         warnings.warn("from_pretrained: the model's class is the keyword model_class; the second argument is scheme", DeprecationWarning,
@@ -102,8 +113,21 @@ def load_(model: torch.nn.Module, path: str | os.PathLike[str], strict: bool = T
         strict: whether every tensor has to have its place, and every place its tensor.
         fuse: as from_pretrained's, in modules of transformers.
 
-    Returns: model. Raises: ValueError (nothing is quantised, a layer without a place), RuntimeError (missing or
-        unexpected names as torch.nn.Module.load_state_dict says them; what is malformed).
+    Returns:
+        Model.
+
+    Raises:
+        ValueError: nothing is quantised, a layer without a place.
+        RuntimeError: missing or unexpected names as torch.nn.Module.load_state_dict says them; what is malformed.
+
+    Example:
+        >>> import numpy, torch, octavo, octavo.torch
+        >>> weight = octavo.checkpoints.quantize_weight(numpy.eye(32, dtype=numpy.float32))
+        >>> octavo.checkpoints.write_checkpoint("own.safetensors", {"0": weight}, {"0.bias": numpy.zeros(32, numpy.float32)})
+        >>> octavo.torch.load_(torch.nn.Sequential(torch.nn.Linear(32, 32)), "own.safetensors")
+        Sequential(
+          (0): Int8Linear(in_features=32, out_features=32, bias=True, scheme=int8-dynamic, frozen=True)
+        )
     """
     layers = FolderLayers("load_", os.fspath(path), model, strict)
     file = layers.file

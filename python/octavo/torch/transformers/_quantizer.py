@@ -38,7 +38,14 @@ class OctavoConfig(QuantizationConfigMixin):
         ignore: layers to leave in float, as octavo.torch.quantize_ takes them.
         modules_to_not_convert: the same in transformers' words: a module's name, or its end, with all that is in it.
 
-    Raises: ValueError (an unknown scheme).
+    Raises:
+        ValueError: an unknown scheme.
+
+    Example:
+        >>> import transformers
+        >>> from octavo.torch import OctavoConfig
+        >>> OctavoConfig({"re:.*mlp": "fp8-dynamic", "re:.*": "int8-dynamic"}, modules_to_not_convert=["lm_head"]).scheme
+        {'re:.*mlp': 'fp8-dynamic', 're:.*': 'int8-dynamic'}
     """
 
     def __init__(self, scheme: SchemeArgument = "int8-dynamic", ignore: Sequence[str] | None = None,

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantisers beside octavo.quantize: scales alone, and OCP's MX fp8."""
+
+from ._quantize import compute_scale, quantize_mxfp8
+
+__all__ = ["compute_scale", "quantize_mxfp8"]
