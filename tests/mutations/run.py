@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NOT_COPIED = shutil.ignore_patterns("build", ".git", "__pycache__")
+NOT_SOURCES = {"build", ".git", "__pycache__"}
+NOT_COPIED = shutil.ignore_patterns(*NOT_SOURCES)
 LIMIT_S = 360  # twice the slowest test; a fault may turn a loop into an endless one
 VENV = ROOT / "build" / "venv" / "bin" / "python"
 # What the tests of ctest run, where that is not the command line.
@@ -102,15 +103,19 @@ class Workshop:
                         "-DCMAKE_CXX_FLAGS_RELEASE=-O1"], check=True, stdout=subprocess.DEVNULL)
 
     def refresh(self) -> None:
-        """Brings a kept copy up to date without touching files that are the same."""
+        """Brings a kept copy up to date without touching files that are the same; files that are gone go."""
         for file in ROOT.rglob("*"):
             path = file.relative_to(ROOT)
-            if file.is_dir() or {"build", ".git", "__pycache__"} & set(path.parts):
+            if file.is_dir() or NOT_SOURCES & set(path.parts):
                 continue
             copy = self.source / path
             if not copy.exists() or copy.read_bytes() != file.read_bytes():
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, copy)
+        for copy in self.source.rglob("*"):
+            path = copy.relative_to(self.source)
+            if copy.is_file() and not NOT_SOURCES & set(path.parts) and not (ROOT / path).exists():
+                copy.unlink()
 
     def targets(self) -> set[str]:
         if not self.build.exists():
