@@ -5,6 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "core/data/cells.hpp"
 #include "core/devices/devices.hpp"
@@ -149,12 +153,34 @@ Explanation explain(const MatmulProblem& problem, const ExecContext& context,
   });
 }
 
-std::string Explanation::to_string() const {
+namespace {
+
+// A line for each verdict and reason, with the backends that have them: what runs, what could, what
+// does not.
+std::string candidate_lines(const std::vector<Candidate>& candidates) {
   std::string text;
-  for (const Candidate& c : candidates) {
-    const char* verdict = c.chosen ? "runs" : c.accepts ? "could" : "no";
-    text += fmt::format("{:<11}{:<7}{}\n", c.backend, verdict, c.reason);
+  for (const char* verdict : {"runs", "could", "no"}) {
+    std::vector<std::pair<std::string, std::string>> lines;  // a reason, and whose it is
+    for (const Candidate& c : candidates) {
+      if (std::string_view(c.chosen ? "runs" : c.accepts ? "could" : "no") != verdict) continue;
+      const auto line = std::ranges::find(lines, c.reason, [](const auto& l) { return l.first; });
+      if (line == lines.end()) {
+        lines.emplace_back(c.reason, c.backend);
+      } else {
+        line->second += ", " + c.backend;
+      }
+    }
+    for (const auto& [reason, backends] : lines) {
+      text += fmt::format("{:<11}{}: {}\n", verdict, backends, reason);
+    }
   }
+  return text;
+}
+
+}  // namespace
+
+std::string Explanation::to_string() const {
+  std::string text = candidate_lines(candidates);
   if (error_bound == 0.0) {
     text += "error      the sum is exact; then one rounding per step of the epilogue\n";
   } else if (std::isinf(error_bound)) {

@@ -71,12 +71,13 @@ TEST_F(Cli, ReportSaysWhereItsChoiceIsSlowerThanBfloat16) {
 
 TEST_F(Cli, ReportRecommendsByTheThreshold) {
   const auto choices = [&](std::vector<std::string> more) {
-    std::vector<std::string> arguments{"report", path("model"), "--no-speed", "--json"};
+    std::vector<std::string> arguments{"report", path("model"), "--no-speed", "--json", "-t1"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     const Outcome got = octavo(arguments);
     EXPECT_EQ(0, got.exit) << got.err;
     const json report = json::parse(got.out);
     EXPECT_TRUE(report.at("speed").is_null());
+    EXPECT_EQ(1, report.at("threads"));
     return report.at("layers")[0].at("recommendation");
   };
   model();

@@ -19,8 +19,8 @@ from float_file import read, write
 
 OCTAVO = sys.argv.pop(1)
 EXPERTS = Path(__file__).resolve().parent.parent / "checkpoint" / "data" / "transformers-fp8-experts"
-N, K = 5, 7
-COLUMN_MAX = [1.0, 4.0, 0.5, 0.0, 8.0, 0.03, 0.001]  # 8 / 127 / 2 = 0.0315: the last two are code 0 of int8
+N, K = 5, 8
+COLUMN_MAX = [1.0, 4.0, 0.5, 0.0, 8.0, 0.03, 0.001, 0.5]  # 8 / 127 / 2 = 0.0315: two are code 0 of int8
 SCHEMES = [json.loads(line)["name"] for line in subprocess.run([OCTAVO, "schemes", "--json"], capture_output=True, text=True, check=True).stdout.splitlines()]
 
 
@@ -127,7 +127,7 @@ class Report(unittest.TestCase):
         nan = [math.nan] * (K * K)
         for fragment, options in (
                 ("report: calibration '", {"layer": "other"}),
-                ("must have 7 columns for layer 'up'; got 8", {"k": 8, "h": [1.0] * 64}),
+                (f"must have {K} columns for layer 'up'; got {K + 1}", {"k": K + 1, "h": [1.0] * (K + 1) ** 2}),
                 ("finite values and a diagonal not below 0 in tensor 'h'", {"h": nan})):
             with self.subTest(fragment=fragment):
                 self.calibrate(**options)

@@ -16,7 +16,7 @@ import textwrap
 from pathlib import Path
 
 
-MACHINE = ("threads", "workspace", "sm90 ", "sm80 ", "cuda ")  # lines that are of the machine
+MACHINE = ("threads", "workspace", "no ")  # lines that are of the machine
 SHOWN_WITHOUT = {"amx_int8", "amx_fp8"}  # what it has not
 SHOWN_ON = {"avx512_vnni", "avx512_bf16", "avx512_vbmi"}  # what the CPU has whose answers the README shows
 

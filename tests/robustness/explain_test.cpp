@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // explain and the choice of a backend: forced by argument, forced by environment, unknown.
 #include <algorithm>
+#include <map>
+#include <sstream>
+#include <string>
 
 #include "kit/operands/operands.hpp"
 #include "ops/helpers.hpp"
@@ -122,11 +125,27 @@ TEST_F(Explain, SaysWhoseThreadsRun) {
                                             " threads, " + default_executor_reason());
 }
 
-TEST_F(Explain, TheTextHasOneLinePerBackendThenErrorWorkspaceAndThreads) {
+// Every backend stands behind its verdict, once, beside others of the same reason.
+TEST_F(Explain, TheTextNamesEveryBackendThenErrorWorkspaceAndThreads) {
   const Explanation e = explain(problem_);
   const std::string text = e.to_string();
-  const auto lines = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
-  EXPECT_EQ(lines, backends().size() + 3 + (e.weight.empty() ? 0 : 1));
+  EXPECT_TRUE(text.starts_with("runs       " + chosen(e).backend + ": ")) << text;
+  std::map<std::string, int> named;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const std::string verdict = line.substr(0, line.find(' '));
+    if (verdict != "runs" && verdict != "could" && verdict != "no") continue;
+    const std::size_t colon = line.find(": ");
+    ASSERT_NE(colon, std::string::npos) << line;
+    const std::string names = line.substr(11, colon - 11);
+    for (const Candidate& c : e.candidates) {
+      if ((", " + names + ", ").find(", " + c.backend + ", ") == std::string::npos) continue;
+      ++named[c.backend];
+      EXPECT_EQ(line.substr(colon + 2), c.reason);
+      EXPECT_EQ(verdict, c.chosen ? "runs" : c.accepts ? "could" : "no");
+    }
+  }
+  for (const BackendInfo& b : backends()) EXPECT_EQ(1, named[b.name]) << b.name << '\n' << text;
   EXPECT_NE(text.find("error      the sum is exact"), std::string::npos);
   EXPECT_NE(text.find("workspace  " + std::to_string(e.workspace_bytes) + " bytes\n"),
             std::string::npos);
