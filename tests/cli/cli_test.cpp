@@ -20,6 +20,7 @@ TEST_F(Cli, HelpAndCompletionKnowEveryCommand) {
   const Outcome all = octavo({"help"}), one = octavo({"help", "convert"});
   EXPECT_EQ(0, all.exit);
   EXPECT_NE(std::string::npos, one.out.find("--to")) << one.out;
+  EXPECT_TRUE(octavo({"completion", "zsh"}).out.starts_with("#compdef octavo\n"));  // for compinit
   for (const char* shell : {"bash", "zsh", "fish"}) {
     const Outcome script = octavo({"completion", shell});
     EXPECT_EQ(0, script.exit);

@@ -134,20 +134,21 @@ TEST_F(Cli, QuantizeRefusesCalibrationsThatAreNone) {
 }
 
 TEST_F(Cli, QuantizeLeavesExactLayersOutOfTheMean) {
-  const auto codes = [](float step) {
+  const auto codes = [](float step, float more) {
     std::vector<std::byte> bytes(8 * 255 * sizeof(float));
     for (int i = 0; i < 8 * 255; ++i) {
-      const float value = static_cast<float>(i % 255 - 127) * step;
+      const float value = static_cast<float>(i % 255 - 127) * step + (i % 255 == 100 ? more : 0.0F);
       std::memcpy(bytes.data() + static_cast<std::size_t>(i) * sizeof value, &value, sizeof value);
     }
     return [bytes] { return bytes; };
   };
-  write_safetensors(path("model"), {{"exact.weight", "F32", {8, 255}, codes(0.0078125F)},
-                                    {"other.weight", "F32", {8, 255}, codes(0.01F)}});
+  write_safetensors(path("model"), {{"exact.weight", "F32", {8, 255}, codes(0.0078125F, 0.0F)},
+                                    {"other.weight", "F32", {8, 255}, codes(0.0078125F, 0.003F)}});
   const std::vector<json> objects =
       lines(octavo({"quantize", path("model"), path("out"), "--scheme=W8A8", "--json"}).out);
   ASSERT_EQ(3U, objects.size());
   EXPECT_TRUE(objects[0].at("sqnr_db").is_null()) << objects[0];
+  EXPECT_TRUE(objects[1].at("sqnr_db").is_number()) << objects[1];
   EXPECT_EQ(objects[1].at("sqnr_db"), objects[2].at("mean_sqnr_db"));
 }
 

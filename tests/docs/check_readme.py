@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Usage: check_readme.py REPOSITORY OCTAVO_PROGRAM
 
-The README shows code that is compiled and output that is printed: compares the C++ block with
-examples/first_product.cpp, and the console block with what each `octavo explain` in it prints now
+Pages show code that is compiled and output that is printed: compares the C++ block of the README with
+examples/first_product.cpp, that of docs/guides/cpp.md with examples/fp8_blocks.cpp, and the console block with what each `octavo explain` in it prints now
 (the lines about threads, workspace and devices aside, which are the machine's; on a CPU that would answer
 otherwise nothing of it). Exit status 1 and the first
 difference of each, if there is one.
@@ -32,6 +32,14 @@ def compare(what: str, shown: str, real: str) -> bool:
     return True
 
 
+def guide_shows_its_example(repository: Path) -> bool:
+    guide = (repository / "docs" / "guides" / "cpp.md").read_text()
+    source = (repository / "examples" / "fp8_blocks.cpp").read_text()
+    code = re.search(r"```cpp\n(.*?)```", guide, re.DOTALL)
+    example = re.search(r"// \[GUIDE\]\n(.*?) *// \[/GUIDE\]", source, re.DOTALL)
+    return bool(code and example) and compare("the example of docs/guides/cpp.md", code[1], textwrap.dedent(example[1]))
+
+
 def main(repository: Path, program: str) -> int:
     readme = (repository / "README.md").read_text()
     source = (repository / "examples" / "first_product.cpp").read_text()
@@ -44,6 +52,7 @@ def main(repository: Path, program: str) -> int:
         print("README: must have a C++ block and a console block of octavo explain; got less")
         return 1
     good = compare("the C++ example", code[1], textwrap.dedent(example[1]))
+    good = guide_shows_its_example(repository) and good
     info = subprocess.run([program, "info"], capture_output=True, text=True, check=True).stdout
     present = re.search(r"^has +(.*)$", info, re.MULTILINE)
     features = set(present[1].split()) if present else set()

@@ -65,7 +65,8 @@ CommandBody add_completion(CLI::App& command) {
       ->check(CLI::IsMember({"bash", "zsh", "fish"}));
   command.footer("Example: source <(octavo completion bash)");
   return [shell, app = command.get_parent()] {
-    if (*shell == "zsh") fmt::print("autoload -U +X bashcompinit && bashcompinit\n");
+    if (*shell == "zsh")
+      fmt::print("#compdef octavo\nautoload -U +X bashcompinit && bashcompinit\n");
     *shell == "fish" ? fish(*app) : bash(*app);
     return static_cast<int>(kGood);
   };

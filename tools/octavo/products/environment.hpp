@@ -17,7 +17,7 @@ struct Variable {
 
 inline constexpr std::string_view kDevelopment = "development";
 
-inline constexpr std::array<Variable, 20> kVariables{{
+inline constexpr std::array<Variable, 21> kVariables{{
     {"OCTAVO_BACKEND", "library", "the first that can", "the backend that every call is forced to"},
     {"OCTAVO_ISA", "library", "all that the CPU has",
      "caps the instruction sets that are used: avx2, for one; another name is answered with all"},
@@ -41,6 +41,7 @@ inline constexpr std::array<Variable, 20> kVariables{{
     {"OCTAVO_SHOW_BUGS", kDevelopment, "no", "prints what the CUDA simulator says of planted bugs"},
     {"OCTAVO_PROBE_TILES", kDevelopment, "a million",
      "how many products of tiles a device's tensor cores are asked"},
+    {"OCTAVO_MIRROR", kDevelopment, "apt's own", "the mirror that tests of packages install from"},
     {"OCTAVO_FUZZ_RUNS", kDevelopment, "a minute", "executions of each fuzz target of ./dev fuzz"},
     {"OCTAVO_ONEDNN", kDevelopment, "none", "prefix of a peer that ./dev builds bench with"},
     {"OCTAVO_AOCL_DLP", kDevelopment, "none", "prefix of a peer that ./dev builds bench with"},
