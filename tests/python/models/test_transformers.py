@@ -143,15 +143,18 @@ def test_the_door_says_what_is_wrong(folders, tmp_path):
 HALVES = {"model.embed_tokens": "cpu", "model.layers": 0, "model.norm": 0, "model.rotary_emb": 0, "lm_head": 0}
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="what is refused depends on the devices")
-@pytest.mark.parametrize("device_map, refused", [
+MAPS = [
     ("cpu", None), (torch.device("cpu"), None), ({"": "cpu"}, None), ("auto", None), ("balanced", None), ("sequential", None),
     ("cuda", "device_map's device must be cpu.*got cuda"), ({"": torch.device("cuda:1")}, "device_map's device must be cpu.*got cuda"),
     ("xpu", "device_map's device must be cpu.*got xpu"), ("meta", "device_map's device must be cpu.*got meta"),
     ({"": "disk"}, "device_map must put the model on one device; got disk"),
     (HALVES, "device_map must put the model on one device; got 0, cpu"),
-], ids=str)
-@pytest.mark.parametrize("kind", ["float", "quantised"])
+]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="what is refused depends on the devices")
+@pytest.mark.parametrize("kind, device_map, refused", [
+    *(("float", *row) for row in MAPS), *(("quantised", *row) for row in MAPS if row[0] in ("auto", "cuda", HALVES))], ids=str)
 def test_a_device_map_is_honoured_or_refused(folders, tmp_path, kind, device_map, refused):
     pytest.importorskip("accelerate")
     folder, float_model = folders(small.llama)
