@@ -3,7 +3,8 @@
 """Usage: check_cli.py REPOSITORY OCTAVO_PROGRAM
 
 docs/cli.md has a section for each command, and shows a session: its commands are run, in a folder that holds the
-model which the page names, and print what the page shows. `octavo schemes` has the losses of docs/accuracy.md.
+model which the page names, and print what the page shows. `octavo schemes` has the losses of docs/accuracy.md, and
+docs/schemes.md the figures of `octavo schemes`.
 Exit status 1 and what differs, if something does.
 """
 
@@ -89,10 +90,24 @@ def check_losses(accuracy: str, program: str) -> bool:
     return good
 
 
+def check_schemes(page: str, program: str) -> bool:
+    printed = subprocess.run([program, "schemes", "--json"], capture_output=True, text=True, check=True).stdout
+    shown = [tuple(cell.strip(" `") for cell in line.split("|")[1:7]) for line in page.splitlines() if line.startswith("| `")]
+    real = [(row["name"], row["weight"], row["activations"], f"{8 * row['bytes_per_weight']:.3f}", f"{row['loss_nats']:+.4f}", row["loaders"])
+            for row in map(json.loads, printed.splitlines())]
+    for left, right in zip(shown, real):
+        if left != right:
+            print(f"docs/schemes.md: a row must be that of octavo schemes, {right}; got {left}")
+    if len(shown) != len(real):
+        print(f"docs/schemes.md: must have a row for each of {len(real)} schemes; got {len(shown)}")
+    return shown == real
+
+
 def main(repository: Path, program: str) -> int:
     page = (repository / "docs" / "cli.md").read_text()
     checks = [check_session(page, program), check_sections(page, program),
-              check_losses((repository / "docs" / "accuracy.md").read_text(), program)]
+              check_losses((repository / "docs" / "accuracy.md").read_text(), program),
+              check_schemes((repository / "docs" / "schemes.md").read_text(), program)]
     return 0 if all(checks) else 1
 
 
