@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Usage: check_cli.py REPOSITORY OCTAVO_PROGRAM
 
-docs/cli.md has a section for each command, and shows a session: its commands are run, in a folder that holds the
-model which the page names, and print what the page shows. `octavo schemes` has the losses of docs/accuracy.md, and
+docs/cli.md has a section for each command. Sessions of docs/cli.md and docs/quickstart.md: commands are run, in a folder that
+holds the model which the page names, and print what the page shows. `octavo schemes` has the losses of docs/accuracy.md, and
 docs/schemes.md the figures of `octavo schemes`.
 Exit status 1 and what differs, if something does.
 """
@@ -44,11 +44,12 @@ def run(program: str, words: str, folder: Path) -> str:
     return done.stdout
 
 
-def check_session(page: str, program: str) -> bool:
+def check_session(file: Path, program: str) -> bool:
+    page, name = file.read_text(), f"docs/{file.name}"
     session = re.search(r"```console\n(.*?)```", page, re.DOTALL)
     commands = re.findall(r"^\$ (.*)\n((?:[^$\n].*\n|\n)*)", session[1], re.MULTILINE) if session else []
     if len(commands) < 5:
-        print(f"docs/cli.md: must show a session of 5 commands at least; got {len(commands)}")
+        print(f"{name}: must show a session of 5 commands at least; got {len(commands)}")
         return False
     good = True
     with tempfile.TemporaryDirectory() as held:
@@ -57,7 +58,7 @@ def check_session(page: str, program: str) -> bool:
             printed = run(program, words, Path(held))
             left, right = shown.rstrip("\n").splitlines(), printed.rstrip("\n").splitlines()
             if left != right:
-                print(f"docs/cli.md: `{words}` must show what it prints:\n{printed}")
+                print(f"{name}: `{words}` must show what it prints:\n{printed}")
                 good = False
     return good
 
@@ -104,10 +105,11 @@ def check_schemes(page: str, program: str) -> bool:
 
 
 def main(repository: Path, program: str) -> int:
-    page = (repository / "docs" / "cli.md").read_text()
-    checks = [check_session(page, program), check_sections(page, program),
-              check_losses((repository / "docs" / "accuracy.md").read_text(), program),
-              check_schemes((repository / "docs" / "schemes.md").read_text(), program)]
+    docs = repository / "docs"
+    checks = [check_session(docs / "cli.md", program), check_session(docs / "quickstart.md", program),
+              check_sections((docs / "cli.md").read_text(), program),
+              check_losses((docs / "accuracy.md").read_text(), program),
+              check_schemes((docs / "schemes.md").read_text(), program)]
     return 0 if all(checks) else 1
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/python.md and docs/llm-int8.md: every block of code runs by itself and prints what the page says."""
+"""Pages of docs: every block of Python runs by itself and prints what the page says."""
 
 import re
 import subprocess
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-PAGES = [Path(__file__).resolve().parents[3] / "docs" / name for name in ("python.md", "llm-int8.md")]
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+ELSEWHERE = {DOCS / "guides" / "gpu.md", DOCS / "sharding.md"}  # they need a device, a group of ranks
+PAGES = sorted({page for page in DOCS.rglob("*.md") if "```python\n" in page.read_text(encoding="utf-8")} - ELSEWHERE)
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:^```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 
 
@@ -17,7 +19,7 @@ def blocks():
         for section in page.read_text(encoding="utf-8").split("\n## ")[1:]:
             title = section.splitlines()[0]
             for number, (code, output) in enumerate(BLOCK.findall(section), 1):
-                yield pytest.param(code, output, id=f"{title} {number}")
+                yield pytest.param(code, output, id=f"{page.stem}: {title} {number}")
 
 
 @pytest.mark.parametrize("code, output", list(blocks()))
@@ -32,4 +34,5 @@ def test_a_block_prints_what_the_page_says(code, output, tmp_path):
 
 
 def test_every_block_is_found():
+    assert {"python.md", "llm-int8.md", "quickstart.md"} <= {page.name for page in PAGES}
     assert sum(page.read_text(encoding="utf-8").count("```python\n") for page in PAGES) == len(list(blocks()))
