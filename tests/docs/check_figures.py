@@ -2,38 +2,45 @@
 # SPDX-License-Identifier: Apache-2.0
 """Usage: check_figures.py REPOSITORY
 
-Figures that a page takes over from another are in it: every decimal number of docs/compare.md, and of the table of
-speeds in README.md, stands in docs/performance.md or docs/llm-int8.md. Versions, which stand behind a name, are no
-figures. Exit status 1 and what is nowhere.
+Figures that a page takes over from others are in them: every decimal number of a page of TAKEN stands in one of its
+sources. Left out: versions, which stand behind a name; code; the README but for its table of speeds; the table of
+schemes, which check_cli.py compares. Exit status 1 and what is nowhere.
 """
 
 import re
 import sys
 from pathlib import Path
 
-SOURCES = ("performance.md", "llm-int8.md")
+SPEEDS = ("docs/performance.md", "docs/llm-int8.md")
+TAKEN = {
+    "README.md": SPEEDS,
+    "docs/compare.md": SPEEDS,
+    "docs/guides/training.md": SPEEDS,
+    "docs/schemes.md": ("docs/accuracy.md", *SPEEDS),
+}
 FIGURE = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.]*\d)")
-VERSION = re.compile(r"(?:bitsandbytes|PyTorch|oneDNN|ggml) \d+(?:\.\d+)+")
+NO_FIGURE = re.compile(r"^```.*?^```|(?:bitsandbytes|PyTorch|oneDNN|ggml|PEFT) \d+(?:\.\d+)+", re.MULTILINE | re.DOTALL)
 
 
-def figures(text: str) -> list[str]:
-    return FIGURE.findall(VERSION.sub("", text))
+def figures(page: str, text: str) -> list[str]:
+    if page == "README.md":
+        text = "\n".join(line for line in text.splitlines() if re.match(r"\| \d+ \|", line))
+    if page == "docs/schemes.md":
+        text = "\n".join(line for line in text.splitlines() if not line.startswith("| `"))
+    return FIGURE.findall(NO_FIGURE.sub("", text))
 
 
 def main(repository: Path) -> int:
-    docs = repository / "docs"
-    known = {figure for name in SOURCES for figure in re.findall(r"\d+\.\d+", (docs / name).read_text(encoding="utf-8"))}
-    readme = (repository / "README.md").read_text(encoding="utf-8")
-    table = "\n".join(line for line in readme.splitlines() if re.match(r"\| \d+ \|", line))
-    shown = {"docs/compare.md": figures((docs / "compare.md").read_text(encoding="utf-8")), "README.md": figures(table)}
     good = True
-    for page, numbers in shown.items():
-        if len(numbers) < 9:
-            print(f"{page}: must show figures; got {len(numbers)}")
+    for page, sources in TAKEN.items():
+        known = {figure for name in sources for figure in re.findall(r"\d+\.\d+", (repository / name).read_text(encoding="utf-8"))}
+        shown = figures(page, (repository / page).read_text(encoding="utf-8"))
+        if not shown:
+            print(f"{page}: must show figures; got none")
             good = False
-        for number in numbers:
-            if number not in known:
-                print(f"{page}: {number} must be a figure of {' or '.join('docs/' + name for name in SOURCES)}")
+        for figure in shown:
+            if figure not in known:
+                print(f"{page}: {figure} must be a figure of {' or '.join(sources)}")
                 good = False
     return 0 if good else 1
 
