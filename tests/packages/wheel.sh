@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs a wheel by pip alone in a minimal Debian 12 and uses it there: wheel.sh WHEEL PYTHON WORK. PYTHON's pip
-# fetches what the wheel depends on; WORK keeps the system for the next run. Needs root and debootstrap.
+# Installs a wheel by pip alone in a minimal system and uses it there: wheel.sh WHEEL PYTHON WORK [SUITE]. PYTHON's pip
+# fetches what the wheel depends on; WORK keeps the system for the next run; SUITE is debootstrap's (bookworm, trixie, noble).
+# Needs root and debootstrap.
 set -euo pipefail
-wheel=$1 python=$2 work=$3
+wheel=$1 python=$2 work=$3 suite=${4:-bookworm}
 
 . "$(dirname "$0")/chroot.sh"
-begin "$work/root" bookworm python3,python3-venv
+begin "$work/root-$suite" "$suite" python3,python3-venv
 present=$(run find / -xdev -path /try -prune -o \( -name 'libtbb*' -o -name 'libre2*' -o -name 'libfmt*' \) -print)
 if [[ -n $present ]]; then
   echo "wheel.sh: the system must not have the libraries that the wheel brings" >&2
@@ -22,3 +23,4 @@ run /try/venv/bin/python /try/use.py
 # Beside a system's own oneTBB.
 cp -L "$(ldconfig -p | sed -n 's/.*libtbb\.so\.12 .*=> //p' | head -n 1)" "$root/try/libtbb.so.12"
 run /try/venv/bin/python /try/use.py /try/libtbb.so.12
+echo "wheel.sh: installed and used in $suite, CPython $version"
