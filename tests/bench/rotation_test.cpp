@@ -44,6 +44,22 @@ TEST_P(ColdList, TakesTurnsOnAllExperts) {
   EXPECT_EQ(member(rotation.first(), 3).out.data, member(rotation.next(), 3).out.data);
 }
 
+// Of groups that offsets cut a call reads the weights that have rows, and others do not count.
+TEST(ColdGroups, TakeTurnsOnWhatACallReads) {
+  kit::Rotation rotation(parse_problem_line("grouped_mm int8:int8:fp32 groups=1+1+1+0 "
+                                            "scale=token:channel 3x2048x4096"),
+                         true, nullptr);
+  std::set<const void*> read;
+  double bytes = 0.0;
+  while (bytes < kit::kColdBytes) {
+    const MatmulProblem& p = rotation.next();
+    for (const std::int64_t g : {0, 1, 2}) {
+      EXPECT_TRUE(read.insert(place(member(p, g))).second) << bytes;
+      bytes += kit::weight_bytes(member(p, g).b);
+    }
+  }
+}
+
 TEST(WarmList, KeepsItsOwnWeights) {
   kit::Rotation rotation(experts("prepacked"), false, nullptr);
   for (int i = 0; i < 3; ++i) {

@@ -142,6 +142,8 @@ class Workshop:
     def passes(self, test: str) -> bool:
         # Without files of bytecode: they go by a source's second and size, which a fault may keep.
         own = {"PYTHONPATH": str(self.source / "python"), "PYTHONDONTWRITEBYTECODE": "1"} if in_python(test) else {}
+        if VENV.exists():  # as ./dev test has it: without matplotlib tests of plots are skipped
+            own["OCTAVO_PLOT_PYTHON"] = str(VENV)
         try:
             return subprocess.run(self.command(test), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.source,
                                   env={**os.environ, **own}, timeout=LIMIT_S, check=False).returncode == 0
