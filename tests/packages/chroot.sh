@@ -9,8 +9,10 @@ begin() {
   if [[ ! -e $root/complete ]]; then
     rm -rf "$root"
     local mirror=${OCTAVO_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)}
+    local components=main
+    [[ $suite != @(jammy|noble) ]] || components=main,universe  # Ubuntu's, where OCTAVO_MIRROR says so
     mkdir -p "$root"
-    debootstrap --variant=minbase ${packages:+"--include=$packages"} "$suite" "$root" "$mirror" >"$root.log" 2>&1 ||
+    debootstrap --variant=minbase "--components=$components" ${packages:+"--include=$packages"} "$suite" "$root" "$mirror" >"$root.log" 2>&1 ||
       { tail -n 5 "$root.log" >&2; exit 1; }
     touch "$root/complete"
   fi
