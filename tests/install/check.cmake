@@ -11,16 +11,19 @@ function(run what)
   endif()
 endfunction()
 
-# relink(target archive [objects...]): the command by which CMake links a shared library, on an archive instead of objects.
-function(relink target archive)
-  set(folder ${BUILD_DIR}/src)
-  file(READ ${folder}/CMakeFiles/${target}.dir/link.txt command)
-  string(REGEX REPLACE "( \"?CMakeFiles/[^ \"\n]*\\.o\"?)+" " ${ARGN} -Wl,--whole-archive ${archive} -Wl,--no-whole-archive"
+# relink(library archive [objects...]): the command by which CMake links a shared library, on an archive instead of objects.
+function(relink library archive)
+  execute_process(COMMAND ninja -C ${BUILD_DIR} -t commands -s src/${library}.so.${VERSION} OUTPUT_VARIABLE command
+                  COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX REPLACE "ninja: Entering directory[^\n]*\n" "" command "${command}")
+  string(REGEX REPLACE "( src/CMakeFiles/[^ \n]*\\.o)+" " ${ARGN} -Wl,--whole-archive ${archive} -Wl,--no-whole-archive"
          command "${command}")
-  run("linking ${target}" sh -c "cd ${folder} && ${command}")
+  run("linking ${library}" sh -c "cd ${BUILD_DIR} && ${command}")
+  file(CREATE_LINK ${library}.so.${VERSION} ${BUILD_DIR}/src/${library}.so.0 SYMBOLIC)
+  file(CREATE_LINK ${library}.so.${VERSION} ${BUILD_DIR}/src/${library}.so SYMBOLIC)
 endfunction()
 
-set(toolchain -D CMAKE_CXX_COMPILER=${CXX_COMPILER} -D CMAKE_CXX_FLAGS=${CXX_FLAGS} -D CMAKE_BUILD_TYPE=${BUILD_TYPE})
+set(toolchain -G Ninja -D CMAKE_CXX_COMPILER=${CXX_COMPILER} -D CMAKE_CXX_FLAGS=${CXX_FLAGS} -D CMAKE_BUILD_TYPE=${BUILD_TYPE})
 set(prefix ${WORK_DIR}/prefix)
 file(REMOVE_RECURSE ${prefix} ${WORK_DIR}/consumer)
 
@@ -31,19 +34,14 @@ if(NOT KIND STREQUAL built)
   if(KIND STREQUAL relinked)
     set(command OFF)
   endif()
-  run("configuring the libraries" ${CMAKE_COMMAND} -G "Unix Makefiles" -S ${SOURCE_DIR} -B ${BUILD_DIR} ${toolchain}
+  run("configuring the libraries" ${CMAKE_COMMAND} -S ${SOURCE_DIR} -B ${BUILD_DIR} ${toolchain}
       -D BUILD_SHARED_LIBS=ON -D OCTAVO_DEVELOPER=OFF -D OCTAVO_CLI=${command} -D OCTAVO_TBB=${TBB})
   if(KIND STREQUAL shared)
     run("building the libraries" ${CMAKE_COMMAND} --build ${BUILD_DIR})
   else()
-    relink(octavo ${archives}/liboctavo.a)
-    run("names of liboctavo.so" ${CMAKE_COMMAND} -E create_symlink liboctavo.so.${VERSION} ${BUILD_DIR}/src/liboctavo.so)
+    relink(liboctavo ${archives}/liboctavo.a)
     run("fmt's functions" sh -c "ar p ${archives}/liboctavo.a fmt_functions.cpp.o >${BUILD_DIR}/src/fmt_functions.o")
-    relink(octavo-models ${archives}/liboctavo_models.a fmt_functions.o)
-    foreach(name liboctavo liboctavo_models)
-      file(CREATE_LINK ${name}.so.${VERSION} ${BUILD_DIR}/src/${name}.so SYMBOLIC)
-      file(CREATE_LINK ${name}.so.${VERSION} ${BUILD_DIR}/src/${name}.so.0 SYMBOLIC)
-    endforeach()
+    relink(liboctavo_models ${archives}/liboctavo_models.a src/fmt_functions.o)
   endif()
   execute_process(COMMAND objdump -p ${BUILD_DIR}/src/liboctavo.so OUTPUT_VARIABLE needs COMMAND_ERROR_IS_FATAL ANY)
   if(needs MATCHES "NEEDED +(libre2|libfmt|libsimdjson)[^\n]*")
