@@ -24,35 +24,34 @@ SHOWN_ON = {"avx512_vnni", "avx512_bf16", "avx512_vbmi"}  # what the CPU has who
 def compare(what: str, shown: str, real: str) -> bool:
     for number, (left, right) in enumerate(zip(shown.splitlines(), real.splitlines()), 1):
         if left.rstrip() != right.rstrip() and not left.startswith(MACHINE):
-            print(f"README: {what} must be current; line {number} is {left!r}, should be {right!r}")
+            print(f"{what} must be current; line {number} is {left!r}, should be {right!r}")
             return False
     if len(shown.splitlines()) != len(real.splitlines()):
-        print(f"README: {what} must be whole; got {len(shown.splitlines())} lines")
+        print(f"{what} must be whole; got {len(shown.splitlines())} lines")
         return False
     return True
 
 
-def guide_shows_its_example(repository: Path) -> bool:
-    guide = (repository / "docs" / "guides" / "cpp.md").read_text()
-    source = (repository / "examples" / "fp8_blocks.cpp").read_text()
-    code = re.search(r"```cpp\n(.*?)```", guide, re.DOTALL)
-    example = re.search(r"// \[GUIDE\]\n(.*?) *// \[/GUIDE\]", source, re.DOTALL)
-    return bool(code and example) and compare("the example of docs/guides/cpp.md", code[1], textwrap.dedent(example[1]))
+def shows_example(repository: Path, page: str, example: str, mark: str) -> bool:
+    """Whether the C++ block of a page is what stands between the marks in an example."""
+    code = re.search(r"```cpp\n(.*?)```", (repository / page).read_text(), re.DOTALL)
+    marked = re.search(rf"// \[{mark}\]\n(.*?) *// \[/{mark}\]", (repository / "examples" / example).read_text(), re.DOTALL)
+    if not (code and marked):
+        print(f"{page}: must have a C++ block, and {example} its marks; got less")
+        return False
+    return compare(f"the C++ example of {page}", code[1], textwrap.dedent(marked[1]))
 
 
 def main(repository: Path, program: str) -> int:
     readme = (repository / "README.md").read_text()
-    source = (repository / "examples" / "first_product.cpp").read_text()
-    code = re.search(r"```cpp\n(.*?)```", readme, re.DOTALL)
-    example = re.search(r"// \[README\]\n(.*?) *// \[/README\]", source, re.DOTALL)
     console = re.search(r'```\n(\$ octavo explain .*?)```', readme, re.DOTALL)
     commands = re.findall(r'^\$ octavo explain "([^"]+)"\n((?:[^$\n].*\n)+)',
                           console[1] if console else "", re.MULTILINE)
-    if not (code and example and commands):
-        print("README: must have a C++ block and a console block of octavo explain; got less")
+    if not commands:
+        print("README: must have a console block of octavo explain; got none")
         return 1
-    good = compare("the C++ example", code[1], textwrap.dedent(example[1]))
-    good = guide_shows_its_example(repository) and good
+    good = all([shows_example(repository, "README.md", "first_product.cpp", "README"),
+                shows_example(repository, "docs/guides/cpp.md", "fp8_blocks.cpp", "GUIDE")])
     info = subprocess.run([program, "info"], capture_output=True, text=True, check=True).stdout
     present = re.search(r"^has +(.*)$", info, re.MULTILINE)
     features = set(present[1].split()) if present else set()
@@ -63,7 +62,7 @@ def main(repository: Path, program: str) -> int:
     for problem, shown in commands:
         printed = subprocess.run([program, "explain", problem], capture_output=True, text=True,
                                  check=True).stdout
-        good = compare(f"what explain says of {problem}", shown, printed) and good
+        good = compare(f"README: what explain says of {problem}", shown, printed) and good
     return 0 if good else 1
 
 
