@@ -27,8 +27,8 @@ struct Weight {
   /// division may round two of them to one scale. Others: undefined.
   Tensor absmax{};
   /// Act-order files, whose groups' columns lie apart: int64 [K]. Column j of the codes multiplies
-  /// column columns[j] of the activations. Undefined: in order. A slice along K (sharding.hpp) has
-  /// its part of the list, of columns of the whole activations.
+  /// column columns[j] of the activations. Undefined: in order. A slice along K (shard) has its
+  /// part of the list, of columns of the whole activations.
   Tensor columns{};
 };
 

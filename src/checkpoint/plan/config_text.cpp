@@ -8,6 +8,7 @@
 #include <array>
 
 #include "checkpoint/models/loadable.hpp"
+#include "checkpoint/steps/recipe.hpp"
 #include "checkpoint/text/sentence.hpp"
 
 namespace octavo::checkpoint {
@@ -61,8 +62,7 @@ std::string compressed_text(const Compressed& row, std::string_view ignored, Pac
   const std::string weights = arguments_text(row.dtype, row.weights, true, false, row.more);
   const std::string inputs = inputs_text(row, activations);
   std::vector<ConfigGroup> groups;
-  const bool all = row.activations == nullptr && !is_float8(row.dtype);  // Recipe::packs_all
-  if (all) {
+  if (recipe_of("config_text", row.scheme).packs_all()) {
     groups.push_back(config_group(fmt::format(R"(["Linear",{}])", kAllExperts), weights, inputs,
                                   "pack-quantized"));
     return compressed_tensors_text(groups, ignored);
