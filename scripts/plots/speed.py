@@ -151,7 +151,7 @@ def ranks() -> str:
     found, colours = rows("plan"), {"1": BLUE, "256": VERMILION}
     with Canvas("Simulated: milliseconds of a batch's linear layers over the number of H200 ranks, 200 Gb/s and 10 us a message", 2, 4.4, right=0.74) as canvas:
         for axes, model in zip(canvas.axes, ("llama-70b", "deepseek-v3")):
-            ticks(axes, "x", (1, 2, 8, 64))
+            ticks(axes, "x", (1, 2, 4, 8, 16, 32, 64))
             ticks(axes, "y", (1, 10, 100))
             axes.set_ylim(0.4, 500)
             ends = []

@@ -16,6 +16,7 @@ SPEEDS = ("docs/performance.md", "docs/llm-int8.md")
 TAKEN = {
     "README.md": SPEEDS,
     "docs/performance.md": RESULTS,
+    "docs/guides/ranks.md": RESULTS,
     "docs/compare.md": (*SPEEDS, *RESULTS),
     "docs/guides/training.md": SPEEDS,
     "docs/schemes.md": ("docs/accuracy.md", *SPEEDS),
