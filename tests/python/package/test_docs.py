@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
-ELSEWHERE = {DOCS / "guides" / "gpu.md", DOCS / "sharding.md"}  # they need a device, a group of ranks
+ELSEWHERE = {DOCS / "guides" / "gpu.md"}  # it needs a device
 WALKED = {"A folder for others"}  # sections whose blocks go on from one another, between commands: tests/packages/tasks.sh runs them
 PAGES = sorted({page for page in DOCS.rglob("*.md") if "```python\n" in page.read_text(encoding="utf-8")} - ELSEWHERE)
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:^```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
