@@ -137,8 +137,8 @@ constexpr bool is_floating(DType dtype) noexcept { return is_float8(dtype) || is
 /// Bytes of one element. Every type of today's table fills whole bytes.
 constexpr std::int64_t element_bytes(DType dtype) noexcept { return (info(dtype).bits + 7) / 8; }
 
-/// A value for each data type: make.template operator()<F>() for every float8 type, F being its
-/// format, and T{} for all others. The one place that enumerates float8 types.
+/// A value for each data type: `make.template operator()<F>()` for every float8 type, F being its
+/// format, and `T{}` for all others. The one place that enumerates float8 types.
 template <class T, class Make>
 constexpr std::array<T, kDTypes.size()> by_float8(const Make& make) {
   return [&]<std::size_t... i>(std::index_sequence<i...>) {

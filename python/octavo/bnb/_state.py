@@ -99,14 +99,15 @@ class _Fields:
 class MatmulLtState(_Fields):
     """The quantised weight of a layer and how it multiplies (bitsandbytes' MatmulLtState, a dataclass).
 
-    CB: int8 codes [N, K]; SCB: absolute maxima [N] of the weight's rows, kept in float32; value =
-    CB * (SCB / 127). A frozen weight (has_fp16_weights False) is packed for the kernels by its first
-    product: CB is unpacked from it, bit for bit, whenever it is read.
-    threshold: |x| >= threshold is an outlier, whose column stays in float; 0: none.
-    idx: the outlier columns of the last forward product, ascending int64; None without a threshold.
-    use_pool: outlier columns are shared by all layers with as many input features.
+    A frozen weight (has_fp16_weights False) is packed for the kernels by its first product: CB is unpacked
+    from it, bit for bit, whenever it is read. The last five attributes are Octavo's alone.
 
-    Of Octavo alone:
+    Attributes:
+        CB: int8 codes [N, K]; value = CB * (SCB / 127).
+        SCB: float32 [N]: absolute maxima of the weight's rows.
+        threshold: |x| >= threshold is an outlier, whose column stays in float; 0: none.
+        idx: int64, ascending: the outlier columns of the last forward product; None without a threshold.
+        use_pool: outlier columns are shared by all layers with as many input features.
         batch_invariant: outliers are elements instead of columns, so that no row's result depends on
             the rows beside it.
         whole_columns: outlier columns stay out of the rows' absolute maxima altogether (tighter codes).
