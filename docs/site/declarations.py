@@ -2,7 +2,8 @@
 """The public declarations of include/octavo by Doxygen: name, text, documentation, place.
 
 Public is what a header declares outside `detail`, without OCTAVO_INTERNAL_API, a private section or a name that ends in an
-underscore. A comment stands for all declarations below it up to an empty line or the next comment.
+underscore. A comment above a field stands for the fields below it, too, up to an empty line or the next comment; that of a function for
+its overloads.
 """
 
 import re
@@ -27,6 +28,10 @@ SETTINGS = {
 
 # Fields of C structs that mean the same everywhere.
 C_FIELDS = {"struct_size": "``sizeof`` of the struct; the ``..._init()`` function sets it.", "reserved": "Must be 0."}
+
+# And functions, by the end of their names.
+C_FUNCTIONS = {"_init": "The struct with every field by default.", "_retain": "Adds a reference, and returns the handle.",
+               "_release": "Gives a reference back; takes ``NULL``.", "_describe": "Fills a struct that its ``..._init()`` made."}
 
 
 @dataclass
@@ -173,19 +178,33 @@ class Headers:
         name = declaration.name.rpartition("::")[2]
         if declaration.file.endswith(".h") and name in C_FIELDS:
             return [C_FIELDS[name], ""]
-        if declaration.file.endswith(".h") and name.endswith("_init") and declaration.kind == "function":
-            return ["The struct with every field by default.", ""]
+        if declaration.file.endswith(".h") and declaration.kind == "function":
+            return next(([text, ""] for end, text in C_FUNCTIONS.items() if name.endswith(end)), [])
         return []
 
     def share(self, declarations: list[Declaration]) -> None:
         """Gives a declaration without a comment that of the declaration above, where neither line nor comment is between."""
+        for above, below in reversed(list(zip(declarations, declarations[1:]))):  # `int a, b;  ///< text` is b's to Doxygen
+            if not above.doc and below.doc and above.kind == "variable" and (above.file, above.line) == (below.file, below.line):
+                above.doc, below.inherited = below.doc, True
+        for above, below in zip(declarations, declarations[1:]):
+            if not below.doc and above.doc and above.file == below.file and self.one_comment(above, below):
+                below.doc, below.inherited = above.doc, True
         for declaration in declarations:
             declaration.doc = declaration.doc or self.by_rule(declaration)
-        for above, below in zip(declarations, declarations[1:]):
-            between = self.lines[below.file][above.last:below.line - 1]
-            if not below.doc and above.doc and above.file == below.file and above.kind == below.kind and all(
-                    line.strip() and not line.lstrip().startswith(("//", "/*")) for line in between):
-                below.doc, below.inherited = above.doc, True
+
+    def one_comment(self, above: Declaration, below: Declaration) -> bool:
+        """Whether the comment of a declaration is that of the next, too: fields below a comment, and overloads."""
+        lines = self.lines[below.file]
+        between = lines[above.last:below.line - 1]
+        if any(not line.strip() or line.lstrip().startswith(("//", "/*")) for line in between):
+            return False
+        if (above.kind, below.kind) == ("function", "function"):
+            return above.name == below.name
+        if (above.kind, below.kind) != ("variable", "variable"):
+            return False
+        behind = "///<" in lines[above.line - 1] or re.search(r";\s*/\*", lines[above.line - 1])
+        return above.line == below.line or not behind
 
 
 def template(node: Element) -> str:
