@@ -82,14 +82,15 @@ struct QuantizeSpec {
 /// A slice of a matrix keeps the cells that it touches, and where in the first of them it begins:
 /// scales are neither repeated nor cut, so that sums over K are taken in the steps of the whole.
 struct Quantized {
-  Tensor data;   ///< [R, C] codes, in the stride order of the input
-  Tensor scale;  ///< 2-D, one element per cell of `grid`, of which there are row0 + R by col0 + C
-  ScaleGrid grid;
-  Tensor azp;  ///< int32, shape of `scale`; undefined when symmetric
+  Tensor data;     ///< [R, C] codes, in the stride order of the input
+  Tensor scale;    ///< 2-D, one element per cell of `grid`, of which there are row0 + R by col0 + C
+  ScaleGrid grid;  ///< How many rows and columns of `data` one scale covers.
+  Tensor azp;      ///< int32, shape of `scale`; undefined when symmetric
   /// The first row and column of `data`, counted from the first of the first cell.
   std::int64_t row0 = 0, col0 = 0;
 };
 
+/// How quantize makes codes and scales.
 struct QuantizeOptions {
   // api: QuantizeOptions, of api/operations.toml
   /// of the codes: int8, uint8 (with azp), float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, ...
