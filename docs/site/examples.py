@@ -8,7 +8,7 @@ import re
 import textwrap
 from pathlib import Path
 
-SECTION = re.compile(r"^ *// \[(\S+)\]\n(.*?)^ *// \[/\1\]\n", re.MULTILINE | re.DOTALL)
+SECTION = re.compile(r"^ *(?://|/\*) \[(\w[^\]\s]*)\](?: \*/)?\n(.*?)^ *(?://|/\*) \[/\1\](?: \*/)?\n", re.MULTILINE | re.DOTALL)
 
 
 class Examples:
