@@ -6,45 +6,42 @@ from pathlib import Path
 from types import ModuleType
 
 from docstrings import sentence
-from public_names import public_modules
-
-DATA = ".. autodata:: {name}\n   :no-value:\n"
-FUNCTION = ".. autofunction:: {name}\n"
-CLASS = ".. autoclass:: {name}\n   :members:\n   :undoc-members:\n"
+from public_names import CONSTANTS, NO_EXAMPLE, SHARED, is_documented, public_modules, public_names
 
 
 def directive(value: object, name: str) -> str:
-    if inspect.isclass(value):
-        return CLASS.format(name=name)
-    return (FUNCTION if callable(value) else DATA).format(name=name)
+    if not is_documented(value):
+        return f".. py:data:: {name}\n\n   {sentence(CONSTANTS.get(name, ''))}\n"
+    text = f".. autoclass:: {name}\n   :members:\n   :undoc-members:\n" if inspect.isclass(value) else f".. autofunction:: {name}\n"
+    if name in SHARED:
+        text += f"\n   Example: that of :py:obj:`{SHARED[name]}`.\n"
+    if name in NO_EXAMPLE:
+        text += f"\n   No example: {sentence(NO_EXAMPLE[name])}.\n"
+    return text
 
 
-def page(module: ModuleType, seen: dict[int, str]) -> str:
+def page(module: ModuleType, home: dict[int, str]) -> str:
     """A module's docstring, a table of its names and each of them; a name that another page has is a link to it."""
     title = module.__name__
-    names = [name for name in module.__all__ if not inspect.ismodule(getattr(module, name))]
-    own = [name for name in names if not documented_elsewhere(getattr(module, name), seen, f"{title}.{name}")]
-    lines = [title, "=" * len(title), "", f".. automodule:: {title}", ""]
-    if own:
-        lines += [f".. currentmodule:: {title}", "", ".. autosummary::", "   :nosignatures:", "", *[f"   {name}" for name in own], ""]
-    lines += [f"``{title}.{name}`` is :py:obj:`{seen[id(getattr(module, name))]}`.\n" for name in names if name not in own]
-    lines += [directive(getattr(module, name), f"{title}.{name}") for name in own]
+    lines = [title, "=" * len(title), "", f".. automodule:: {title}", "", f".. currentmodule:: {title}", ""]
+    values = {name: getattr(module, name) for name in module.__all__ if not inspect.ismodule(getattr(module, name))}
+    own = [name for name, value in values.items() if not is_documented(value) or home[id(value)] == f"{title}.{name}"]
+    rows = [name for name in own if is_documented(values[name])]
+    if rows:
+        lines += [".. autosummary::", "   :nosignatures:", "", *[f"   {name}" for name in rows], ""]
+    lines += [f"``{title}.{name}`` is :py:obj:`{home[id(values[name])]}`.\n" for name in values if name not in own]
+    lines += [directive(values[name], f"{title}.{name}") for name in own]
     return "\n".join(lines)
-
-
-def documented_elsewhere(value: object, seen: dict[int, str], name: str) -> bool:
-    if not (inspect.isclass(value) or callable(value)):
-        return False
-    return seen.setdefault(id(value), name) != name
 
 
 def write(folder: Path) -> None:
     modules = public_modules()
+    home = {id(value): name for name, value in public_names().items() if is_documented(value)}
     pages = folder / "reference/python"
     pages.mkdir(parents=True, exist_ok=True)
-    rows, seen = [], {}
+    rows = []
     for module in modules:
-        (pages / f"{module.__name__}.rst").write_text(page(module, seen), encoding="utf-8")
+        (pages / f"{module.__name__}.rst").write_text(page(module, home), encoding="utf-8")
         first = (module.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
         rows += [f"   * - :doc:`{module.__name__}`", f"     - {sentence(first)}"]
     title = "Python reference"

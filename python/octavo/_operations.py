@@ -428,6 +428,11 @@ def silu_and_mul(x: Tensor, out_dtype: DTypeLike | None = None, *, backend: str 
         NotImplementedError: the contract has it, this build does not.
         MemoryError: no memory for the result or the workspace.
         RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> octavo.moe.silu_and_mul(numpy.float32([[0, 20, 3, 2]])).tolist()
+        [[0.0, 40.0]]
     """
     try:
         function = torch_operations().silu_and_mul if is_torch(x) else _octavo.silu_and_mul

@@ -50,8 +50,18 @@ def _evaluation(found: dict[str, Any]) -> str:
 
 
 def page(report: dict[str, Any], evaluation: dict[str, Any] | None = None) -> str:
-    """The page of what `octavo report` printed, and of what `python -m octavo.evaluate --json` wrote of the same model.
-    ValueError for anything else."""
+    """The page of what `octavo report` printed.
+
+    Args:
+        report: what `octavo report --json` printed.
+        evaluation: what `python -m octavo.evaluate --json` wrote of the same model.
+
+    Returns:
+        HTML, whole.
+
+    Raises:
+        ValueError: anything else.
+    """
     if not isinstance(report, dict) or report.get("type") != "report":
         raise ValueError("report must be what `octavo report` prints; got something else")
     layers, speed = report["layers"], report["speed"]
