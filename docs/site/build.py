@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import accessible  # noqa: E402
 import command_pages  # noqa: E402
 import header_pages  # noqa: E402
 import links  # noqa: E402
@@ -59,7 +60,8 @@ def main() -> int:
     python_pages.write(source)
     command_pages.write(arguments.octavo, source)
     failed = sphinx(source, arguments.site, arguments.work) != 0
-    faults = [*stage.broken, *headers.warnings, *headers.undocumented(), *examples.faults(), *links.faults(arguments.site)]
+    theme = accessible.improve(arguments.site)
+    faults = [*theme, *stage.broken, *headers.warnings, *headers.undocumented(), *examples.faults(), *links.faults(arguments.site)]
     for fault in faults:
         print(fault, file=sys.stderr)
     size = sum(file.stat().st_size for file in arguments.site.rglob("*") if file.is_file())

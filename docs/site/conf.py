@@ -44,7 +44,7 @@ napoleon_preprocess_types = False
 napoleon_use_ivar = True
 maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"
-nitpicky = False
+smartquotes = False  # options of the command keep their dashes
 
 
 def setup(app) -> None:  # type: ignore[no-untyped-def]
