@@ -3,7 +3,7 @@
 """Folders in the shape of large models, for `octavo plan`: headers, and holes in place of the weights.
 
     scripts/plan_shapes.py FOLDER      writes FOLDER/llama-70b and FOLDER/deepseek-v3
-    scripts/plan_shapes.py FOLDER --table build/release/bin/octavo    prints docs/sharding.md's table, too
+    scripts/plan_shapes.py FOLDER --table build/release/bin/octavo    prints bench/results/data/plan.csv, too
 """
 
 import argparse
@@ -90,7 +90,7 @@ MODELS = {"llama-70b": llama_70b, "deepseek-v3": deepseek_v3}
 
 
 def table(octavo, folder):
-    print("| model | rows | ranks | a rank holds | compute | communication | in all |\n|---|---|---|---|---|---|---|")
+    print("model,rows,ranks,gib,compute_ms,communication_ms,total_ms")
     for model in MODELS:
         for rows in (1, 256):
             for ranks in (1, 2, 4, 8, 16, 32, 64):
@@ -98,9 +98,9 @@ def table(octavo, folder):
                                        "200Gb", "--latency", "10us", "--device", "h200", "--json"],
                                       capture_output=True, check=True, text=True).stdout.splitlines()[-1]
                 plan = json.loads(said)
-                times = " | ".join(f"{1e3 * plan[name]:.2f} ms" for name in
+                times = ",".join(f"{1e3 * plan[name]:.2f}" for name in
                                    ("compute_seconds", "communication_seconds", "seconds"))
-                print(f"| {model} | {rows} | {ranks} | {plan['bytes'] / 2**30:.1f} GiB | {times} |")
+                print(f"{model},{rows},{ranks},{plan['bytes'] / 2**30:.1f},{times}")
 
 
 def main():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights in parts, one for each rank; octavo.torch.parallel has layers of them (docs/sharding.md)."""
+"""Weights in parts, one for each rank; octavo.torch.parallel has layers of them (docs/guides/ranks.md)."""
 
 from ._sharding import read_shard, shard, shard_range, unshard
 

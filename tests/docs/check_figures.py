@@ -3,7 +3,7 @@
 """Usage: check_figures.py REPOSITORY
 
 Figures that a page takes over from others are in them: every decimal number of a page of TAKEN stands in one of its
-sources. Left out: versions, which stand behind a name; code; the README but for its table of speeds; the table of
+sources, which are pages and committed results. Left out: versions, which stand behind a name; code; the README but for its table of speeds; the table of
 schemes, which check_cli.py compares. Exit status 1 and what is nowhere.
 """
 
@@ -11,15 +11,18 @@ import re
 import sys
 from pathlib import Path
 
+RESULTS = ("bench/results/*.md", "bench/results/data/*.csv")
 SPEEDS = ("docs/performance.md", "docs/llm-int8.md")
 TAKEN = {
     "README.md": SPEEDS,
-    "docs/compare.md": SPEEDS,
+    "docs/performance.md": RESULTS,
+    "docs/guides/ranks.md": RESULTS,
+    "docs/compare.md": (*SPEEDS, *RESULTS),
     "docs/guides/training.md": SPEEDS,
     "docs/schemes.md": ("docs/accuracy.md", *SPEEDS),
 }
 FIGURE = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.]*\d)")
-NO_FIGURE = re.compile(r"^```.*?^```|(?:bitsandbytes|PyTorch|oneDNN|ggml|PEFT) \d+(?:\.\d+)+", re.MULTILINE | re.DOTALL)
+NO_FIGURE = re.compile(r"^```.*?^```|(?:bitsandbytes|PyTorch|oneDNN|ggml|PEFT|AOCL-DLP|zentorch|kt-kernel) \d+(?:\.\d+)+", re.MULTILINE | re.DOTALL)
 
 
 def figures(page: str, text: str) -> list[str]:
@@ -33,7 +36,8 @@ def figures(page: str, text: str) -> list[str]:
 def main(repository: Path) -> int:
     good = True
     for page, sources in TAKEN.items():
-        known = {figure for name in sources for figure in re.findall(r"\d+\.\d+", (repository / name).read_text(encoding="utf-8"))}
+        files = [path for name in sources for path in repository.glob(name)]
+        known = {figure for path in files for figure in re.findall(r"\d+\.\d+", path.read_text(encoding="utf-8"))}
         shown = figures(page, (repository / page).read_text(encoding="utf-8"))
         if not shown:
             print(f"{page}: must show figures; got none")

@@ -3,7 +3,7 @@
 """Usage: check_readme.py REPOSITORY OCTAVO_PROGRAM
 
 Pages show code that is compiled and output that is printed: compares the C++ block of the README with
-examples/first_product.cpp, that of docs/guides/cpp.md with examples/fp8_blocks.cpp, and the console block with what each `octavo explain` in it prints now
+examples/first_product.cpp, that of docs/guides/cpp.md with examples/fp8_blocks.cpp, of docs/guides/ranks.md with examples/ranks.cpp, and the console block with what each `octavo explain` in it prints now
 (the lines about threads, workspace and devices aside, which are the machine's; on a CPU that would answer
 otherwise nothing of it). Exit status 1 and the first
 difference of each, if there is one.
@@ -51,7 +51,8 @@ def main(repository: Path, program: str) -> int:
         print("README: must have a console block of octavo explain; got none")
         return 1
     good = all([shows_example(repository, "README.md", "first_product.cpp", "README"),
-                shows_example(repository, "docs/guides/cpp.md", "fp8_blocks.cpp", "GUIDE")])
+                shows_example(repository, "docs/guides/cpp.md", "fp8_blocks.cpp", "GUIDE"),
+                shows_example(repository, "docs/guides/ranks.md", "ranks.cpp", "RANKS")])
     info = subprocess.run([program, "info"], capture_output=True, text=True, check=True).stdout
     present = re.search(r"^has +(.*)$", info, re.MULTILINE)
     features = set(present[1].split()) if present else set()

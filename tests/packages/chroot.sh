@@ -9,10 +9,12 @@ begin() {
   if [[ ! -e $root/complete ]]; then
     rm -rf "$root"
     local mirror=${OCTAVO_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)}
-    local components=main
-    [[ $suite != @(jammy|noble) ]] || components=main,universe  # Ubuntu's, where OCTAVO_MIRROR says so
+    local components=main younger=sid  # what debootstrap calls a release that it does not know yet
+    [[ $suite != @(jammy|noble) ]] || { components=main,universe younger=gutsy; }  # Ubuntu's, where OCTAVO_MIRROR says so
+    local script=/usr/share/debootstrap/scripts/$suite
+    [[ -e $script ]] || script=${script%/*}/$younger
     mkdir -p "$root"
-    debootstrap --variant=minbase "--components=$components" ${packages:+"--include=$packages"} "$suite" "$root" "$mirror" >"$root.log" 2>&1 ||
+    debootstrap --variant=minbase "--components=$components" ${packages:+"--include=$packages"} "$suite" "$root" "$mirror" "$script" >"$root.log" 2>&1 ||
       { tail -n 5 "$root.log" >&2; exit 1; }
     touch "$root/complete"
   fi

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "json_help.hpp"
 #include "products/line_help.hpp"
 
 namespace octavo::cli {
@@ -14,6 +15,7 @@ struct Topic {
   void (*print)();
 };
 inline constexpr std::array kTopics{
-    Topic{"lines", "the grammar of problem lines", print_line_help}};
+    Topic{"lines", "the grammar of problem lines", print_line_help},
+    Topic{"json", "the fields of what --json prints", print_json_help}};
 
 }  // namespace octavo::cli

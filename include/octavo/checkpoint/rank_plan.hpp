@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a model's linear layers would cost a group of ranks: memory, reading, computing and
-// communication, by a stated model (docs/sharding.md), from the headers of its files alone.
+// communication, by a stated model (specification section 11), from the headers of its files alone.
 #pragma once
 
 #include <cstdint>

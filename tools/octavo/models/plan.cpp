@@ -181,7 +181,8 @@ CommandBody add_plan(CLI::App& command) {
       ->check(CLI::IsMember({"h200"}));
   add_threads(command, arguments->threads, "Of a rank on this machine");
   add_json(command, arguments->json, "Print one JSON object per kind of layer and a summary");
-  command.footer("Headers are read, and no weights. docs/sharding.md states the model.");
+  command.footer(
+      "Headers are read, and no weights. docs/specification.md, section 11, states the model.");
   return [arguments] { return run(*arguments); };
 }
 

@@ -10,7 +10,7 @@
 
 namespace octavo::cli {
 
-/// The object of type `figure` that docs/cli.md describes.
+/// The object of type `figure` (octavo help json).
 Json figure_json(const ProblemLine& line, int threads, const kit::Figure& figure);
 
 /// The same for people.

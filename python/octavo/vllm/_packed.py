@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A layer of vLLM with a packed weight: what the kernel classes have in common."""
+
+import torch
+from vllm.model_executor.layers.quantization.utils import replace_parameter
+from vllm.platforms import PlatformEnum, current_platform
+
+import octavo
+from ..torch.operators._linear import handle_of, linear
+
+
+def supported(cls, compute_capability=None):
+    """`is_supported` of vLLM's kernel classes."""
+    return (True, None) if current_platform.is_cpu() else (False, "requires a CPU")
+
+
+def first(table, *kernels):
+    """Puts kernels at the head of a table of vLLM's; whether they were not there."""
+    mine = table.setdefault(PlatformEnum.CPU, [])
+    absent = [kernel for kernel in kernels if kernel not in mine]
+    mine[:0] = absent
+    return bool(absent)
+
+
+def keep(layer, name, weight, scale, **rule):
+    """Packs a weight [K, N] for the layer, whose parameter `name` gives its memory back.
+
+    MLA reads the codes of some layers itself (`_cpu_skip_gemm_dispatch`), so theirs stay.
+    """
+    packed = octavo.pack(weight, scale, **rule)
+    # A graph holds numbers and no objects. The layer keeps the weight alive.
+    layer.octavo_weight, layer.octavo_handle, layer.octavo_n = packed, handle_of(packed), packed.n
+    if not getattr(layer, "_cpu_skip_gemm_dispatch", False):
+        replace_parameter(layer, name, torch.nn.Parameter(torch.empty(0, dtype=torch.int8), requires_grad=False))
+
+
+def apply(layer, x, bias):
+    return linear(x, bias, None, layer.octavo_handle, layer.octavo_n, False, None)
