@@ -89,11 +89,11 @@ def page(report: dict[str, Any], evaluation: dict[str, Any] | None = None) -> st
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><style>{STYLE}</style></head>
-<body><h1>{title}</h1><p>{machine}</p>
+<body><main><h1>{title}</h1><p>{machine}</p>
 {body}
-<section><h2>Layers</h2><div class="table"><table><thead><tr>{head}</tr></thead>
+<section><h2>Layers</h2><div class="table" tabindex="0"><table><thead><tr>{head}</tr></thead>
 <tbody>
 {rows}
-</tbody></table></div></section>
+</tbody></table></div></section></main>
 </body></html>
 """
