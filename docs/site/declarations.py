@@ -20,7 +20,7 @@ from description import description
 SETTINGS = {
     "PROJECT_NAME": "Octavo", "RECURSIVE": "YES", "FILE_PATTERNS": "*.hpp *.h", "GENERATE_HTML": "NO", "GENERATE_LATEX": "NO",
     "GENERATE_XML": "YES", "XML_PROGRAMLISTING": "NO", "MACRO_EXPANSION": "YES", "EXPAND_ONLY_PREDEF": "YES",
-    "PREDEFINED": '"OCTAVO_API=" "OCTAVO_C_API=" "OCTAVO_INTERNAL_API=OCTAVO_INTERNAL_" "__cplusplus" "OCTAVO_INIT_FUNCTION_(type)=type type##_init(void)"',
+    "PREDEFINED": '"OCTAVO_API=" "OCTAVO_C_API=" "OCTAVO_INTERNAL_API=not_public" "__cplusplus" "OCTAVO_INIT_FUNCTION_(type)=type type##_init(void)"',
     "QUIET": "YES", "WARNINGS": "YES", "WARN_IF_UNDOCUMENTED": "NO", "WARN_AS_ERROR": "NO", "EXTRACT_ALL": "YES",
     "TOC_INCLUDE_HEADINGS": "0", "SORT_MEMBER_DOCS": "NO", "ALIASES": '"labelled{1}=@par \\1^^" "thisfile=@file^^"', "FILTER_SOURCE_FILES": "YES",
     "EXCLUDE_SYMBOLS": "octavo::*detail* octavo::*detail::*", "JAVADOC_AUTOBRIEF": "NO"}
@@ -150,7 +150,7 @@ class Headers:
     def member(self, member: Element, compound: Element) -> Declaration | None:
         kind, name = member.get("kind", ""), member.findtext("name") or ""
         definition = f"{member.findtext('type')} {member.findtext('definition')}"
-        if member.get("prot") == "private" or kind == "friend" or name.endswith("_") or "OCTAVO_INTERNAL_" in definition:
+        if member.get("prot") == "private" or kind == "friend" or name.endswith("_") or "not_public" in definition:
             return None
         file, line, last = self.place(member)
         lines = self.lines[file]

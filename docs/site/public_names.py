@@ -61,6 +61,7 @@ SHARED = {
 # Names without an example, and why.
 NO_EXAMPLE = {
     "octavo.evaluate.main": "a command: python -m octavo.evaluate --help",
+    "octavo.vllm.register": "needs vLLM, whose processes call it",
     "octavo.report.page": "takes what `octavo report --json` prints; test_report.py runs both",
     **{f"octavo.torch.parallel.{name}": "runs on ranks, as the examples of docs/sharding.md do" for name in (
         "ColumnParallelLinear", "ColwiseParallel", "ExpertParallelMoE", "ParallelLinear", "RowParallelLinear", "RowwiseParallel")},

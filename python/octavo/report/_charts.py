@@ -74,7 +74,7 @@ def _drawn(height: float, draw: Callable[[Figure, Sheet], None], sheet: Sheet) -
                                                                       "Type": None})
     text = out.getvalue()
     text = text[text.index("<svg"):].replace(INK, "currentColor")
-    text = re.sub(r'<g id="\w+"', "<g", text)  # those of groups, which nothing refers to, are the same in every chart
+    text = re.sub(r'<g id="[\w.]+"', "<g", text)  # those of groups, which nothing refers to, are the same in every chart
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text, flags=re.DOTALL)
     return re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2).replace("xlink:href", "href")

@@ -72,6 +72,7 @@ def test_examples_run(name, tmp_path, monkeypatch, capsys):
     before = dict(sys.modules)
     example = doctest.DocTestParser().get_doctest(inspect.getdoc(DOCUMENTED[name]), {}, name, None, None)
     assert example.examples, name
+    assert not any(doctest.SKIP in one.options for one in example.examples), "a row of NO_EXAMPLE says why"
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     try:
         assert runner.run(example).failed == 0, capsys.readouterr().out
