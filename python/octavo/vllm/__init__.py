@@ -5,13 +5,9 @@ vLLM chooses a layer's kernel from tables of classes, the first that takes the l
 zentorch's too. `OCTAVO_VLLM=0` leaves the tables as they are.
 """
 
-import logging
 import os
 
 __all__ = ["register"]
-
-_log = logging.getLogger("vllm.octavo")  # vLLM's handlers print it
-
 
 def register() -> None:
     """Puts Octavo's kernels before vLLM's own on CPUs; vLLM calls it once in each of its processes.
@@ -38,9 +34,5 @@ def register() -> None:
 
         raise ImportError(f"octavo.vllm: vllm.__version__ must be one that has the tables of 0.32 (OCTAVO_VLLM=0 turns Octavo "
                           f"off); got {vllm.__version__}: {error}") from error
-    taken = [*_kernels.register(), *_weight_only.register(), *_experts.register()]
-    if taken:
-        from .. import __version__, machine
-
-        _log.warning("Octavo %s multiplies %s (OCTAVO_VLLM=0 turns it off); threads: %s", __version__, ", ".join(taken),
-                     machine.threads_reason())
+    for part in (_kernels, _weight_only, _experts):
+        part.register()

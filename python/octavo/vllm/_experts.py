@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Experts of int8 and fp8: vLLM's modular interface over octavo.moe.pack_experts and octavo.moe.fused_experts."""
 
+import functools
+
 import vllm.model_executor.layers.fused_moe.experts.cpu_moe as cpu_moe
 import vllm.model_executor.layers.fused_moe.modular_kernel as modular
 import vllm.model_executor.layers.fused_moe.oracle.fp8 as fp8
 import vllm.model_executor.layers.fused_moe.oracle.int8 as int8
 from vllm.model_executor.layers.fused_moe.activation import MoEActivation
+from vllm.model_executor.layers.quantization.compressed_tensors.compressed_tensors_moe.compressed_tensors_moe_w8a8_fp8 import (
+    CompressedTensorsW8A8Fp8MoEMethod)
+from vllm.model_executor.layers.quantization.fp8 import Fp8MoEMethod
 from vllm.model_executor.layers.quantization.utils.quant_utils import (
     kFp8Dynamic128Sym, kFp8DynamicTokenSym, kFp8Static128BlockSym, kFp8StaticChannelSym, kInt8DynamicTokenSym,
     kInt8StaticChannelSym)
 from vllm.platforms import current_platform
 
 import octavo
+
+from . import _packed
 
 # (key of weights, key of activations) -> granularities of the weight [K, N] and of activations
 _CHANNEL, _BLOCK = ("channel", "token"), ("block128x128", "group128")
@@ -51,13 +58,12 @@ class OctavoExperts(cpu_moe.CPUExpertsInt8):
         return True
 
     def process_weights_after_loading(self, layer):
-        self._pack(layer.w13_weight, layer.w2_weight)
-
-    def _pack(self, w13, w2):
-        """vLLM's codes give their memory back; their shapes stay, which vLLM reads."""
-        granularity, activation = _CHANNEL if self.quant_config.block_shape is None else _BLOCK
+        """Packs the codes of a layer, which give their memory back; their shapes stay, which vLLM reads."""
+        shape = self.quant_config._w1.shape  # of a scale's cell; None or -1: a channel
+        granularity, activation = _BLOCK if shape is not None and shape.row > 1 and shape.col > 1 else _CHANNEL
+        _packed.announce()
         self.packed = []
-        for weight, scale in ((w13, self.w1_scale), (w2, self.w2_scale)):
+        for weight, scale in ((layer.w13_weight, self.w1_scale), (layer.w2_weight, self.w2_scale)):
             scale = scale.float() if granularity == "block128x128" else scale.float().squeeze(-1)
             self.packed.append(octavo.moe.pack_experts(weight.data, scale, granularity=granularity, activation=self.dtype,
                                                        activation_granularity=activation))
@@ -65,8 +71,6 @@ class OctavoExperts(cpu_moe.CPUExpertsInt8):
 
     def apply(self, output, hidden_states, w1, w2, topk_weights, topk_ids, activation, global_num_experts, expert_map,
               a1q_scale, a2_scale, workspace13, workspace2, expert_tokens_meta, apply_router_weight_on_input):
-        if self.packed is None:  # vLLM has no hook after loading for fp8; its first call is the profile's
-            self._pack(w1, w2)
         # vLLM has multiplied x where the router's weight is on the input.
         octavo.moe.fused_experts(hidden_states, *self.packed, topk_weights, topk_ids, bias13=self.w1_bias, bias2=self.w2_bias,
                                  expert_map=expert_map, out=output)
@@ -92,11 +96,25 @@ def _before(module, backend, kernel):
     module.backend_to_kernel_cls = backend_to_kernel_cls
 
 
+def _after_loading(method):
+    """vLLM calls no hook of fp8 experts after loading: the method of their layers does, from now on."""
+    theirs = method.process_weights_after_loading
+
+    @functools.wraps(theirs)
+    def process_weights_after_loading(self, layer):
+        theirs(self, layer)
+        if isinstance(experts := self.moe_kernel.fused_experts, OctavoExpertsFp8):
+            experts.process_weights_after_loading(layer)
+
+    method.process_weights_after_loading = process_weights_after_loading
+
+
 def register():
     if hasattr(int8.backend_to_kernel_cls, "octavo"):
-        return []
+        return
     _before(int8, int8.Int8MoeBackend.CPU, OctavoExperts)
     _before(fp8, fp8.Fp8MoeBackend.CPU, OctavoExpertsFp8)
+    for method in (Fp8MoEMethod, CompressedTensorsW8A8Fp8MoEMethod):
+        _after_loading(method)
     # It packs codes for AMX before experts see them. Whatever vLLM's class on AMX takes, Octavo's before it takes, too.
     cpu_moe.prepare_fp8_moe_layer_for_cpu = lambda w13, w2: (w13, w2)
-    return ["experts"]

@@ -140,10 +140,9 @@ class OctavoMxfp8LinearKernel(Mxfp8LinearKernel):
 
 
 def register():
-    """Puts the classes into vLLM's tables; names of what they multiply, empty where they are there."""
-    wanted = (("int8", tables._POSSIBLE_INT8_KERNELS, OctavoInt8LinearKernel),
-              ("fp8", tables._POSSIBLE_FP8_KERNELS, OctavoFp8LinearKernel),
-              ("fp8 blocks", tables._POSSIBLE_FP8_BLOCK_KERNELS, OctavoFp8BlockLinearKernel),
-              ("fp8 W8A16", tables._POSSIBLE_WFP8A16_KERNELS, OctavoFp8WeightOnlyLinearKernel),
-              ("mxfp8", tables._POSSIBLE_MXFP8_KERNELS, OctavoMxfp8LinearKernel))
-    return [what for what, table, kernel in wanted if _packed.first(table, kernel)]
+    """Puts the classes into vLLM's tables."""
+    for table, kernel in ((tables._POSSIBLE_INT8_KERNELS, OctavoInt8LinearKernel), (tables._POSSIBLE_FP8_KERNELS, OctavoFp8LinearKernel),
+                          (tables._POSSIBLE_FP8_BLOCK_KERNELS, OctavoFp8BlockLinearKernel),
+                          (tables._POSSIBLE_WFP8A16_KERNELS, OctavoFp8WeightOnlyLinearKernel),
+                          (tables._POSSIBLE_MXFP8_KERNELS, OctavoMxfp8LinearKernel)):
+        _packed.put_first(table, kernel)

@@ -2,11 +2,15 @@
 """A layer of vLLM with a packed weight: what the kernel classes have in common."""
 
 import torch
+from vllm.logger import init_logger
 from vllm.model_executor.layers.quantization.utils import replace_parameter
 from vllm.platforms import PlatformEnum, current_platform
 
 import octavo
+
 from ..torch.operators._linear import handle_of, linear
+
+_log = init_logger("vllm.octavo")
 
 
 def supported(cls, compute_capability=None):
@@ -14,12 +18,17 @@ def supported(cls, compute_capability=None):
     return (True, None) if current_platform.is_cpu() else (False, "requires a CPU")
 
 
-def first(table, *kernels):
-    """Puts kernels at the head of a table of vLLM's; whether they were not there."""
-    mine = table.setdefault(PlatformEnum.CPU, [])
-    absent = [kernel for kernel in kernels if kernel not in mine]
-    mine[:0] = absent
-    return bool(absent)
+def put_first(table, kernel):
+    """Puts a kernel at the head of a table of vLLM's, once."""
+    kernels = table.setdefault(PlatformEnum.CPU, [])
+    if kernel not in kernels:
+        kernels.insert(0, kernel)
+
+
+def announce():
+    """One line of vLLM's log, when the first layer is packed."""
+    _log.info_once("Octavo %s multiplies layers in 8 bits, by %s (OCTAVO_VLLM=0 turns it off)", octavo.__version__,
+                   octavo.machine.threads_reason())
 
 
 def keep(layer, name, weight, scale, **rule):
@@ -27,6 +36,7 @@ def keep(layer, name, weight, scale, **rule):
 
     MLA reads the codes of some layers itself (`_cpu_skip_gemm_dispatch`), so theirs stay.
     """
+    announce()
     packed = octavo.pack(weight, scale, **rule)
     # A graph holds numbers and no objects. The layer keeps the weight alive.
     layer.octavo_weight, layer.octavo_handle, layer.octavo_n = packed, handle_of(packed), packed.n

@@ -62,4 +62,4 @@ class OctavoInt8WeightOnlyLinearKernel(MPLinearKernel):
 
 
 def register():
-    return ["int8 W8A16"] if _packed.first(tables._POSSIBLE_KERNELS, OctavoInt8WeightOnlyLinearKernel) else []
+    _packed.put_first(tables._POSSIBLE_KERNELS, OctavoInt8WeightOnlyLinearKernel)

@@ -156,8 +156,8 @@ class QuantizePlanner {
   Outputs add_outputs(FilePlan& file, const std::string& layer, std::int64_t n, std::int64_t k) {
     quantized_.emplace(layer, k);
     Outputs made;
-    made.packed = recipe_.packs_all() ||
-                  (recipe_.packs_experts() && model_.is_of_stack(layer) && is_packed(layer, k));
+    made.packed = recipe_.packs_all() || (recipe_.packs_experts() && packs_stacks() &&
+                                          model_.is_of_stack(layer) && is_packed(layer, k));
     (made.packed ? packed_ : plain_) = true;
     if (made.packed) {
       made.codes = file.add({layer + ".weight_packed", "I32", {n, k / kCodesInWord}});
@@ -172,6 +172,9 @@ class QuantizePlanner {
     add_format(file, layer);
     return made;
   }
+
+  // transformers reads int8 experts in words alone, vLLM in bytes alone.
+  bool packs_stacks() const { return options_.experts != Experts::separate; }
 
   // bitsandbytes' byte that says "row-major".
   void add_format(FilePlan& file, const std::string& layer) const {

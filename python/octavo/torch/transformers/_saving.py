@@ -138,6 +138,8 @@ def declared_state(model: "PreTrainedModel", layers: dict[str, QuantizedLinear |
                 _float_state(name, layer, state, model.dtype)
         layers = {name: layer for name, layer in layers.items() if isinstance(layer, QuantizedLinear)}
     kinds = {name: kind_of(layer) for name, layer in layers.items()}
+    if experts == "separate":  # vLLM reads int8 experts in bytes alone
+        kinds = {name: kind._replace(packed=False, experts=False) if kind.experts else kind for name, kind in kinds.items()}
     dialects = {kind.dialect for kind in kinds.values()}
     dialect = dialects.pop() if len(dialects) == 1 else "compressed-tensors"
     if dialect == "fp8" and not all(_divisible(layer) for layer in layers.values()):
@@ -250,11 +252,7 @@ def _separate_state(name, state, dialect, kind):
                                                        _chunks(beside["bias"], len(parts))):
             for expert in range(codes.shape[0]):
                 layer = f"{name}.{expert}.{part}."
-                if kind.packed:
-                    state[f"{layer}weight_packed"] = packed_codes(all_codes[expert])
-                    state[f"{layer}weight_shape"] = torch.tensor(all_codes.shape[1:])
-                else:
-                    state[f"{layer}weight"] = all_codes[expert].clone()
+                state[f"{layer}weight"] = all_codes[expert].clone()
                 state[layer + _SUFFIX[dialect]] = exponents(all_scales[expert]) if kind.mx else all_scales[expert].clone()
                 if beside["input_scale"] is not None:
                     state[f"{layer}input_scale"] = beside["input_scale"].reshape(1).clone()

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loads a folder into vLLM, multiplies by each of its layers, generates: engine.py FOLDER [--compiled].
+
+Prints one JSON object: how many layers and experts Octavo multiplies, what differs from Octavo's own reading of the
+folder, tokens, and how often octavo.linear ran while they were made.
+"""
+
+import json
+import os
+import sys
+
+os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}
+
+import torch  # noqa: E402
+import vllm  # noqa: E402
+from vllm.config import set_current_vllm_config  # noqa: E402
+from vllm.forward_context import set_forward_context  # noqa: E402
+
+import octavo  # noqa: E402
+
+JOINED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj"),
+          "fused_qkv_a_proj": ("q_a_proj", "kv_a_proj_with_mqa")}
+
+
+def differing_rows(layer, weight, x):
+    """Rows that are not Octavo's own bits, in a batch or alone."""
+    codes = weight.quantized
+    if "WNA16" in type(getattr(layer, "scheme", None)).__name__:  # vLLM keeps these scales in the model's type
+        scale = torch.from_numpy(codes.scale).bfloat16().float()
+        codes = octavo.Quantized(torch.from_numpy(codes.data), scale, codes.azp, codes.rows, codes.cols)
+        want = octavo.linear(x, octavo.pack(codes.T))
+    else:
+        want = octavo.linear(x, weight.pack())
+    got = layer.quant_method.apply(layer, x, None)
+    alone = torch.cat([layer.quant_method.apply(layer, x[i:i + 1], None) for i in range(len(x))])
+    return int((got != want).any(1).sum() + (alone != want).any(1).sum())
+
+
+def differing_experts(experts, stacks, x, topk):
+    """The same of a layer of experts."""
+    weights, ids = torch.rand(len(x), topk), torch.stack([torch.randperm(len(stacks[0]))[:topk] for _ in x]).to(torch.int32)
+    want, got = octavo.moe.fused_experts(x, *stacks, weights, ids), torch.empty_like(x)
+    experts.apply(got, x, *(torch.empty(0),) * 2, weights, ids, None, len(stacks[0]), None, None, None, None, None, None, False)
+    return int((got != want).any(1).sum())
+
+
+def _tensor(array):
+    return torch.utils.dlpack.from_dlpack(array.view("uint8")).view(getattr(torch, array.dtype.name))
+
+
+def stack_of(file, stem, count, parts):
+    """The experts of a layer, packed: parts of each one below the other."""
+    experts = [octavo.checkpoints.fuse([file.weight(f"{stem}.{expert}.{part}") for part in parts]) for expert in range(count)]
+    codes, scales = (torch.stack([_tensor(getattr(expert.quantized, name)) for expert in experts]) for name in ("data", "scale"))
+    blocks = experts[0].quantized.rows == 128
+    return octavo.moe.pack_experts(codes, scales, granularity="block128x128" if blocks else "channel", activation=codes.dtype,
+                                   activation_granularity="group128" if blocks else "token")
+
+
+def main(folder, compiled):
+    llm = vllm.LLM(folder, skip_tokenizer_init=True, enforce_eager=not compiled, dtype="bfloat16", max_model_len=128, max_num_seqs=8,
+                   disable_log_stats=True)
+    worker = llm.llm_engine.model_executor.driver_worker.worker
+    found = {"layers": 0, "experts": 0, "differing": {}, "octavo": octavo.__file__}
+    torch.manual_seed(1)
+    file = octavo.open_checkpoint(folder, framework="pt")
+    with torch.inference_mode(), set_current_vllm_config(worker.vllm_config), set_forward_context(None, worker.vllm_config):
+        for name, layer in worker.model_runner.model.named_modules():
+            if hasattr(layer, "octavo_weight"):
+                found["layers"] += 1
+                stem, _, last = name.rpartition(".")
+                weight = octavo.checkpoints.fuse([file.weight(f"{stem}.{part}") for part in JOINED.get(last, (last,))])
+                different = differing_rows(layer, weight, torch.randn(5, layer.octavo_weight.k, dtype=torch.bfloat16))
+            elif (kernel := getattr(getattr(layer, "quant_method", None), "moe_kernel", None)) is not None:
+                found["experts"] += 1
+                stem = name.removesuffix(".routed_experts")
+                count = len(kernel.fused_experts.packed[0])
+                stacks = [stack_of(file, stem, count, parts) for parts in (("gate_proj", "up_proj"), ("down_proj",))]
+                different = differing_experts(kernel.fused_experts, stacks,
+                                              torch.randn(5, kernel.fused_experts.packed[0].k, dtype=torch.bfloat16), 2)
+            else:
+                continue
+            if different:
+                found["differing"][name] = different
+    calls, theirs = [0], octavo._octavo.linear
+
+    def counted(*arguments, **options):
+        calls[0] += 1
+        return theirs(*arguments, **options)
+
+    octavo._octavo.linear = counted
+    prompts = [vllm.inputs.TokensPrompt(prompt_token_ids=ids) for ids in ([1, 5, 9, 20], [7, 7], [3])]
+    outputs = llm.generate(prompts, vllm.SamplingParams(max_tokens=6, temperature=0, detokenize=False, ignore_eos=True), use_tqdm=False)
+    print(json.dumps(found | {"tokens": [list(o.outputs[0].token_ids) for o in outputs], "calls": calls[0]}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], "--compiled" in sys.argv[2:])

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small models with random weights, and their folders in 8 bits: FOLDERS has each folder's model and how it is made."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+SIZES = {"vocab_size": 512, "hidden_size": 256, "intermediate_size": 384, "num_hidden_layers": 2, "num_attention_heads": 4,
+         "num_key_value_heads": 2, "max_position_embeddings": 256, "tie_word_embeddings": False}
+EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 128}
+MODELS = {
+    "llama": ("LlamaForCausalLM", "LlamaConfig", SIZES),
+    "qwen3": ("Qwen3ForCausalLM", "Qwen3Config", SIZES | {"head_dim": 64}),
+    "qwen3-moe": ("Qwen3MoeForCausalLM", "Qwen3MoeConfig", SIZES | EXPERTS | {"head_dim": 64, "num_experts": 8, "decoder_sparse_step": 1,
+                                                                            "norm_topk_prob": True}),
+    # vLLM's MLA takes heads of 512 + 64 alone.
+    "deepseek-v2": ("DeepseekV2ForCausalLM", "DeepseekV2Config", SIZES | EXPERTS | {
+        "num_key_value_heads": 4, "kv_lora_rank": 512, "q_lora_rank": 128, "qk_rope_head_dim": 64, "qk_nope_head_dim": 64, "v_head_dim": 64,
+        "n_routed_experts": 8, "n_shared_experts": 1, "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1}),
+}
+BLOCKS_OF_MLA = ("--ignore", "re:.*q_a_proj")  # vLLM joins it to a layer whose size no block divides
+FOLDERS = {
+    "llama-int8": ("llama", "int8-dynamic"), "llama-fp8": ("llama", "fp8-dynamic"), "llama-block": ("llama", "fp8-block"),
+    "llama-int8-weight": ("llama", "int8-weight-only"), "llama-fp8-weight": ("llama", "fp8-weight-only"), "llama-mx": ("llama", "mxfp8"),
+    "qwen3-int8": ("qwen3", "int8-dynamic"), "qwen3-moe-int8": ("qwen3-moe", "int8-dynamic", "--experts", "separate"),
+    "qwen3-moe-fp8": ("qwen3-moe", "fp8-dynamic"), "qwen3-moe-block": ("qwen3-moe", "fp8-block"),
+    "deepseek-v2-int8": ("deepseek-v2", "int8-dynamic", "--experts", "separate"), "deepseek-v2-fp8": ("deepseek-v2", "fp8-dynamic"),
+    "deepseek-v2-block": ("deepseek-v2", "fp8-block", *BLOCKS_OF_MLA),
+}
+# Of llm-compressor's forms that `octavo quantize` does not write: what is changed in the configuration, and tensors of each layer.
+STATIC = {"dynamic": False, "strategy": "tensor"}
+AS_OTHERS_WRITE = {
+    "llama-int8-static": ("llama-int8", STATIC, {"input_scale": torch.tensor([0.03])}),
+    "llama-int8-zero-points": ("llama-int8", {"symmetric": False}, {}),
+    "llama-int8-static-zero-points": ("llama-int8", STATIC | {"symmetric": False},
+                                      {"input_scale": torch.tensor([0.03]), "input_zero_point": torch.tensor([-9], dtype=torch.int8)}),
+    "llama-fp8-static": ("llama-fp8", STATIC, {"input_scale": torch.tensor([0.01])}),
+}
+
+
+def float_model(folder: Path) -> Path:
+    import transformers
+
+    architecture, config, sizes = MODELS[folder.name]
+    if not folder.exists():
+        torch.manual_seed(0)
+        model = getattr(transformers, architecture)(getattr(transformers, config)(**sizes))
+        model.to(torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
+def coded_model(root: Path, name: str) -> Path:
+    """The folder of that name, made where it is not there yet."""
+    folder = root / name
+    if folder.exists():
+        return folder
+    if name in FOLDERS:
+        model, scheme, *more = FOLDERS[name]
+        subprocess.run(["octavo", "quantize", float_model(root / model), folder, "--scheme", scheme, "--quiet", *more], check=True)
+        return folder
+    source, changed, tensors = AS_OTHERS_WRITE[name]
+    shutil.copytree(coded_model(root, source), folder)
+    config = json.loads((folder / "config.json").read_text())
+    for group in config["quantization_config"]["config_groups"].values():
+        group["input_activations"].update(changed)
+    (folder / "config.json").write_text(json.dumps(config))
+    stored = safetensors.torch.load_file(folder / "model.safetensors")
+    layers = [name.removesuffix(".weight_scale") for name in stored if name.endswith(".weight_scale")]
+    stored |= {f"{layer}.{name}": value.clone() for layer in layers for name, value in tensors.items()}
+    safetensors.torch.save_file(stored, folder / "model.safetensors", {"format": "pt"})
+    return folder

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vLLM's CPU backend with Octavo's plugin: every layer has the bits of Octavo's own reading of the folder, alone and in a
+batch, and the engine generates."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from folders import AS_OTHERS_WRITE, FOLDERS, coded_model
+
+ENGINE = Path(__file__).with_name("engine.py")
+
+
+def engine(folder, *options, **environment):
+    """What engine.py prints, and what it says."""
+    done = subprocess.run([sys.executable, ENGINE, folder, *options], capture_output=True, text=True, env=os.environ | environment)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return json.loads(done.stdout.strip().splitlines()[-1]), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", [*FOLDERS, *AS_OTHERS_WRITE])
+def test_layers_have_octavos_bits(name, models):
+    found, said = engine(coded_model(models, name))
+    assert found["differing"] == {} and found["layers"] >= 4
+    assert found["experts"] == {"qwen3-moe": 2, "deepseek-v2": 1}.get(FOLDERS.get(name, ("",))[0], 0)
+    assert found["calls"] >= found["layers"] * 6  # each of the tokens that were generated
+    assert [len(tokens) for tokens in found["tokens"]] == [6, 6, 6]
+    assert said.count("OCTAVO_VLLM=0 turns it off") == 1
+
+
+def test_it_is_turned_off(models):
+    found, said = engine(coded_model(models, "llama-int8"), OCTAVO_VLLM="0")
+    assert (found["layers"], found["calls"]) == (0, 0) and "Octavo" not in said
+
+
+@pytest.mark.parametrize("name", ["llama-int8", "qwen3-moe-fp8"])
+def test_compiled(name, models):
+    found, _ = engine(coded_model(models, name), "--compiled")
+    assert found["differing"] == {} and found["calls"] >= found["layers"] * 6
