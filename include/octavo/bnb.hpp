@@ -28,8 +28,10 @@ class OCTAVO_API GlobalOutlierPooler {
   GlobalOutlierPooler() = default;
   GlobalOutlierPooler(const GlobalOutlierPooler&) = delete;
   GlobalOutlierPooler& operator=(const GlobalOutlierPooler&) = delete;
+  /// The pool of the process.
   static GlobalOutlierPooler& get_instance();
 
+  /// Adds columns of layers with `feature_dim` input features. Throws Error.
   void add_outliers(std::span<const std::int64_t> outlier_idx, std::int64_t feature_dim);
   /// Ascending.
   std::vector<std::int64_t> get_current_outlier_idx(std::int64_t feature_dim) const;
@@ -67,25 +69,29 @@ class OCTAVO_API MatmulLtState {
   bool batch_invariant = false;                 ///< outliers are elements: rows are independent
   bool whole_columns = false;                   ///< outlier columns stay out of row statistics
   Tensor outlier_columns;                       ///< int64, ascending: always multiplied in float
-  OutlierWeights outlier_weights = OutlierWeights::int8;
-  WeightGradient weight_gradient = WeightGradient::int8;
+  OutlierWeights outlier_weights = OutlierWeights::int8;  ///< what outlier columns meet
+  WeightGradient weight_gradient = WeightGradient::int8;  ///< of a weight that trains
   std::vector<std::int64_t> idx;  ///< the outlier columns of the last forward product
 
   /// int8 codes [N, K] and float32 absolute maxima [N]; undefined where there are none. Codes that
   /// were packed are unpacked, bit for bit.
   Tensor CB() const;
+  /// The absolute maxima [N] of the weight's rows, float32.
   const Tensor& SCB() const noexcept { return absmax_; }
   /// Codes of a checkpoint, say. They are shared, not copied.
   void set(const Tensor& CB, const Tensor& SCB);
   /// Forgets the codes: what to call where a weight has changed outside of training.
   void reset_grads();
+  /// Whether there are codes.
   bool quantized() const noexcept { return absmax_.defined(); }
 
   /// The codes of a float weight [N, K], where there are none that fit.
   void quantize(const TensorView& weight, const ExecContext& context = {});
   /// The codes in the layout of the kernels; row-major ones go. Null while the weight trains.
   const PackedWeight* packed();
+  /// K of the codes.
   std::int64_t in_features() const noexcept;
+  /// N of the codes.
   std::int64_t out_features() const noexcept;
 
  private:
@@ -114,9 +120,11 @@ struct OCTAVO_API MatMul8bitLt {
 /// The same for a weight that is dequantised into A's type and activations as they are; the
 /// threshold has no part.
 struct OCTAVO_API MatMul8bitFp {
+  /// As MatMul8bitLt::forward, with the dequantised weight.
   static Tensor forward(const TensorView& A, const TensorView& B, const TensorView& out,
                         const TensorView& bias, MatmulLtState& state,
                         const ExecContext& context = {});
+  /// As MatMul8bitLt::backward, with the dequantised weight.
   static MatmulGradients backward(const TensorView& grad, const TensorView& A,
                                   const TensorView& bias, MatmulLtState& state,
                                   const MatmulWanted& wanted, DType weight_dtype = DType::undefined,

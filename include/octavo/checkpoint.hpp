@@ -23,18 +23,18 @@ namespace octavo {
 
 /// One entry of a safetensors header.
 struct TensorEntry {
-  std::string name;
+  std::string name;   ///< of the tensor
   std::string dtype;  ///< safetensors spelling; all 22 types are known by name and size
-  std::vector<std::int64_t> shape;
+  std::vector<std::int64_t> shape;  ///< sizes of its dimensions
   std::int64_t begin = 0, end = 0;  ///< byte offsets in the data section of its file
   std::size_t file = 0;             ///< index in Checkpoint::files()
 };
 
 /// One of the files that a checkpoint's tensors lie in.
 struct CheckpointFile {
-  std::string name;  ///< without its folder
-  std::int64_t bytes = 0;
-  std::map<std::string, std::string> metadata;
+  std::string name;                             ///< without its folder
+  std::int64_t bytes = 0;                       ///< of the file
+  std::map<std::string, std::string> metadata;  ///< "__metadata__" of its header
 };
 
 /// Where a checkpoint says how it is quantised.
@@ -53,6 +53,7 @@ class OCTAVO_API Checkpoint {
   const std::vector<TensorEntry>& entries() const noexcept;  ///< file by file, in file order
   /// Of a folder: that of the first file that has the key.
   const std::map<std::string, std::string>& metadata() const noexcept;
+  /// The files that its tensors lie in.
   const std::vector<CheckpointFile>& files() const noexcept;
   std::int64_t file_bytes() const noexcept;    ///< of all files
   const std::string& path() const noexcept;    ///< as opened
@@ -60,6 +61,7 @@ class OCTAVO_API Checkpoint {
   /// What says how the checkpoint is quantised, the one that counts first: config.json,
   /// hf_quant_config.json, quantize_config.json, the files' metadata "quantization_config".
   const std::vector<Declaration>& declarations() const noexcept;
+  /// Whether there is a tensor of that name.
   bool contains(std::string_view name) const noexcept;
   /// A tensor by name. Throws Error (invalid_argument: no such tensor, with the nearest name;
   /// unsupported: a type Octavo does not carry; io).
@@ -107,9 +109,9 @@ OCTAVO_API std::vector<std::string> index_findings(const Checkpoint& model);
 
 /// A tensor to be written.
 struct TensorToWrite {
-  std::string name;
-  std::string dtype;  ///< safetensors spelling
-  std::vector<std::int64_t> shape;
+  std::string name;                 ///< of the tensor
+  std::string dtype;                ///< safetensors spelling
+  std::vector<std::int64_t> shape;  ///< sizes of its dimensions
   /// Writes the tensor's bytes when its turn comes; one tensor is in memory at a time.
   std::function<std::vector<std::byte>()> bytes;
 };
@@ -124,7 +126,7 @@ OCTAVO_API void write_safetensors(const std::string& path, std::vector<TensorToW
 /// A quantised layer to be written.
 struct LayerToWrite {
   std::string name;  ///< without ".weight"
-  Weight weight;
+  Weight weight;     ///< codes, scales, rule of the activations
 };
 
 /// Writes quantised layers and other tensors (biases, embeddings, norms) to a file, in the form
@@ -166,8 +168,8 @@ OCTAVO_API Weight quantize_weight(const TensorView& weight, Scheme scheme);
 
 /// What became of one layer.
 struct LayerReport {
-  std::string name;
-  std::int64_t n = 0, k = 0;
+  std::string name;                                ///< without ".weight"
+  std::int64_t n = 0, k = 0;                       ///< of the weight [n, k]
   std::int64_t bytes_before = 0, bytes_after = 0;  ///< weight and scales
   double sqnr_db = 0;                              ///< 10 log10(sum w^2 / sum (w - w')^2)
   double max_error = 0;                            ///< largest |w - w'|
@@ -181,10 +183,11 @@ struct LayerReport {
 OCTAVO_API LayerReport compare_weight(std::string_view layer, const TensorView& weight,
                                       const Weight& quantized);
 
+/// What became of a file and of each of its layers.
 struct QuantizeReport {
-  std::vector<LayerReport> layers;
-  std::int64_t file_bytes_before = 0, file_bytes_after = 0;
-  std::int64_t tensors_copied = 0;
+  std::vector<LayerReport> layers;                           ///< that were quantised, in file order
+  std::int64_t file_bytes_before = 0, file_bytes_after = 0;  ///< of all files
+  std::int64_t tensors_copied = 0;                           ///< that were written as they are
   /// Sentences about what other programs will not understand (a config.json in the file's folder
   /// that does not declare its quantisation, with what to add to it), and about tensors that may be
   /// linear layers and stay in float.
@@ -202,8 +205,9 @@ enum class Experts : std::uint8_t {
   separate,   ///< a layer for each expert: Octavo and vLLM read the folder, transformers does not
 };
 
+/// How quantize_file quantises, and what it leaves alone.
 struct QuantizeFileOptions {
-  Scheme scheme = Scheme::int8_dynamic;
+  Scheme scheme = Scheme::int8_dynamic;  ///< of every layer
   /// Layers to leave alone: exact names, or regular expressions as "re:..." matched at the start.
   /// Each has to match one.
   std::vector<std::string> ignore{};
@@ -264,7 +268,7 @@ OCTAVO_API QuantizeReport quantize_file(const std::string& in, const std::string
 
 /// What quantize_file would do.
 struct QuantizeEstimate {
-  std::int64_t layers = 0;
+  std::int64_t layers = 0;                         ///< that would be quantised
   std::int64_t bytes_before = 0, bytes_after = 0;  ///< of all files with tensors
   std::int64_t memory_bytes = 0;  ///< what it holds at once beyond what the process does
   /// By the time that a piece of the largest layer takes here, reading included, writing left out.
@@ -276,15 +280,16 @@ struct QuantizeEstimate {
 OCTAVO_API QuantizeEstimate estimate_quantization(const std::string& in,
                                                   const QuantizeFileOptions& options);
 
+/// What dequantize_file writes, and whom it tells.
 struct DequantizeFileOptions {
   /// float32, bfloat16 or float16; undefined: what config.json says that the model had, else
   /// bfloat16.
   DType dtype = DType::undefined;
   std::string layout{};  ///< as open_checkpoint takes it
   int threads = 0;       ///< this and the others as QuantizeFileOptions'
-  std::function<void(std::int64_t, std::int64_t)> progress{};
-  std::function<void(std::string_view)> at{};
-  std::function<void(const std::string&)> temporary{};
+  std::function<void(std::int64_t, std::int64_t)> progress{};  ///< bytes done, bytes in all
+  std::function<void(std::string_view)> at{};                  ///< the tensor that it works on
+  std::function<void(const std::string&)> temporary{};  ///< a file that it writes until the end
 };
 
 /// Writes every quantised layer of a file or folder, of any dialect, as the float matrix that it
@@ -301,15 +306,17 @@ enum class Format : std::uint8_t {
 };
 /// "compressed-tensors", "fp8", "fp8-block", "bitsandbytes"
 OCTAVO_API std::string_view format_name(Format format) noexcept;
+/// The format of that name; nothing for any other text.
 OCTAVO_API std::optional<Format> format_from_name(std::string_view name) noexcept;
 
+/// What convert_file writes, and whom it tells.
 struct ConvertFileOptions {
-  Format format = Format::compressed_tensors;
-  std::string layout{};  ///< as open_checkpoint takes it
-  int threads = 0;       ///< this and the others as QuantizeFileOptions'
-  std::function<void(std::int64_t, std::int64_t)> progress{};
-  std::function<void(std::string_view)> at{};
-  std::function<void(const std::string&)> temporary{};
+  Format format = Format::compressed_tensors;  ///< of the layers
+  std::string layout{};                        ///< as open_checkpoint takes it
+  int threads = 0;                             ///< this and the others as QuantizeFileOptions'
+  std::function<void(std::int64_t, std::int64_t)> progress{};  ///< bytes done, bytes in all
+  std::function<void(std::string_view)> at{};                  ///< the tensor that it works on
+  std::function<void(const std::string&)> temporary{};  ///< a file that it writes until the end
 };
 
 /// Writes the quantised layers of a file or folder, of any dialect, in the terms of a format. Codes

@@ -21,6 +21,7 @@ class OCTAVO_API Executor {
   virtual ~Executor() = default;
   /// How many tasks can run at once; operations split their work with this number in mind.
   virtual int concurrency() const noexcept = 0;
+  /// Runs task(context, i) for every i in [0, tasks), and returns when all are done.
   virtual void parallel(std::int64_t tasks, Task task, void* context) noexcept = 0;
 };
 
@@ -49,14 +50,14 @@ OCTAVO_API const char* default_executor_reason() noexcept;
 /// Scratch memory lent by the caller. A call that needs more than it finds here is refused with a
 /// sentence; a call without a workspace allocates.
 struct Workspace {
-  void* data = nullptr;
-  std::size_t bytes = 0;
+  void* data = nullptr;   ///< of any alignment
+  std::size_t bytes = 0;  ///< of `data`
 };
 
 /// What a call runs on. Tensors say which device; the default context is the default stream there
 /// and the default executor.
 struct ExecContext {
-  Device device{};
+  Device device{};                       ///< one that this build and this machine have
   void* stream = nullptr;                ///< CUDA: a cudaStream_t; CPU: unused
   Executor* executor = nullptr;          ///< null: default_executor()
   const Workspace* workspace = nullptr;  ///< on the tensors' device; null: allocate

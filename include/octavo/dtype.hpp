@@ -55,15 +55,15 @@ enum class DTypeKind : std::uint8_t {
 
 /// One row of the data type table.
 struct DTypeInfo {
-  DType dtype;
+  DType dtype;                   ///< the row's type
   std::string_view name;         ///< ml_dtypes and DLPack spelling
   std::string_view short_name;   ///< the spelling of problem lines and kernel names
   std::string_view safetensors;  ///< safetensors header spelling, empty if the format has none
-  DTypeKind kind;
-  std::uint8_t bits;         ///< storage of one element; packed types may go below 8
-  std::uint8_t dlpack_code;  ///< DLPack 1.1 DLDataTypeCode
-  bool has_inf;
-  bool has_nan;
+  DTypeKind kind;                ///< what it is used for
+  std::uint8_t bits;             ///< storage of one element; packed types may go below 8
+  std::uint8_t dlpack_code;      ///< DLPack 1.1 DLDataTypeCode
+  bool has_inf;                  ///< it has infinities
+  bool has_nan;                  ///< it has a NaN
   float max;  ///< largest finite value (rounded to float32 for 32-bit integers and wider)
   FloatFormat format{};  ///< of float8 and 16-bit types
 };
@@ -87,6 +87,7 @@ constexpr DTypeInfo float_row(DType dtype, std::string_view name, std::string_vi
 }
 }  // namespace detail
 
+/// The table of data types, one row for each DType, in its order.
 inline constexpr auto kDTypes = std::to_array<DTypeInfo>({
     {undefined, "undefined", "undefined", "", DTypeKind::none, 0, 0, false, false, 0.0F},
     detail::float_row(float8_e4m3fn, "float8_e4m3fn", "e4m3fn", "F8_E4M3", 8, 10,
@@ -128,17 +129,22 @@ constexpr bool dtype_rows_in_order() {
 static_assert(dtype_rows_in_order(), "kDTypes must have one row per DType, in enum order");
 }  // namespace detail
 
+/// ml_dtypes' spelling: "float8_e4m3fn".
 constexpr std::string_view name(DType dtype) noexcept { return info(dtype).name; }
+/// Whether it is an 8-bit float that products compute with.
 constexpr bool is_float8(DType dtype) noexcept { return info(dtype).kind == DTypeKind::float8; }
+/// Whether it is bfloat16, float16 or float32.
 constexpr bool is_wide(DType dtype) noexcept { return info(dtype).kind == DTypeKind::wide; }
+/// Whether it is int8 or uint8.
 constexpr bool is_integer8(DType dtype) noexcept { return info(dtype).kind == DTypeKind::integer; }
+/// Whether it is a float type that products compute with.
 constexpr bool is_floating(DType dtype) noexcept { return is_float8(dtype) || is_wide(dtype); }
 
 /// Bytes of one element. Every type of today's table fills whole bytes.
 constexpr std::int64_t element_bytes(DType dtype) noexcept { return (info(dtype).bits + 7) / 8; }
 
-/// A value for each data type: make.template operator()<F>() for every float8 type, F being its
-/// format, and T{} for all others. The one place that enumerates float8 types.
+/// A value for each data type: `make.template operator()<F>()` for every float8 type, F being its
+/// format, and `T{}` for all others. The one place that enumerates float8 types.
 template <class T, class Make>
 constexpr std::array<T, kDTypes.size()> by_float8(const Make& make) {
   return [&]<std::size_t... i>(std::index_sequence<i...>) {

@@ -35,11 +35,12 @@ enum class SwizzleType : std::uint8_t {
 
 /// One scale tensor and its declared layout. Two of them (the second TensorWise) multiply.
 struct RecipeScale {
-  TensorView values;
-  ScalingType recipe = ScalingType::TensorWise;
-  SwizzleType swizzle = SwizzleType::NO_SWIZZLE;
+  TensorView values;                              ///< the scales
+  ScalingType recipe = ScalingType::TensorWise;   ///< which elements share one
+  SwizzleType swizzle = SwizzleType::NO_SWIZZLE;  ///< how they lie in memory
 };
 
+/// The arguments beside matrices and scales.
 struct Options {
   // api: Options, of api/operations.toml
   /// [N], or [G, N]

@@ -34,13 +34,15 @@ namespace octavo {
 
 /// Which gradients of a product are wanted. One of an argument that was not given is an error.
 struct MatmulWanted {
-  bool a = false, b = false, bias = false;
-  bool scale_a = false, scale_b = false;  ///< of an operand's second level of scales: constant
+  bool a = false, b = false, bias = false;  ///< of the operands and the bias
+  bool scale_a = false, scale_b = false;    ///< of an operand's second level of scales: constant
+  /// of the other factors and of C
   bool alpha = false, beta = false, c = false, scale_result = false;
 };
 
 /// The gradients of a product; undefined where not wanted. A number's has no dimensions.
 struct MatmulGradients {
+  /// each in its argument's shape and stride order
   Tensor a{}, b{}, bias{}, scale_a{}, scale_b{}, alpha{}, beta{}, c{}, scale_result{};
 };
 
@@ -120,6 +122,7 @@ OCTAVO_API Tensor silu_and_mul_vjp(const TensorView& grad, const TensorView& x,
 
 /// Which gradients of fused_experts are wanted.
 struct FusedExpertsWanted {
+  /// of the arguments of these names
   bool x = false, topk_weights = false, bias13 = false, bias2 = false;
 };
 /// Undefined where not wanted.
@@ -150,8 +153,9 @@ OCTAVO_API FusedExpertsGradients fused_experts_vjp(
 
 /// Which gradients of quantize are wanted.
 struct QuantizeWanted {
-  bool x = false, scale = false;
+  bool x = false, scale = false;  ///< of the arguments of these names
 };
+/// The gradients of quantize; undefined where not wanted.
 struct QuantizeGradients {
   Tensor x;      ///< [R, C], x's type and stride order
   Tensor scale;  ///< float32, the shape of the scale argument
@@ -172,8 +176,9 @@ OCTAVO_API QuantizeGradients quantize_vjp(const TensorView& grad, const TensorVi
 
 /// Which gradients of dequantize are wanted.
 struct DequantizeWanted {
-  bool data = false, scale = false, azp = false;
+  bool data = false, scale = false, azp = false;  ///< of the fields of these names
 };
+/// The gradients of dequantize; undefined where not wanted.
 struct DequantizeGradients {
   Tensor data;   ///< [R, C] with respect to the codes: grad * scale; grad's type
   Tensor scale;  ///< float32, the shape of q.scale: sum of grad * (code - azp)

@@ -22,6 +22,7 @@ struct GroupedListOptions {
   std::span<const Scale> scales_b{};
   /// where results go; default: allocated by the call
   std::span<const TensorView> outs{};
+  /// what every product takes
   MatmulOptions matmul{};
   /// force a backend by name; default: the best that accepts
   const char* backend = nullptr;
@@ -61,6 +62,7 @@ struct GroupedOptions {
   Scale scale_result{};
   /// where the result goes; default: allocated by the call. No gradient flows through it
   TensorView out{};
+  /// what every product takes
   MatmulOptions matmul{};
   /// force a backend by name; default: the best that accepts
   const char* backend = nullptr;
@@ -100,11 +102,13 @@ struct ScaledGroupedMmOptions {
   bool trans_b = false;
   /// where the result goes; default: allocated by the call. No gradient flows through it
   TensorView out{};
+  /// what every product takes
   MatmulOptions matmul{};
   /// force a backend by name; default: the best that accepts
   const char* backend = nullptr;
   // api: end
 };
+/// output[b] = (input[b] @ weight[b]) * scale, strictly 3-D. Throws Error.
 OCTAVO_API Tensor scaled_grouped_mm(const Operand& input, const Operand& weight,
                                     const ScaledGroupedMmOptions& options = {},
                                     const ExecContext& context = {});

@@ -23,10 +23,15 @@ class OCTAVO_API QuantizedLinear {
   explicit QuantizedLinear(const Weight& weight, const TensorView& bias = {},
                            const char* backend = nullptr);
 
+  /// K.
   std::int64_t in_features() const noexcept { return weight_.k(); }
+  /// N.
   std::int64_t out_features() const noexcept { return weight_.n(); }
+  /// The packed weight [K, N].
   const PackedWeight& weight() const noexcept { return weight_; }
+  /// The bias [N]; undefined: none.
   const Tensor& bias() const noexcept { return bias_; }
+  /// "int8-dynamic", ..., "none".
   const std::string& scheme() const noexcept { return scheme_; }
 
   /// x [..., in_features] of bfloat16, float16 or float32, quantised on the fly as the weight's
@@ -66,7 +71,7 @@ struct W8A8Options {
   bool azp = false;                      ///< int8: dynamic activations with zero points
   float input_scale_ub = std::numeric_limits<float>::infinity();  ///< upper bound of |x|
   ScaleGrid block{128, 128};                                      ///< BlockFp8Linear: r x c
-  const char* backend = nullptr;
+  const char* backend = nullptr;  ///< force a backend by name; null: the best that accepts
 };
 
 /// fp8 weights with a scale for the tensor, each shard or each output channel; activations in the

@@ -11,6 +11,7 @@
 
 namespace octavo {
 
+/// The arguments of linear beside x and the weight.
 struct LinearOptions {
   // api: LinearOptions, of api/operations.toml
   /// float type, [N]
@@ -19,6 +20,7 @@ struct LinearOptions {
   DType out_dtype = DType::undefined;
   /// [..., N]; default: allocated by the call
   TensorView out{};
+  /// what every product takes
   MatmulOptions matmul{};
   /// force a backend by name; default: the best that accepts
   const char* backend = nullptr;

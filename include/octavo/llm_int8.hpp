@@ -11,6 +11,7 @@
 
 namespace octavo {
 
+/// Codes by row, and what was left out of them.
 struct VectorwiseQuant {
   Tensor codes;         ///< int8, shape of the input, 0 in outlier columns
   Tensor row_absmax;    ///< float32 [rows]; outlier elements are left out
@@ -18,6 +19,7 @@ struct VectorwiseQuant {
                         ///< without fixed columns, empty when there are none
 };
 
+/// Which elements are outliers, and what becomes of their columns.
 struct VectorwiseOptions {
   // api: VectorwiseOptions, of api/operations.toml
   /// |a| >= threshold is an outlier; 0: off
@@ -43,6 +45,7 @@ OCTAVO_API VectorwiseQuant int8_vectorwise_quant(const TensorView& a,
 OCTAVO_API VectorwiseQuant int8_vectorwise_quant(const TensorView& a, CodeErrors& errors,
                                                  const ExecContext& context = {});
 
+/// Codes of one matrix by row and by column.
 struct DoubleQuant {
   Tensor row_codes, col_codes;    ///< int8, shape of the input
   Tensor row_absmax, col_absmax;  ///< float32 [rows], [K]
@@ -69,6 +72,7 @@ OCTAVO_API Tensor int8_scaled_mm(const TensorView& a, const TensorView& w,
                                  const TensorView& bias = {}, DType out_dtype = DType::float16,
                                  const ExecContext& context = {});
 
+/// The arguments of int8_mixed_scaled_mm beside its tensors.
 struct MixedScaledMmOptions {
   // api: MixedScaledMmOptions, of api/operations.toml
   /// int64, ascending; undefined or empty: no outliers

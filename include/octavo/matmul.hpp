@@ -39,6 +39,7 @@ struct ScaledMmOptions {
   bool trans_b = false;
   /// where the result goes; default: allocated by the call. No gradient flows through it
   TensorView out{};
+  /// what every product takes
   MatmulOptions matmul{};
   /// force a backend by name (reference, ...); default: the best that accepts
   const char* backend = nullptr;

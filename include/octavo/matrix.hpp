@@ -13,10 +13,10 @@ namespace octavo {
 /// Elements at two strides from an address. How many there are follows from what they stand beside:
 /// a scale's from the operand, a bias's from the output.
 struct Elements {
-  void* data = nullptr;
-  std::array<std::int64_t, 2> strides{};
-  DType dtype = DType::undefined;
-  Device device{};
+  void* data = nullptr;                   ///< the first element
+  std::array<std::int64_t, 2> strides{};  ///< between rows and between columns, in elements
+  DType dtype = DType::undefined;         ///< undefined: there are none
+  Device device{};                        ///< where they lie
 
   Elements() = default;
   /// The last two dimensions of a tensor, at the beginning of all others. A vector is a row, and
@@ -29,6 +29,7 @@ struct Elements {
         device(view.device) {}
   Elements(const Tensor& tensor) noexcept : Elements(tensor.view()) {}  // NOLINT: implicit
 
+  /// Whether there are any.
   bool defined() const noexcept { return dtype != DType::undefined; }
   /// The address of element `offset` (in elements from the start); null where there is no memory.
   void* at(std::int64_t offset) const noexcept {
@@ -37,6 +38,7 @@ struct Elements {
   void* at(std::int64_t row, std::int64_t column) const noexcept {
     return at(row * strides[0] + column * strides[1]);
   }
+  /// The same elements with rows and columns exchanged.
   Elements transposed() const noexcept {
     Elements elements = *this;
     elements.strides = {strides[1], strides[0]};
@@ -53,8 +55,8 @@ struct Elements {
 /// A strided view of a matrix that somebody else owns: a TensorView of two dimensions in a third of
 /// its size.
 struct MatrixView : Elements {
-  static constexpr int rank = 2;
-  std::array<std::int64_t, 2> shape{};
+  static constexpr int rank = 2;        ///< of every matrix
+  std::array<std::int64_t, 2> shape{};  ///< rows and columns
 
   MatrixView() = default;
   /// As Elements; a vector is one row.
@@ -78,7 +80,9 @@ struct MatrixView : Elements {
     view.strides = {strides[0], strides[1]};
     return view;
   }
+  /// How many elements it has.
   std::int64_t numel() const noexcept { return defined() ? shape[0] * shape[1] : 0; }
+  /// The same memory with rows and columns exchanged.
   MatrixView transposed() const noexcept {
     MatrixView view = *this;
     view.shape = {shape[1], shape[0]};

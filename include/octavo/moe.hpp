@@ -28,20 +28,29 @@ class OCTAVO_API ExpertWeights {
   explicit ExpertWeights(std::shared_ptr<const ExpertWeightsData> content) noexcept
       : content_(std::move(content)) {}
 
+  /// Whether it holds weights.
   bool defined() const noexcept { return content_ != nullptr; }
+  /// How many there are.
   std::int64_t experts() const noexcept;
+  /// K of each.
   std::int64_t k() const noexcept;
+  /// N of each.
   std::int64_t n() const noexcept;
+  /// Of the codes.
   DType dtype() const noexcept;
   /// What one scale covers of a stored expert [N, K], see pack_experts; automatic: no scales.
   Granularity granularity() const noexcept;
+  /// As PackedWeight's.
   const char* layout() const noexcept;
+  /// Of codes, scales and column sums of all experts.
   std::size_t bytes() const noexcept;
   /// Where codes and scales lie; of empty ones the host.
   Device device() const noexcept;
+  /// How activations meet these weights in fused_experts.
   const std::optional<ActivationQuant>& activation() const noexcept;
   /// An expert in [0, experts()).
   const PackedWeight& operator[](std::int64_t expert) const noexcept;
+  /// What backends read.
   const ExpertWeightsData* content() const noexcept { return content_.get(); }
 
  private:
@@ -78,10 +87,11 @@ OCTAVO_API ExpertWeights pack_experts(const TensorView& weight,
 
 /// Codes and scales, bit for bit.
 struct UnpackedExperts {
-  Tensor data;   ///< [E, N, K]
-  Tensor scale;  ///< [E], [E, N], or as the granularity says; undefined: none
-  Granularity granularity;
+  Tensor data;              ///< [E, N, K]
+  Tensor scale;             ///< [E], [E, N], or as the granularity says; undefined: none
+  Granularity granularity;  ///< of `scale`
 };
+/// The codes and scales that were packed, bit for bit. Throws Error.
 OCTAVO_API UnpackedExperts unpack_experts(const ExpertWeights& weights,
                                           const ExecContext& context = {});
 
@@ -89,6 +99,7 @@ OCTAVO_API UnpackedExperts unpack_experts(const ExpertWeights& weights,
 OCTAVO_API ExpertWeights to_device(const ExpertWeights& weights, const Device& device,
                                    const ExecContext& context = {});
 
+/// The arguments of silu_and_mul beside x.
 struct SiluAndMulOptions {
   // api: SiluAndMulOptions, of api/operations.toml
   /// a float type; default: x's
@@ -108,6 +119,7 @@ struct SiluAndMulOptions {
 OCTAVO_API Tensor silu_and_mul(const TensorView& x, const SiluAndMulOptions& options = {},
                                const ExecContext& context = {});
 
+/// The arguments of fused_experts beside its tensors.
 struct FusedExpertsOptions {
   // api: FusedExpertsOptions, of api/operations.toml
   /// float type, [E, 2 I]
@@ -122,6 +134,7 @@ struct FusedExpertsOptions {
   DType out_dtype = DType::undefined;
   /// x's leading dimensions and N; default: allocated by the call
   TensorView out{};
+  /// what every product takes
   MatmulOptions matmul{};
   /// force a backend by name; default: the best that accepts
   const char* backend = nullptr;
@@ -150,8 +163,10 @@ struct FusedExpertsExplanation {
   std::int64_t touched = 0;             ///< experts that have rows
   std::size_t workspace_bytes = 0;      ///< of the whole call
   std::array<Explanation, 2> products;  ///< by w13, by w2
+  /// All of it in lines, for people.
   OCTAVO_API std::string to_string() const;
 };
+/// Explains fused_experts for these arguments. Throws Error.
 OCTAVO_API FusedExpertsExplanation
 explain_fused_experts(const TensorView& x, const ExpertWeights& w13, const ExpertWeights& w2,
                       const TensorView& topk_weights, const TensorView& topk_ids,

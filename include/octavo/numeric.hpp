@@ -22,8 +22,8 @@ enum class Overflow : std::uint8_t {
 /// Source: OCP OFP8 1.0 (e4m3fn, e5m2), OCP MX 1.0 (e8m0fnu), IEEE 754-2019 (float16); the fnuz
 /// formats are those of ml_dtypes: no negative zero, no infinity, one NaN at 0x80.
 struct FloatFormat {
-  int mantissa_bits;
-  int bias;
+  int mantissa_bits;       ///< stored ones
+  int bias;                ///< of the exponent
   std::uint32_t max_code;  ///< largest finite code without its sign
   std::uint32_t inf_code;  ///< 0: the format has no infinity
   std::uint32_t nan_code;  ///< the NaN that conversion makes
@@ -37,7 +37,9 @@ struct FloatFormat {
   }
 };
 
+/// IEEE 754 binary16.
 inline constexpr FloatFormat kFloat16{10, 15, 0x7BFF, 0x7C00, 0x7E00, 0x8000, false};
+/// The upper half of a float32.
 inline constexpr FloatFormat kBFloat16{7, 127, 0x7F7F, 0x7F80, 0x7FC0, 0x8000, false};
 
 /// The code nearest to `x`, ties to even. Branch-free, so that loops over it vectorise.
@@ -137,12 +139,15 @@ constexpr std::int32_t round_to_int(float x) noexcept {
   }
 }
 
+/// To nearest, ties to even, clamped to the type; NaN is 0.
 constexpr std::int8_t round_to_int8(float x) noexcept {
   return static_cast<std::int8_t>(round_to_int<-128, 127>(x));
 }
+/// To nearest, ties to even, clamped to the type; NaN is 0.
 constexpr std::uint8_t round_to_uint8(float x) noexcept {
   return static_cast<std::uint8_t>(round_to_int<0, 255>(x));
 }
+/// To nearest, ties to even, clamped to the type; NaN is 0.
 constexpr std::int32_t round_to_int32(float x) noexcept {
   return round_to_int<std::numeric_limits<std::int32_t>::min(),
                       std::numeric_limits<std::int32_t>::max()>(x);

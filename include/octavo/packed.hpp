@@ -23,23 +23,30 @@ class OCTAVO_API PackedWeight {
   explicit PackedWeight(std::shared_ptr<const PackedWeightData> content) noexcept
       : content_(std::move(content)) {}
 
+  /// Whether it holds a weight.
   bool defined() const noexcept { return content_ != nullptr; }
+  /// K of the weight [K, N].
   std::int64_t k() const noexcept;
+  /// N of the weight [K, N].
   std::int64_t n() const noexcept;
+  /// Of the codes.
   DType dtype() const noexcept;
   /// The name of the layout that the codes are in: "i8x4", "f8x2", "bf16x2", ...; "none".
   const char* layout() const noexcept;
+  /// Of codes, scales and column sums.
   std::size_t bytes() const noexcept;
   /// Where codes and scales lie; of an empty one the host.
   Device device() const noexcept;
   /// How activations meet this weight in `linear`: quantised so, or as they are.
   const std::optional<ActivationQuant>& activation() const noexcept;
+  /// What backends read.
   const PackedWeightData* content() const noexcept { return content_.get(); }
 
  private:
   std::shared_ptr<const PackedWeightData> content_;
 };
 
+/// The arguments of pack beside the weight.
 struct PackOptions {
   // api: PackOptions, of api/operations.toml
   /// the weight's scale, as scale_b of scaled_mm; default: the one that it carries

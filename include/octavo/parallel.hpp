@@ -32,20 +32,26 @@ enum class Reduction : std::uint8_t {
 class OCTAVO_API Communicator {
  public:
   virtual ~Communicator();
+  /// This rank, from 0.
   virtual int rank() const noexcept = 0;
+  /// How many ranks there are.
   virtual int size() const noexcept = 0;
   /// In place, the same result on all ranks.
   virtual void all_reduce(Reduction reduction, void* data, std::int64_t count) = 0;
   /// all_reduce beside what the caller does next: data stays the engine's until wait(), which ends
   /// the oldest that was started, has come back. What is not overridden reduces at once.
   virtual void start_all_reduce(Reduction reduction, void* data, std::int64_t count);
+  /// Ends the oldest reduction that was started.
   virtual void wait();
   /// Whether reductions that were started go on by themselves.
   virtual bool overlaps() const noexcept;
   /// Parts of one size, one after the other in the order of ranks.
   virtual void all_gather(const void* part, std::int64_t bytes, void* all) = 0;
+  /// From the rank `root` to all others.
   virtual void broadcast(int root, void* data, std::int64_t bytes) = 0;
+  /// To one rank, which calls receive with as many bytes.
   virtual void send(int to, const void* data, std::int64_t bytes) = 0;
+  /// From one rank, which calls send with as many bytes.
   virtual void receive(int from, void* data, std::int64_t bytes) = 0;
   /// A part for each rank, one after the other in the order of ranks, and one from each of them:
   /// bytes_to[r] for rank r, which expects as many in its bytes_from[rank()]. What is not
@@ -67,8 +73,9 @@ enum class ParallelMode : std::uint8_t {
   fast,
 };
 
+/// How ranks share a layer's product.
 struct ParallelOptions {
-  ParallelMode mode = ParallelMode::exact;
+  ParallelMode mode = ParallelMode::exact;  ///< of the sums over ranks
   /// `exact`: of sums over ranks that are not of integers under scales which K shares. A result has
   /// the same bits on every number of ranks that divides k_chunks; on another number n, those of
   /// k_chunks = n. Row-parallel they are those of `linear` with that option; column-parallel it is
@@ -97,10 +104,13 @@ class OCTAVO_API ColumnParallelLinear {
                                       std::shared_ptr<Communicator> ranks,
                                       const ParallelOptions& options = {});
 
+  /// K of the whole layer.
   std::int64_t in_features() const noexcept { return local_.in_features(); }
+  /// N of the whole layer.
   std::int64_t out_features() const noexcept { return n_; }
   /// The columns of y that this rank makes.
   ShardRange columns() const noexcept { return columns_; }
+  /// The part that this rank has.
   const QuantizedLinear& local() const noexcept { return local_; }
   /// The rank's part of the weight, unpacked: shard's, bit for bit. Throws Error.
   Weight part() const;
@@ -147,7 +157,9 @@ class OCTAVO_API RowParallelLinear {
                                    std::shared_ptr<Communicator> ranks,
                                    const ParallelOptions& options = {});
 
+  /// K of the whole layer.
   std::int64_t in_features() const noexcept;
+  /// N of the whole layer.
   std::int64_t out_features() const noexcept;
   /// The columns of x that this rank multiplies.
   ShardRange rows() const noexcept;

@@ -23,7 +23,7 @@ class PackedWeight;
 
 /// Quantise a float operand A on its way into the product.
 struct ActivationQuant {
-  QuantizeSpec spec;
+  QuantizeSpec spec;        ///< type, granularity and rounding of the codes
   bool vectorwise = false;  ///< LLM.int8's statistics and codes (section 8) instead of section 6's
   float outlier_threshold =
       0.0F;                    ///< LLM.int8: columns with |a| >= threshold stay in float; 0: off
@@ -76,25 +76,28 @@ struct OCTAVO_API OperandView : OperandOf<MatrixView, Elements> {
   requires(std::convertible_to<const Given&, Operand>) OperandView(const Given& given)
       : OperandView(Operand(given)) {}  // NOLINT: implicit on purpose
 
+  /// The same operand with rows and columns exchanged, scales included.
   OperandView transposed() const noexcept;
 };
 
 /// A number, or an element or vector that lives where the tensors live (never read on the host when
 /// that is a device).
 struct Factor {
+  /// What a factor is.
   enum class Kind : std::uint8_t { absent, number, tensor };
-  Kind kind = Kind::absent;
-  float number = 1.0F;
-  Elements data;  ///< one row: [N], or one element (strides 0)
+  Kind kind = Kind::absent;  ///< which of the two below counts
+  float number = 1.0F;       ///< on the host
+  Elements data;             ///< one row: [N], or one element (strides 0)
 
+  /// Whether there is a factor.
   bool present() const noexcept { return kind != Kind::absent; }
 };
 
 /// A list of columns, ascending; empty: none.
 struct ColumnList {
-  const std::int64_t* data = nullptr;
-  std::int64_t count = 0;
-  std::int64_t stride = 1;
+  const std::int64_t* data = nullptr;  ///< the first column
+  std::int64_t count = 0;              ///< of the columns
+  std::int64_t stride = 1;             ///< between two, in elements
 
   ColumnList() = default;
   ColumnList(const std::int64_t* list, std::int64_t length) noexcept : data(list), count(length) {}
@@ -110,30 +113,31 @@ struct ColumnList {
 
 /// LLM.int8: columns of A that are multiplied in float and enter before or after scale_b.
 struct Outliers {
-  Elements a;  ///< the original activations [M, K]
-  ColumnList columns;
-  Elements weight;  ///< original weight [K, N]; undefined: the weight's codes
+  Elements a;          ///< the original activations [M, K]
+  ColumnList columns;  ///< which columns of A
+  Elements weight;     ///< original weight [K, N]; undefined: the weight's codes
   /// Above 0: only elements of this magnitude and more, and all of the columns in `whole`, are
   /// multiplied, row by row; A's codes hold the others.
   float threshold = 0.0F;
   ColumnList whole;  ///< among `columns`
 
+  /// Whether there are any.
   bool present() const noexcept { return columns.count > 0; }
 };
 
 /// What happens between the sum and the store; the order is the specification's section 3.
 struct Epilogue {
-  Factor alpha, beta, scale_result;
-  Elements c;     ///< [M, N]
-  Elements bias;  ///< [M, N]; stride 0 where rows or columns share it
-  Outliers outliers;
+  Factor alpha, beta, scale_result;  ///< factors of the sum, of C, of the result
+  Elements c;                        ///< [M, N]
+  Elements bias;                     ///< [M, N]; stride 0 where rows or columns share it
+  Outliers outliers;                 ///< columns in float
 };
 
 /// One product: out[M,N] = epilogue(A[M,K] @ B[K,N]). Small enough to be an argument of a kernel.
 struct Member {
-  OperandView a, b;
-  Epilogue epilogue;
-  MatrixView out;
+  OperandView a, b;   ///< the matrices
+  Epilogue epilogue;  ///< what happens to the sum
+  MatrixView out;     ///< where the result goes
 };
 static_assert(sizeof(Member) < 900 && std::is_trivially_copyable_v<Member>);
 
@@ -149,23 +153,25 @@ enum class Split : std::uint8_t {
 
 /// How far apart in elements two groups lie in the tensors of a tensor form; 0: they share one.
 struct GroupSteps {
-  std::int64_t a = 0, b = 0;
-  std::array<std::int64_t, 2> scale_a{}, scale_b{};
-  std::int64_t c = 0, bias = 0, out = 0;
+  std::int64_t a = 0, b = 0;                         ///< of the operands
+  std::array<std::int64_t, 2> scale_a{}, scale_b{};  ///< of their levels of scales
+  std::int64_t c = 0, bias = 0, out = 0;             ///< of the epilogue's tensors and the output
 };
 
+/// The members of a grouped product.
 struct Groups {
-  Split split = Split::none;
+  Split split = Split::none;     ///< how the tensors are cut
   std::span<const Member> list;  ///< Split::list
   std::int64_t count = 0;        ///< of a tensor form
   GroupSteps steps;              ///< the same
   TensorView offs;               ///< int32 or int64: cumulative ends [G], or a prefix [G + 1]
-  bool prefix = false;
+  bool prefix = false;           ///< `offs` begins with 0
   /// All that a plan knows of offsets: a power of two, at most 64, that divides the start of every
   /// group. Operations look it up.
   std::int64_t start_alignment = 1;
 };
 
+/// What every product takes.
 struct MatmulOptions {
   // api: MatmulOptions, of api/operations.toml
   /// fp8 output beyond the largest finite value becomes that (else infinity or NaN)
@@ -193,10 +199,10 @@ struct MatmulOptions {
 /// A tensor form is the matrices of its first group, before offsets cut them, and the steps from
 /// each group to the next: member g is an addition to every address, and a cut.
 struct MatmulProblem {
-  const char* operation = "scaled_mm";
-  Member single;
-  Groups groups;
-  MatmulOptions options;
+  const char* operation = "scaled_mm";  ///< which begins the sentence of a failure
+  Member single;                        ///< the product, or the first group of a tensor form
+  Groups groups;                        ///< Split::none: a single product
+  MatmulOptions options;                ///< of all members
 };
 
 /// The number of members; 1 for a single product.

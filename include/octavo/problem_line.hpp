@@ -40,19 +40,19 @@ enum class LineOutliers : std::uint8_t {
 /// A problem line, parsed.
 struct ProblemLine {
   std::string operation = "scaled_mm";  ///< scaled_mm, grouped_mm, scaled_grouped_mm
-  DType a = DType::int8, b = DType::int8, out = DType::undefined;
+  DType a = DType::int8, b = DType::int8, out = DType::undefined;  ///< "int8:int8:bf16"
   std::int64_t m = 0, n = 0, k = 0;  ///< with groups: totals of the dimension that is cut
 
-  bool has_scale_a = false, has_scale_b = false;
-  Granularity scale_a, scale_b;        ///< scale=token:channel, `none` for no scale
-  DType scale_dtype = DType::float32;  ///< scale_dtype=bf16|fp16|e8m0fnu
-  DType bias = DType::undefined;       ///< bias, bias=bf16
+  bool has_scale_a = false, has_scale_b = false;  ///< whether `scale` names them
+  Granularity scale_a, scale_b;                   ///< scale=token:channel, `none` for no scale
+  DType scale_dtype = DType::float32;             ///< scale_dtype=bf16|fp16|e8m0fnu
+  DType bias = DType::undefined;                  ///< bias, bias=bf16
   bool azp = false;  ///< azp (per token), azp=tensor; with quantize: codes have zero points
-  bool azp_per_tensor = false;
-  float alpha = 1.0F, beta = 0.0F;  ///< alpha=0.5 beta=0.25 (brings a C of the output's kind)
-  bool has_scale_result = false;
-  float scale_result = 1.0F;  ///< scale_result=0.5, scale_result=vector
-  bool scale_result_vector = false;
+  bool azp_per_tensor = false;       ///< azp=tensor
+  float alpha = 1.0F, beta = 0.0F;   ///< alpha=0.5 beta=0.25 (brings a C of the output's kind)
+  bool has_scale_result = false;     ///< whether the line has the word
+  float scale_result = 1.0F;         ///< scale_result=0.5, scale_result=vector
+  bool scale_result_vector = false;  ///< scale_result=vector
   std::vector<std::int64_t> groups;  ///< groups=32+0+96
   Split split = Split::none;         ///< split=rows|columns|inner|batch|list
   bool prepacked = false;            ///< prepacked
@@ -61,18 +61,18 @@ struct ProblemLine {
   float static_scale = 0.0F;    ///< static=0.01: the scale of quantize
   std::int32_t static_azp = 0;  ///< static=0.01:-7: and its zero point
   float threshold = 0.0F;       ///< threshold=6: LLM.int8 (with quantize=int8)
-  LineOutliers outliers = LineOutliers::columns;
-  std::vector<std::int64_t> outlier_columns;  ///< outlier_columns=3+17: fixed ones of LLM.int8
-  bool exact_subnormals = false;              ///< subnormals=exact
-  std::int32_t k_chunks = 0;                  ///< k_chunks=24
-  LineLayout layout = LineLayout::natural;
-  std::uint64_t seed = 1;     ///< seed=7
+  LineOutliers outliers = LineOutliers::columns;  ///< outliers=columns|whole|elements
+  std::vector<std::int64_t> outlier_columns;      ///< outlier_columns=3+17: fixed ones of LLM.int8
+  bool exact_subnormals = false;                  ///< subnormals=exact
+  std::int32_t k_chunks = 0;                      ///< k_chunks=24
+  LineLayout layout = LineLayout::natural;        ///< layout=natural|row|strided|reversed|broadcast
+  std::uint64_t seed = 1;                         ///< seed=7
   bool old_spelling = false;  ///< quantise=, which is read as quantize= until 1.0
 };
 
 /// A word that may stand in a line, and what it must be: "bias", "be bias or bias=fp32|bf16|fp16".
 struct LineWordRule {
-  std::string_view word, rule;
+  std::string_view word, rule;  ///< and what it must be
 };
 
 /// The words that the parser reads.
@@ -109,6 +109,7 @@ class OCTAVO_API LineProblem {
  public:
   struct Impl;
   explicit LineProblem(std::shared_ptr<const Impl> impl) noexcept : impl_(std::move(impl)) {}
+  /// The problem; it refers to this object's tensors.
   const MatmulProblem& problem() const noexcept;
 
  private:

@@ -22,16 +22,13 @@ enum class ScaleRounding : std::uint8_t {
 
 /// What non-finite input does (specification section 6).
 ///
-/// | rule      | fp8 codes                            | integer codes |
-/// |-----------|--------------------------------------|--------------------------------------------|
-/// | propagate | NaN; infinities stay in e5m2 (fnuz   | a computed scale of a cell with one is NaN
-/// | |           | and e4m3fn have none: NaN)           | (codes and zero point 0); a given scale |
-/// |           |                                      | cannot tell, so `linear` and layers take |
-/// |           |                                      | the row's scale as NaN; `quantize` itself |
-/// |           |                                      | converts: NaN to 0, infinities saturate |
-/// | error     | refused, and the element named       | refused, and the element named | | ignore
-/// | converted: NaN stays, infinities     | converted: NaN to 0, infinities saturate   | | |
-/// saturate where there are none        |                                            |
+/// - `propagate`, fp8 codes: NaN; infinities stay in e5m2, and are NaN in the types without them.
+///   Integer codes: a computed scale of a cell with one is NaN, codes and zero point are 0. A given
+///   scale cannot tell, so `linear` and layers take the row's scale as NaN; `quantize` itself
+///   converts: NaN to 0, infinities saturate.
+/// - `error`: refused, and the element named.
+/// - `ignore`, fp8 codes: NaN stays, infinities saturate where there are none. Integer codes: NaN
+///   to 0, infinities saturate.
 ///
 /// Computed scales of fp8, and those of `ignore`, come from the finite elements of a cell. With one
 /// integer scale for a tensor, one NaN is the whole tensor's: quantise per token to keep it in its
@@ -82,14 +79,15 @@ struct QuantizeSpec {
 /// A slice of a matrix keeps the cells that it touches, and where in the first of them it begins:
 /// scales are neither repeated nor cut, so that sums over K are taken in the steps of the whole.
 struct Quantized {
-  Tensor data;   ///< [R, C] codes, in the stride order of the input
-  Tensor scale;  ///< 2-D, one element per cell of `grid`, of which there are row0 + R by col0 + C
-  ScaleGrid grid;
-  Tensor azp;  ///< int32, shape of `scale`; undefined when symmetric
+  Tensor data;     ///< [R, C] codes, in the stride order of the input
+  Tensor scale;    ///< 2-D, one element per cell of `grid`, of which there are row0 + R by col0 + C
+  ScaleGrid grid;  ///< How many rows and columns of `data` one scale covers.
+  Tensor azp;      ///< int32, shape of `scale`; undefined when symmetric
   /// The first row and column of `data`, counted from the first of the first cell.
   std::int64_t row0 = 0, col0 = 0;
 };
 
+/// How quantize makes codes and scales.
 struct QuantizeOptions {
   // api: QuantizeOptions, of api/operations.toml
   /// of the codes: int8, uint8 (with azp), float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, ...

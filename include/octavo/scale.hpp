@@ -33,6 +33,7 @@ enum class Side : std::uint8_t { a, b };
 /// `automatic` follows broadcasting of the scale's own shape against the operand and never guesses
 /// between two readings: group and block scales have to be declared.
 struct Granularity {
+  /// The rows of the table above.
   enum class Kind : std::uint8_t {
     automatic,
     tensor,
@@ -43,21 +44,28 @@ struct Granularity {
     per_k,
     element,
   };
-  Kind kind = Kind::automatic;
+  Kind kind = Kind::automatic;  ///< which row
   std::int64_t rows = 0;  ///< block: rows of the operand under one scale; group: the group length
   std::int64_t cols = 0;  ///< block: columns of the operand under one scale
 
   friend bool operator==(const Granularity&, const Granularity&) = default;
 };
 
+/// One scale for all elements.
 constexpr Granularity per_tensor() noexcept { return {Granularity::Kind::tensor, 0, 0}; }
+/// One scale for each row of A.
 constexpr Granularity per_token() noexcept { return {Granularity::Kind::token, 0, 0}; }
+/// One scale for each column of B.
 constexpr Granularity per_channel() noexcept { return {Granularity::Kind::channel, 0, 0}; }
+/// One scale for each `g` elements along K.
 constexpr Granularity group(std::int64_t g) noexcept { return {Granularity::Kind::group, g, 0}; }
+/// One scale for each block of `rows` x `cols` elements of the operand.
 constexpr Granularity block(std::int64_t rows, std::int64_t cols) noexcept {
   return {Granularity::Kind::block, rows, cols};
 }
+/// One scale for each k: each column of A, each row of B.
 constexpr Granularity per_k() noexcept { return {Granularity::Kind::per_k, 0, 0}; }
+/// One scale for each element.
 constexpr Granularity per_element() noexcept { return {Granularity::Kind::element, 0, 0}; }
 
 /// One scale covers the whole extent of that dimension, whatever it is.
@@ -65,21 +73,22 @@ inline constexpr std::int64_t kWholeExtent = std::numeric_limits<std::int64_t>::
 
 /// A granularity as numbers: rows x cols of the operand under one scale.
 struct ScaleGrid {
-  std::int64_t rows = kWholeExtent;
-  std::int64_t cols = kWholeExtent;
+  std::int64_t rows = kWholeExtent;  ///< of a cell
+  std::int64_t cols = kWholeExtent;  ///< of a cell
   friend bool operator==(const ScaleGrid&, const ScaleGrid&) = default;
 };
 
 /// One row of the table of granularities, from which names, grids, shapes and rules are made.
 struct GranularityInfo {
-  Granularity::Kind kind;
-  std::string_view name;  ///< its sizes follow it: "token", "group128", "block128x128"
-  int sizes;              ///< how many: the first is Granularity::rows, the second cols
-  ScaleGrid a, b;         ///< on either side; 0: the size, of two that of the dimension
-  bool vector;            ///< scales may be 1-D
-  const char* not_of_a;   ///< what would be right on a side that has none, null where it has
-  const char* not_of_b;
+  Granularity::Kind kind;  ///< the row's kind
+  std::string_view name;   ///< its sizes follow it: "token", "group128", "block128x128"
+  int sizes;               ///< how many: the first is Granularity::rows, the second cols
+  ScaleGrid a, b;          ///< on either side; 0: the size, of two that of the dimension
+  bool vector;             ///< scales may be 1-D
+  const char* not_of_a;    ///< what would be right on a side that has none, null where it has
+  const char* not_of_b;    ///< the same of B
 };
+/// The table of granularities, one row for each kind, in its order.
 inline constexpr auto kGranularities = std::to_array<GranularityInfo>({
     {Granularity::Kind::automatic, "automatic", 0, {}, {}, false, nullptr, nullptr},
     {Granularity::Kind::tensor, "tensor", 0, {}, {}, false, nullptr, nullptr},
@@ -122,6 +131,7 @@ constexpr bool granularity_rows_in_order() {
 static_assert(granularity_rows_in_order(), "kGranularities must have one row per Kind, in order");
 }  // namespace detail
 
+/// The row of the table of granularities.
 constexpr const GranularityInfo& info(const Granularity& granularity) noexcept {
   return kGranularities[static_cast<std::size_t>(granularity.kind)];
 }
@@ -143,6 +153,7 @@ OCTAVO_API ScaleGrid scale_grid(const Granularity& granularity, Side side) noexc
 /// float16 or float8_e8m0fnu, with any strides; they are widened exactly.
 class OCTAVO_API Scale {
  public:
+  /// What a scale argument is.
   enum class Kind : std::uint8_t { undefined, null, number, tensor };
 
   Scale() = default;
@@ -158,9 +169,13 @@ class OCTAVO_API Scale {
   Scale(const Tensor& values, Granularity granularity = {})  // NOLINT: implicit on purpose
       : Scale(values.view(), granularity) {}
 
+  /// What it is.
   Kind kind() const noexcept { return kind_; }
+  /// Of a number.
   float number() const noexcept { return number_; }
+  /// Of a tensor.
   const TensorView& values() const noexcept { return values_; }
+  /// Of a tensor.
   const Granularity& granularity() const noexcept { return granularity_; }
 
  private:
@@ -170,6 +185,7 @@ class OCTAVO_API Scale {
   Granularity granularity_;
 };
 
+/// What a resolved scale is.
 enum class ScaleKind : std::uint8_t { none, number, tensor };
 
 /// A resolved scale. Element (i, j) of the operand is multiplied by
@@ -177,14 +193,15 @@ enum class ScaleKind : std::uint8_t { none, number, tensor };
 template <class Values>
 struct ScaleOf {
   using Kind = ScaleKind;
-  Kind kind = Kind::none;
-  float number = 1.0F;
-  Values data;
-  std::int64_t rows = kWholeExtent;
-  std::int64_t cols = kWholeExtent;
+  Kind kind = Kind::none;            ///< which of the two below counts
+  float number = 1.0F;               ///< one for all
+  Values data;                       ///< one for each cell
+  std::int64_t rows = kWholeExtent;  ///< of the operand under one scale
+  std::int64_t cols = kWholeExtent;  ///< of the operand under one scale
   std::int64_t row0 = 0;  ///< first row of a slice, counted in the operand the scales were made for
-  std::int64_t col0 = 0;
+  std::int64_t col0 = 0;  ///< first column of a slice
 
+  /// Whether there is a scale.
   bool present() const noexcept { return kind != Kind::none; }
   /// The scales of the transposed operand.
   ScaleOf transposed() const noexcept {

@@ -10,8 +10,9 @@ namespace octavo {
 
 /// A part of an extent.
 struct ShardRange {
-  std::int64_t begin = 0, end = 0;
+  std::int64_t begin = 0, end = 0;  ///< elements begin to end - 1
 
+  /// How many elements it has.
   constexpr std::int64_t size() const noexcept { return end - begin; }
   friend bool operator==(const ShardRange&, const ShardRange&) = default;
 };

@@ -38,8 +38,11 @@ class [[nodiscard]] OCTAVO_API Status {
   Status() noexcept = default;
   Status(Code code, std::string message) noexcept;
 
+  /// Whether nothing failed.
   bool ok() const noexcept { return code_ == Code::ok; }
+  /// What failed.
   Code code() const noexcept { return code_; }
+  /// The sentence.
   std::string_view message() const noexcept;
 
  private:
@@ -52,7 +55,9 @@ class OCTAVO_API Error : public std::exception {
  public:
   explicit Error(Status status) noexcept : status_(std::move(status)) {}
   const char* what() const noexcept override;
+  /// What failed.
   Code code() const noexcept { return status_.code(); }
+  /// Code and sentence.
   const Status& status() const noexcept { return status_; }
 
  private:
@@ -66,10 +71,15 @@ class [[nodiscard]] Result {
   Result(T value) : state_(std::move(value)) {}                  // NOLINT: implicit on purpose
   Result(Status status) noexcept : state_(std::move(status)) {}  // NOLINT: implicit on purpose
 
+  /// Whether there is a value.
   bool ok() const noexcept { return state_.index() == 1; }
+  /// The value; only where ok().
   const T& value() const& { return std::get<1>(state_); }
+  /// The value; only where ok().
   T& value() & { return std::get<1>(state_); }
+  /// The value; only where ok().
   T&& value() && { return std::get<1>(std::move(state_)); }
+  /// Why there is no value; of code ok where there is one.
   Status status() const noexcept { return ok() ? Status() : *std::get_if<0>(&state_); }
 
  private:

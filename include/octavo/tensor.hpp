@@ -18,9 +18,10 @@ namespace octavo {
 /// Where a tensor's memory lives; the values are DLPack's.
 enum class DeviceType : std::int16_t { cpu = 1, cuda = 2 };
 
+/// A device: its type and its number.
 struct Device {
-  DeviceType type = DeviceType::cpu;
-  std::int16_t index = 0;
+  DeviceType type = DeviceType::cpu;  ///< CPU or CUDA
+  std::int16_t index = 0;             ///< from 0
   friend bool operator==(const Device&, const Device&) = default;
 };
 
@@ -35,7 +36,7 @@ constexpr Device device_of(std::int32_t type, std::int32_t index) noexcept {
 
 /// Where memory lies, and the queue of work that it is made and used in.
 struct Place {
-  Device device{};
+  Device device{};         ///< whose memory
   void* stream = nullptr;  ///< CUDA: a cudaStream_t, null for the default one; CPU: unused
 };
 
@@ -48,12 +49,12 @@ inline constexpr int kMaxRank = 8;
 /// transposed ones included. Offsets are 64-bit. No alignment is asked for. Inputs are never
 /// written, so a view of constant memory is fine wherever an operation reads.
 struct OCTAVO_API TensorView {
-  void* data = nullptr;
-  DType dtype = DType::undefined;
-  Device device{};
-  int rank = 0;
-  std::array<std::int64_t, kMaxRank> shape{};
-  std::array<std::int64_t, kMaxRank> strides{};
+  void* data = nullptr;                          ///< the first element
+  DType dtype = DType::undefined;                ///< undefined: no tensor
+  Device device{};                               ///< where `data` lies
+  int rank = 0;                                  ///< dimensions
+  std::array<std::int64_t, kMaxRank> shape{};    ///< the first `rank` count
+  std::array<std::int64_t, kMaxRank> strides{};  ///< in elements; the first `rank` count
 
   /// An undefined view: "no tensor given".
   TensorView() = default;
@@ -65,8 +66,11 @@ struct OCTAVO_API TensorView {
   TensorView(const void* memory, DType type, std::initializer_list<std::int64_t> sizes,
              std::initializer_list<std::int64_t> steps);
 
+  /// Whether it is a tensor.
   bool defined() const noexcept { return dtype != DType::undefined; }
+  /// How many elements it has.
   std::int64_t numel() const noexcept;
+  /// The sizes of its dimensions.
   std::span<const std::int64_t> dims() const noexcept {
     return {shape.data(), static_cast<std::size_t>(rank)};
   }
@@ -134,15 +138,24 @@ class OCTAVO_API Tensor {
   /// A tensor over memory that `owner` keeps alive.
   static Tensor adopt(std::shared_ptr<void> owner, const TensorView& view) noexcept;
 
+  /// The same memory without a share in it.
   const TensorView& view() const noexcept { return view_; }
   operator const TensorView&() const noexcept { return view_; }  // NOLINT: implicit on purpose
+  /// Whether it is a tensor.
   bool defined() const noexcept { return view_.defined(); }
+  /// Of the elements.
   DType dtype() const noexcept { return view_.dtype; }
+  /// Where its memory lies.
   Device device() const noexcept { return view_.device; }
+  /// How many dimensions it has.
   int rank() const noexcept { return view_.rank; }
+  /// The size of a dimension, counted from 0.
   std::int64_t size(int dim) const noexcept { return view_.shape[static_cast<std::size_t>(dim)]; }
+  /// How many elements it has.
   std::int64_t numel() const noexcept { return view_.numel(); }
+  /// The first element.
   void* data() const noexcept { return view_.data; }
+  /// The first element, as that C++ type.
   template <class T>
   T* data_as() const noexcept {
     return static_cast<T*>(view_.data);

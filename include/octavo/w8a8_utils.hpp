@@ -34,6 +34,7 @@ inline constexpr float kUnsetScale = std::numeric_limits<float>::lowest();
 OCTAVO_API Tensor convert_to_channelwise(const TensorView& weight_scale,
                                          std::span<const std::int64_t> logical_widths);
 
+/// A weight under one scale.
 struct Requantized {
   Tensor scale;   ///< float32, 0-D
   Tensor weight;  ///< the type of the weight
@@ -58,6 +59,7 @@ OCTAVO_API Tensor per_tensor_dequantize(const TensorView& tensor, const Scale& i
 /// tensor; NaN is close to nothing, an empty tensor is all close. Throws Error.
 OCTAVO_API bool all_close_1d(const TensorView& x);
 
+/// A weight of type float8_e4m3fnuz and its scales.
 struct NormalizedFnuz {
   Tensor weight;        ///< float8_e4m3fnuz, row-major
   Tensor weight_scale;  ///< in its own type and shape
@@ -77,9 +79,13 @@ OCTAVO_API NormalizedFnuz normalize_e4m3fn_to_e4m3fnuz(const TensorView& weight,
 // True where this library has such kernels for a GPU and that GPU is here; without a CUDA backend
 // all are false. Octavo has no sparse products.
 
+/// fp8 products on a GPU.
 OCTAVO_API bool cutlass_fp8_supported() noexcept;
+/// fp8 products with block scales on a GPU.
 OCTAVO_API bool cutlass_block_fp8_supported() noexcept;
+/// Grouped products on a GPU.
 OCTAVO_API bool cutlass_group_gemm_supported() noexcept;
+/// Sparse products: false.
 OCTAVO_API bool sparse_cutlass_supported() noexcept;
 
 /// Whether per-token products go to torch_per_token_w8a8_scaled_mm: on ROCm, which is not built.
@@ -89,11 +95,11 @@ inline constexpr bool USE_ROWWISE_TORCH_SCALED_MM = false;
 
 /// How many rows and columns of an activation share a scale; -1: all of them.
 struct GroupShape {
-  std::int64_t row = -1;
-  std::int64_t col = -1;
+  std::int64_t row = -1;  ///< rows of a group
+  std::int64_t col = -1;  ///< columns of a group
 
-  static const GroupShape PER_TENSOR;
-  static const GroupShape PER_TOKEN;
+  static const GroupShape PER_TENSOR;  ///< {-1, -1}
+  static const GroupShape PER_TOKEN;   ///< {1, -1}
   friend bool operator==(const GroupShape&, const GroupShape&) = default;
 };
 inline constexpr GroupShape GroupShape::PER_TENSOR{-1, -1};
@@ -107,6 +113,7 @@ inline constexpr GroupShape GroupShape::PER_TOKEN{1, -1};
 /// NaN stays NaN and does not enter a scale, and the least scale holds per tensor, too.
 class OCTAVO_API QuantFP8 {
  public:
+  /// What a call gives.
   struct Output {
     Tensor codes;  ///< [max(M, num_token_padding), K]; rows past M are zero
     Tensor scale;  ///< [1], [rows of codes, 1] or [rows of codes, ceil(K / col)]; static: as given
@@ -123,9 +130,13 @@ class OCTAVO_API QuantFP8 {
   Output operator()(const TensorView& x, const TensorView& scale = {},
                     const TensorView& scale_ub = {}, const ExecContext& context = {}) const;
 
+  /// Whether scales are given instead of computed.
   bool is_static() const noexcept { return is_static_; }
+  /// Which elements share a scale.
   GroupShape group_shape() const noexcept { return group_shape_; }
+  /// The least number of rows of the codes.
   std::optional<std::int64_t> num_token_padding() const noexcept { return num_token_padding_; }
+  /// Of the codes.
   DType dtype() const noexcept { return dtype_; }
 
  private:
@@ -149,8 +160,8 @@ struct W8a8Arguments {
   DType out_dtype = DType::undefined;  ///< undefined: bfloat16
   TensorView scale_a{};                ///< one row for each of qinput's, or for each of M
   TensorView scale_b{};                ///< undefined: the scale that the weight carries
-  TensorView bias{};
-  TensorView input_2d{};                         ///< what was quantised: its rows are M
+  TensorView bias{};                   ///< float type, [N]
+  TensorView input_2d{};               ///< what was quantised: its rows are M
   std::span<const std::int64_t> output_shape{};  ///< of the result; empty: [M, N]
   std::int64_t group_size =
       0;  ///< what a 2-D scale_a has; 0: tokens or groups of 128, by its shape
@@ -160,16 +171,22 @@ using W8a8ScaledMm = Tensor (*)(const W8a8Arguments&, const ExecContext&);
 // vLLM's backend functions. They differ in name alone: all are scaled_mm (specification section 3)
 // with the padding taken off, the bias added before the one rounding, and the result in
 // output_shape. Without input_2d M follows from output_shape, else from qinput. Throw Error.
+/// A product, under vLLM's name for its CUTLASS kernels.
 OCTAVO_API Tensor cutlass_w8a8_scaled_mm(const W8a8Arguments& arguments,
                                          const ExecContext& context = {});
+/// A product, under vLLM's name for FlashInfer's kernels.
 OCTAVO_API Tensor flashinfer_w8a8_scaled_mm(const W8a8Arguments& arguments,
                                             const ExecContext& context = {});
+/// A product, under vLLM's name for AMD's kernels.
 OCTAVO_API Tensor rocm_per_tensor_w8a8_scaled_mm(const W8a8Arguments& arguments,
                                                  const ExecContext& context = {});
+/// A product, under vLLM's name for PyTorch's with scales per tensor.
 OCTAVO_API Tensor torch_per_tensor_w8a8_scaled_mm(const W8a8Arguments& arguments,
                                                   const ExecContext& context = {});
+/// A product, under vLLM's name for PyTorch's with scales per token.
 OCTAVO_API Tensor torch_per_token_w8a8_scaled_mm(const W8a8Arguments& arguments,
                                                  const ExecContext& context = {});
+/// A product, under vLLM's name for PyTorch's with scales per channel.
 OCTAVO_API Tensor torch_channelwise_w8a8_scaled_mm(const W8a8Arguments& arguments,
                                                    const ExecContext& context = {});
 /// All rows of qinput, padding included: [rows of qinput, N].
@@ -209,12 +226,17 @@ class OCTAVO_API Fp8LinearOp {
                const TensorView& input_scale_ub = {}, const TensorView& bias = {},
                const ExecContext& context = {}) const;
 
+  /// The name by which dispatch_w8a8_scaled_mm chose.
   const std::string& preferred_backend() const noexcept { return preferred_backend_; }
+  /// The least number of rows of quant_fp8's codes.
   std::optional<std::int64_t> output_padding() const noexcept {
     return quant_fp8_.num_token_padding();
   }
+  /// Whether activations have a static scale.
   bool act_quant_static() const noexcept { return quant_fp8_.is_static(); }
+  /// Which elements of an activation share a scale.
   GroupShape act_quant_group_shape() const noexcept { return quant_fp8_.group_shape(); }
+  /// What quantises activations.
   const QuantFP8& quant_fp8() const noexcept { return quant_fp8_; }
 
  private:

@@ -19,6 +19,7 @@ namespace octavo {
 /// rule. A weight that is not quantised has no scale and no rule.
 struct Weight {
   Quantized codes;  ///< [N, K] as stored; scale grid relative to [N, K]
+  /// how activations meet the weight; nullopt: as they are
   std::optional<ActivationQuant> activation;
   /// "int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8", "mxfp8", "int8-weight-only",
   /// "fp8-weight-only" or "none".
@@ -34,9 +35,10 @@ struct Weight {
 
 /// Quantised experts that a file holds in one tensor, in the form that pack_experts takes.
 struct ExpertStack {
-  Tensor codes;  ///< [E, N, K]
-  Tensor scale;  ///< float32: [E, ...], as PackExpertsOptions says for the granularity
-  Granularity granularity;
+  Tensor codes;             ///< [E, N, K]
+  Tensor scale;             ///< float32: [E, ...], as PackExpertsOptions says for the granularity
+  Granularity granularity;  ///< of `scale`, on a stored expert [N, K]
+  /// how activations meet the weights; nullopt: as they are
   std::optional<ActivationQuant> activation{};
   std::string scheme;  ///< as Weight's
 };

@@ -46,6 +46,7 @@ def write_checkpoint(path: str | os.PathLike[str], layers: Mapping[str, Weight],
     form that quantize_file gives its scheme, and read again without a bit changed.
 
     Args:
+        path: of the file.
         layers: by name (without ".weight"); all of one scheme.
         tensors: biases, embeddings, norms, ... by name: NumPy arrays or torch tensors.
         metadata: strings; "quantization_config" is written over.
@@ -57,6 +58,13 @@ def write_checkpoint(path: str | os.PathLike[str], layers: Mapping[str, Weight],
 
     Warns:
         UserWarning: of a config.json beside the file that does not declare it.
+
+    Example:
+        >>> import numpy, octavo
+        >>> weight = octavo.checkpoints.quantize_weight(numpy.eye(4, dtype=numpy.float32))
+        >>> octavo.checkpoints.write_checkpoint("one.safetensors", {"fc": weight})
+        >>> octavo.open_checkpoint("one.safetensors").weight("fc")
+        Weight(int8-dynamic, int8 [4, 4])
     """
     warn_of(_octavo.write_checkpoint(os.fspath(path), dict(layers), dict(tensors or {}), dict(metadata or {})))
 
@@ -109,6 +117,12 @@ def w8a8_weight(scheme: StoredScheme, weight: Tensor, weight_scale: Tensor, *, i
 
     Raises:
         ValueError: an argument breaks a rule; the sentence names both.
+
+    Example:
+        >>> import numpy, octavo
+        >>> codes = numpy.full((2, 4), 64, numpy.int8)
+        >>> octavo.checkpoints.w8a8_weight("int8-dynamic", codes, numpy.float32([0.5]))
+        Weight(int8-dynamic, int8 [2, 4])
     """
     return _octavo.w8a8_weight(scheme, weight, weight_scale, input_scale=input_scale,
                                input_zero_point=input_zero_point, logical_widths=list(logical_widths),
@@ -122,6 +136,21 @@ def fuse(weights: Sequence[Weight]) -> Weight:
 
     Nothing is lost: scales are repeated where one covered a whole layer, blocks are cut where layers
     meet inside one. Static activation scales become one that covers all.
+
+    Args:
+        weights: octavo.types.Weight, of one K, type, scheme and activation rule.
+
+    Returns:
+        octavo.types.Weight [sum of N, K].
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+
+    Example:
+        >>> import numpy, octavo
+        >>> gate, up = (octavo.checkpoints.quantize_weight(numpy.ones((n, 4), numpy.float32)) for n in (2, 3))
+        >>> octavo.checkpoints.fuse([gate, up])
+        Weight(int8-dynamic, int8 [5, 4])
     """
     return _octavo.fuse(list(weights))
 
@@ -130,7 +159,21 @@ def fuse(weights: Sequence[Weight]) -> Weight:
 def compare_weight(layer: str, weight: Tensor, quantized: Weight) -> LayerReport:
     """What quantising did to a weight [N, K].
 
+    Args:
+        layer: the name that the result gets.
+        weight: [N, K], a float type.
+        quantized: octavo.types.Weight of the same shape.
+
     Returns:
         octavo.types.LayerReport.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+
+    Example:
+        >>> import numpy, octavo
+        >>> weight = numpy.float32([[127, 0.5]])
+        >>> octavo.checkpoints.compare_weight("fc", weight, octavo.checkpoints.quantize_weight(weight)).max_error
+        0.5
     """
     return _octavo.compare_weight(layer, weight, quantized)

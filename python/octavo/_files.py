@@ -118,13 +118,24 @@ def estimate_quantization(input: str | os.PathLike[str], scheme: Scheme = "int8-
                           smoothquant: bool | float = False, gptq: bool = False, damp: float | None = None,
                           static_scales: bool = False, layout: str | os.PathLike[str] | None = None,
                           guess: bool = False, experts: Experts = "as-loaded") -> QuantizeEstimate:
-    """Plans quantize_file and writes nothing. Arguments are quantize_file's.
+    """Plans quantize_file and writes nothing.
+
+    Args:
+        input, scheme, ignore, outlier_columns, threshold, whole_columns, threads, requantize: as in octavo.quantize_file.
+        calibration, smoothquant, gptq, damp, static_scales, layout, guess, experts: as there.
 
     Returns:
         octavo.types.QuantizeEstimate: sizes and memory in bytes, time in seconds, and the warnings, of which it does not warn.
 
     Raises:
         ValueError: and others, as quantize_file before it writes.
+
+    Example:
+        >>> import octavo, torch
+        >>> from safetensors.torch import save_file
+        >>> save_file({"model.layers.0.mlp.up_proj.weight": torch.ones(64, 64)}, "plan.safetensors")
+        >>> octavo.checkpoints.estimate_quantization("plan.safetensors", guess=True).layers
+        1
     """
     return _octavo.estimate_quantization(os.fspath(input), scheme, list(ignore),
                                          outlier_columns=_lists(outlier_columns), threshold=threshold,

@@ -32,10 +32,20 @@ def scaled_mm_vjp(grad: Tensor, input: Operand, mat2: Operand, scale_a: ScaleArg
         gradient_float32: keep scaled gradients in float32 on their way into a product, instead of
             rounding them once to bfloat16.
         dequantized: gradients of the dequantised values (straight-through estimator).
-        All others: as in octavo.scaled_mm.
+        input, mat2, scale_a, scale_b, bias, scale_result, out_dtype, options: as in octavo.scaled_mm.
 
     Returns:
         {name: gradient}.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+
+    Example:
+        >>> import numpy, octavo
+        >>> a, b, grad = numpy.float32([[1, 2]]), numpy.float32([[3], [4]]), numpy.float32([[10]])
+        >>> d = octavo.gradients.scaled_mm_vjp(grad, a, b)
+        >>> d["input"].tolist(), d["mat2"].tolist()
+        ([[30.0, 40.0]], [[10.0], [20.0]])
     """
     return _named(wanted, _octavo.scaled_mm_vjp(
         grad, _mask("scaled_mm_vjp", wanted), (gradient_dtype, gradient_float32, dequantized), input,
@@ -48,7 +58,25 @@ def grouped_mm_vjp(grad: Tensor, input: Operand, mat2: Operand, offs: Tensor | N
                    wanted: Sequence[str] = ("input", "mat2"),
                    gradient_dtype: DTypeLike | None = None, gradient_float32: bool = False,
                    dequantized: bool = False, **options: Any) -> dict[str, Result]:
-    """The gradients of octavo.grouped_mm's tensor forms; arguments and result as scaled_mm_vjp."""
+    """The gradients of octavo.grouped_mm's tensor forms.
+
+    Args:
+        grad: the gradient of a loss with respect to the result, of its shape.
+        input, mat2, offs, bias, out_dtype, options: as in octavo.grouped_mm.
+        wanted, gradient_dtype, gradient_float32, dequantized: as in scaled_mm_vjp.
+
+    Returns:
+        {name: gradient}.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+
+    Example:
+        >>> import numpy, octavo
+        >>> a, b, grad = numpy.float32([[1], [2]]), numpy.float32([[[3]], [[4]]]), numpy.float32([[1], [1]])
+        >>> octavo.gradients.grouped_mm_vjp(grad, a, b, numpy.int32([1, 2]))["input"].tolist()
+        [[3.0], [4.0]]
+    """
     return _named(wanted, _octavo.grouped_mm_vjp(
         grad, _mask("grouped_mm_vjp", wanted), (gradient_dtype, gradient_float32, dequantized),
         input, mat2, offs, bias=bias, out_dtype=out_dtype, **options))
@@ -63,6 +91,25 @@ def quantize_vjp(grad: Tensor, x: Tensor, scale: ScaleArgument, dtype: DTypeLike
     Learned step size quantisation (Esser et al., arXiv 1902.08153): grad passes to x where x lies in
     the range, and the scale gets gradient_scale times the sum of grad * (code - x / scale) there and of
     grad * code where x was clipped.
+
+    Args:
+        grad: [R, C], the gradient with respect to the dequantised values.
+        x: [R, C], a float type.
+        scale, dtype, granularity, side: as in octavo.quantize.
+        gradient_scale: a factor of the scale's gradient.
+
+    Returns:
+        (gradient of x, gradient of scale).
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+
+    Example:
+        >>> import numpy, octavo
+        >>> x, grad = numpy.float32([[0.5, 300]]), numpy.float32([[1, 1]])
+        >>> of_x, of_scale = octavo.gradients.quantize_vjp(grad, x, numpy.float32([[1]]))
+        >>> of_x.tolist(), of_scale.tolist()
+        ([[1.0, 0.0]], [[126.5]])
     """
     return _octavo.quantize_vjp(grad, x, scale, dtype, granularity, gradient_scale, side)
 

@@ -314,7 +314,8 @@ def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str 
         activation_granularity: tensor, row or column (a scale for each), group128 (along K), block128x128; token
             and channel: rows of A, columns of B.
         azp: activations with zero points (dtype uint8 or int8).
-        scale_ub, min_scale, qmax, rounding: of the activations' computed scales, as of quantize.
+        scale_ub, min_scale: of the activations' computed scales, as of quantize.
+        qmax, rounding: as of quantize.
         non_finite: as of quantize; with propagate a row with NaN or infinity gives NaN, by a static scale, too.
         widen: with azp, ranges include 0, so that zero points fit 8 bits (ONNX, compressed-tensors).
         static_scale, static_azp: static quantisation by this one scale (and zero point), with a granularity of one
@@ -370,7 +371,8 @@ def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularit
         activation_granularity: tensor, row or column (a scale for each), group128 (along K), block128x128; token
             and channel: rows of A, columns of B.
         azp: activations with zero points (dtype uint8 or int8).
-        scale_ub, min_scale, qmax, rounding: of the activations' computed scales, as of quantize.
+        scale_ub, min_scale: of the activations' computed scales, as of quantize.
+        qmax, rounding: as of quantize.
         non_finite: as of quantize; with propagate a row with NaN or infinity gives NaN, by a static scale, too.
         widen: with azp, ranges include 0, so that zero points fit 8 bits (ONNX, compressed-tensors).
         static_scale, static_azp: static quantisation by this one scale (and zero point), with a granularity of one
@@ -426,6 +428,11 @@ def silu_and_mul(x: Tensor, out_dtype: DTypeLike | None = None, *, backend: str 
         NotImplementedError: the contract has it, this build does not.
         MemoryError: no memory for the result or the workspace.
         RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> octavo.moe.silu_and_mul(numpy.float32([[0, 20, 3, 2]])).tolist()
+        [[0.0, 40.0]]
     """
     try:
         function = torch_operations().silu_and_mul if is_torch(x) else _octavo.silu_and_mul

@@ -13,7 +13,14 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Returns: its exit status."""
+    """The command.
+
+    Args:
+        arguments: its words; None: the process's own.
+
+    Returns:
+        Its exit status.
+    """
     parser = argparse.ArgumentParser(prog="python -m octavo.evaluate", description=__doc__)
     parser.add_argument("folder", help="the quantised folder, of any dialect that Octavo reads")
     parser.add_argument("--against", required=True, metavar="DIR", help="the float folder")

@@ -47,6 +47,11 @@ def cutlass_fp8_supported() -> bool:
     """Whether Octavo has fp8 kernels for a GPU that is here: from what is built, without touching CUDA.
 
     False in a build for CPUs, whose products run on the CPU's kernels.
+
+    Example:
+        >>> import torch, octavo.w8a8_utils as w8a8
+        >>> type(w8a8.cutlass_fp8_supported())
+        <class 'bool'>
     """
     return _octavo.cutlass_fp8_supported()
 
@@ -77,7 +82,14 @@ TORCH_DEVICE_IDENTITY: Optional[Tensor] = None
 
 
 def maybe_create_device_identity() -> None:
-    """Makes TORCH_DEVICE_IDENTITY, a float32 tensor [1] of 1, unless it is there."""
+    """Makes TORCH_DEVICE_IDENTITY, a float32 tensor [1] of 1, unless it is there.
+
+    Example:
+        >>> import torch, octavo.w8a8_utils as w8a8
+        >>> w8a8.maybe_create_device_identity()
+        >>> w8a8.TORCH_DEVICE_IDENTITY.tolist()
+        [1.0]
+    """
     global TORCH_DEVICE_IDENTITY
     if TORCH_DEVICE_IDENTITY is None:
         TORCH_DEVICE_IDENTITY = torch.ones(1, dtype=torch.float32)
@@ -91,6 +103,11 @@ def convert_to_channelwise(weight_scale: Tensor, logical_widths: Sequence[int]) 
     """The scale of each shard of a fused weight, repeated over the shard's rows: float32 [N, 1].
 
     Nothing is lost, unlike in requantize_with_max_scale, whose rules for scales hold here, too.
+
+    Example:
+        >>> import torch, octavo.w8a8_utils as w8a8
+        >>> w8a8.convert_to_channelwise(torch.tensor([0.5, 2.0]), [1, 2]).tolist()
+        [[0.5], [2.0], [2.0]]
     """
     return _octavo.convert_to_channelwise(weight_scale.detach(), list(logical_widths))
 
@@ -108,7 +125,16 @@ def requantize_with_max_scale(weight: Tensor, weight_scale: Tensor, logical_widt
         in_place: rewrite `weight`'s memory, as vLLM does, instead of making a new weight.
 
     Codes become cast(code * scale / largest) in float32; NaN stays NaN.
-    Raises: ValueError for scales that are missing, negative, infinite or NaN.
+
+    Raises:
+        ValueError: scales that are missing, negative, infinite or NaN.
+
+    Example:
+        >>> import torch, octavo.w8a8_utils as w8a8
+        >>> weight = torch.ones(3, 2).to(torch.float8_e4m3fn)
+        >>> scale, same = w8a8.requantize_with_max_scale(weight, torch.tensor([1.0, 2.0]), [1, 2])
+        >>> scale.item(), same.float().tolist()
+        (2.0, [[0.5, 0.5], [1.0, 1.0], [1.0, 1.0]])
     """
     scale, codes = _octavo.requantize_with_max_scale(weight.detach(), weight_scale.detach(),
                                                      list(logical_widths), in_place)
@@ -120,6 +146,11 @@ def per_tensor_dequantize(tensor: Tensor, inv_scale: Union[float, Tensor]) -> Te
     """tensor * inv_scale as float16, computed in float32 and converted once.
 
     The result is float16 whatever the rank of a scale of one element.
+
+    Example:
+        >>> import torch, octavo.w8a8_utils as w8a8
+        >>> w8a8.per_tensor_dequantize(torch.tensor([2, 4], dtype=torch.int8), 0.5).tolist()
+        [1.0, 2.0]
     """
     if isinstance(inv_scale, Tensor):
         inv_scale = inv_scale.detach()
@@ -128,7 +159,13 @@ def per_tensor_dequantize(tensor: Tensor, inv_scale: Union[float, Tensor]) -> Te
 
 @taking()
 def all_close_1d(x: Tensor) -> bool:
-    """Whether torch.allclose(x[0], x[i]) for every i; NaN is close to nothing."""
+    """Whether torch.allclose(x[0], x[i]) for every i; NaN is close to nothing.
+
+    Example:
+        >>> import torch, octavo.w8a8_utils as w8a8
+        >>> w8a8.all_close_1d(torch.tensor([1.0, 1.0])), w8a8.all_close_1d(torch.tensor([1.0, 2.0]))
+        (True, False)
+    """
     return _octavo.all_close_1d(x.detach())
 
 
@@ -139,6 +176,12 @@ def normalize_e4m3fn_to_e4m3fnuz(
     """The same values as e4m3fnuz codes: their bits, and twice the scales; NaN stays NaN, -0 becomes 0.
 
     All results are new tensors.
+
+    Example:
+        >>> import torch, octavo.w8a8_utils as w8a8
+        >>> weight, scale, _ = w8a8.normalize_e4m3fn_to_e4m3fnuz(torch.ones(1, 1).to(torch.float8_e4m3fn), torch.tensor(1.0))
+        >>> weight.float().item(), scale.item()
+        (0.5, 2.0)
     """
     return _octavo.normalize_e4m3fn_to_e4m3fnuz(
         weight.detach(), weight_scale.detach(), None if input_scale is None else input_scale.detach())
@@ -153,7 +196,13 @@ class _GroupShape(NamedTuple):
 
 
 class GroupShape(_GroupShape):
-    """How many rows and columns of an activation share a scale; -1: all of them."""
+    """How many rows and columns of an activation share a scale; -1: all of them.
+
+    Example:
+        >>> import torch, octavo.w8a8_utils as w8a8
+        >>> w8a8.GroupShape.PER_TOKEN
+        GroupShape(row=1, col=-1)
+    """
 
     PER_TENSOR: ClassVar["GroupShape"]
     PER_TOKEN: ClassVar["GroupShape"]
@@ -177,6 +226,12 @@ class QuantFP8(torch.nn.Module):
         group_shape: GroupShape.PER_TENSOR, GroupShape.PER_TOKEN or GroupShape(1, columns).
         num_token_padding: codes have at least so many rows; those past M are zero.
         dtype: of the codes.
+
+    Example:
+        >>> import torch, octavo.w8a8_utils as w8a8
+        >>> codes, scale = w8a8.QuantFP8(False, w8a8.GroupShape.PER_TOKEN)(torch.ones(2, 32))
+        >>> codes.dtype, scale.shape
+        (torch.float8_e4m3fn, torch.Size([2, 1]))
     """
 
     def __init__(self, static: bool, group_shape: GroupShape, num_token_padding: Optional[int] = None, *,
@@ -256,6 +311,13 @@ def cutlass_w8a8_scaled_mm(*, qinput: Tensor, weight: _Weight, out_dtype: torch.
 
     Every function of this family does the same: it takes rows past M off (the rows of input_2d, else what
     output_shape says), adds the bias before the one rounding, and returns `output_shape`.
+
+    Example:
+        >>> import torch, octavo.w8a8_utils as w8a8
+        >>> x, one = torch.ones(2, 32).to(torch.float8_e4m3fn), torch.tensor([1.0])
+        >>> w8a8.cutlass_w8a8_scaled_mm(qinput=x, weight=x.t(), out_dtype=torch.bfloat16, scale_a=one, scale_b=one, bias=None,
+        ...                             output_shape=[2, 2]).tolist()
+        [[32.0, 32.0], [32.0, 32.0]]
     """
     return product("cutlass_w8a8_scaled_mm", qinput, weight, out_dtype, scale_a, scale_b, bias,
                     kwargs.get("input_2d"), output_shape, group_size)
@@ -320,6 +382,12 @@ def cutlass_scaled_mm_azp(a: Tensor, b: Tensor, scale_a: Tensor, scale_b: Tensor
             as they come; octavo.scaled_mm(azp=...) makes them itself.
         azp: int32, one element, [M] or [M, 1].
         bias: [N], any float type.
+
+    Example:
+        >>> import torch, octavo.w8a8_utils as w8a8
+        >>> a, b, one = torch.ones(1, 4, dtype=torch.int8), torch.ones(4, 2, dtype=torch.int8), torch.tensor([1.0])
+        >>> w8a8.cutlass_scaled_mm_azp(a, b, one, one, torch.bfloat16, b.sum(0, dtype=torch.int32), torch.tensor([1], dtype=torch.int32)).tolist()
+        [[0.0, 0.0]]
     """
     return azp_product(a, b, scale_a, scale_b, out_dtype, azp_adj, azp, bias)
 
@@ -356,6 +424,11 @@ def dispatch_w8a8_scaled_mm(preferred_backend: str, per_tensor_weights: bool,
     """vLLM's table of which backend function runs; any name that is not in it is "torch".
 
     Every entry is right for every problem: the table is kept for code that looks at it.
+
+    Example:
+        >>> import torch, octavo.w8a8_utils as w8a8
+        >>> w8a8.dispatch_w8a8_scaled_mm("torch", per_tensor_weights=True, per_tensor_activations=True).__name__
+        'torch_per_tensor_w8a8_scaled_mm'
     """
     tensors, others = _DISPATCH.get(preferred_backend, _DISPATCH["torch"])
     if per_tensor_weights and per_tensor_activations:
@@ -389,8 +462,17 @@ class Fp8LinearOp:
         force_fp8_e4m3fnuz: quantise to that type.
         batch_invariant: refuse what makes a row's result depend on the others.
 
-    Attributes: preferred_backend ("torch" in a build for CPUs), output_padding (17 or None),
-        act_quant_static, act_quant_group_shape, quant_fp8.
+    Attributes:
+        preferred_backend: "torch" in a build for CPUs.
+        output_padding: 17 or None.
+        quant_fp8: the QuantFP8 that quantises activations.
+
+    Example:
+        >>> import torch, octavo.w8a8_utils as w8a8
+        >>> weight = torch.ones(16, 32).to(torch.float8_e4m3fn).t()
+        >>> op = w8a8.Fp8LinearOp(act_quant_static=False, act_quant_group_shape=w8a8.GroupShape.PER_TOKEN)
+        >>> op.apply(torch.ones(2, 32), weight, torch.tensor(0.5)).shape
+        torch.Size([2, 16])
     """
 
     def __init__(self, act_quant_static: bool, act_quant_group_shape: GroupShape = GroupShape.PER_TENSOR,

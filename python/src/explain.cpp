@@ -67,7 +67,12 @@ void bind_explain(nb::module_& m) {
       },
       nb::arg("x"), nb::arg("weight"), nb::arg("backend").none() = nb::none(),
       "See octavo.explain.");
-  m.def("backends", &backends, "The registry of backends, best first.");
+  m.def("backends", &backends,
+        "The registry of backends, best first.\n\n"
+        "Example:\n"
+        "    >>> import octavo\n"
+        "    >>> octavo.machine.backends()[-1].name\n"
+        "    'reference'");
   m.def(
       "cpu_features",
       [] {
@@ -75,8 +80,17 @@ void bind_explain(nb::module_& m) {
         for (const CpuFeature& f : cpu_features()) features[f.name.c_str()] = f.present;
         return features;
       },
-      "Instruction-set extensions that kernels may use: {name: present}.");
-  m.def("cpu_name", &cpu_name, "The processor's own name.");
+      "Instruction-set extensions that kernels may use: {name: present}.\n\n"
+      "Example:\n"
+      "    >>> import octavo\n"
+      "    >>> set(map(type, octavo.machine.cpu_features().values()))\n"
+      "    {<class 'bool'>}");
+  m.def("cpu_name", &cpu_name,
+        "The processor's own name.\n\n"
+        "Example:\n"
+        "    >>> import octavo\n"
+        "    >>> type(octavo.machine.cpu_name())\n"
+        "    <class 'str'>");
 }
 
 }  // namespace octavo::python

@@ -17,12 +17,28 @@ void bind_settings(nb::module_& m) {
   m.attr("UNDEFINED") = undefined;
 
   m.def("set_num_threads", &set_num_threads, nb::arg("threads"),
-        "Limits the threads of every later call; 0 takes all of them (OCTAVO_NUM_THREADS).");
-  m.def("get_num_threads", &num_threads, "How many threads a call runs on.");
+        "Limits the threads of every later call; 0 takes all of them (OCTAVO_NUM_THREADS).\n\n"
+        "Example:\n"
+        "    >>> import octavo\n"
+        "    >>> octavo.set_num_threads(1)\n"
+        "    >>> octavo.machine.get_num_threads()\n"
+        "    1\n"
+        "    >>> octavo.set_num_threads(0)");
+  m.def("get_num_threads", &num_threads,
+        "How many threads a call runs on.\n\n"
+        "Example:\n"
+        "    >>> import octavo\n"
+        "    >>> octavo.machine.get_num_threads() >= 1\n"
+        "    True");
   m.def("_use_openmp", &use_openmp, nb::arg("path"),
         "Runs later calls on a loaded OpenMP runtime.");
   m.def("_use_own_threads", &use_own_threads, "Runs later calls on Octavo's own threads.");
-  m.def("threads_reason", &threads_reason, "Whose threads calls run on, and why, in one sentence.");
+  m.def("threads_reason", &threads_reason,
+        "Whose threads calls run on, and why, in one sentence.\n\n"
+        "Example:\n"
+        "    >>> import octavo\n"
+        "    >>> type(octavo.machine.threads_reason())\n"
+        "    <class 'str'>");
   m.def(
       "dtype_name",
       [](nb::handle value, const std::string& operation, const std::string& argument) {

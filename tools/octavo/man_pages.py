@@ -6,10 +6,10 @@ SHARE gets man/man1/octavo.1 and octavo-VERB.1, bash-completion/completions/octa
 fish/vendor_completions.d/octavo.fish.
 """
 
-import re
-import subprocess
 import sys
 from pathlib import Path
+
+from help_text import Help, blocks
 
 COMPLETIONS = {"bash": "bash-completion/completions/octavo", "zsh": "zsh/site-functions/_octavo",
                "fish": "fish/vendor_completions.d/octavo.fish"}
@@ -22,15 +22,15 @@ def roff(line: str) -> str:
 
 def page(name: str, what: str, version: str, text: str, others: list[str]) -> str:
     lines = [f'.TH {name.upper()} 1 "" "octavo {version}" "Octavo"', ".SH NAME", f"{roff(name)} \\- {roff(what)}"]
-    for block in text.strip().split("\n\n"):
-        head, *rest = block.split("\n")
-        if usage := re.fullmatch(r"Usage: (.*)", head):
-            lines += [".SH SYNOPSIS", f".B {roff(usage[1])}"]
-        elif head.endswith(":") and rest:
-            lines += [f".SH {head[:-1].upper()}"]
+    for block in blocks(text):
+        rest = block.lines
+        if block.usage:
+            lines += [".SH SYNOPSIS", f".B {roff(block.usage)}"]
+        elif block.heading:
+            lines += [f".SH {block.heading.upper()}"]
         else:
-            lines += [".SH DESCRIPTION" if ".SH SYNOPSIS" in lines else ".PP", *map(roff, [head] if rest else [])]
-            rest = rest or [head]
+            lines += [".SH DESCRIPTION" if ".SH SYNOPSIS" in lines else ".PP", *([roff(rest[0])] if len(rest) > 1 else [])]
+            rest = rest[1:] or rest
         if rest:
             lines += [".nf", *map(roff, rest), ".fi"]
     lines += [".SH SEE ALSO", ", ".join(f"{roff(other)}(1)" for other in others)]
@@ -38,27 +38,20 @@ def page(name: str, what: str, version: str, text: str, others: list[str]) -> st
 
 
 def main() -> int:
-    octavo, share = sys.argv[1], Path(sys.argv[2])
-
-    def say(*words: str) -> str:
-        return subprocess.run([octavo, *words], check=True, capture_output=True, text=True).stdout
-
-    version = say("--version").split()[1]
-    whole = say("--help")
-    verbs = dict(re.findall(r"^  ([a-z]+) {2,}(\S.*)$", whole, re.MULTILINE))
+    help_, share = Help(sys.argv[1]), Path(sys.argv[2])
     man = share / "man/man1"
     man.mkdir(parents=True, exist_ok=True)
 
     def write(name: str, text: str, others: list[str]) -> None:
         what, _, rest = text.partition("\n")
-        (man / f"{name}.1").write_text(page(name, what.rstrip("."), version, rest, others), encoding="utf-8")
+        (man / f"{name}.1").write_text(page(name, what.rstrip("."), help_.version, rest, others), encoding="utf-8")
 
-    write("octavo", whole, [f"octavo-{verb}" for verb in verbs])
-    for verb in verbs:
-        write(f"octavo-{verb}", say(verb, "--help"), ["octavo"])
+    write("octavo", help_.whole, [f"octavo-{verb}" for verb in help_.verbs])
+    for verb in help_.verbs:
+        write(f"octavo-{verb}", help_.of(verb), ["octavo"])
     for shell, file in COMPLETIONS.items():
         (share / file).parent.mkdir(parents=True, exist_ok=True)
-        (share / file).write_text(say("completion", shell), encoding="utf-8")
+        (share / file).write_text(help_.say("completion", shell), encoding="utf-8")
     return 0
 
 

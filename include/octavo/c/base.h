@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <string.h>
 
+/* A function that the library exports. */
 #define OCTAVO_C_API __attribute__((visibility("default")))
 
 #ifdef __cplusplus
@@ -37,6 +38,7 @@ extern "C" {
 
 /* What went wrong. */
 typedef int32_t octavo_code;
+/* The codes of octavo_code. */
 enum {
   OCTAVO_OK = 0,
   OCTAVO_INVALID_ARGUMENT = 1, /* an argument breaks a rule; the sentence names it and its value */
@@ -62,9 +64,9 @@ OCTAVO_C_API const char* octavo_version(void);
 /* DLDataType of DLPack 1.1. All zero: undefined, which is "the default" wherever a type is asked
  * for. lanes is 1. */
 typedef struct octavo_dtype {
-  uint8_t code;
-  uint8_t bits;
-  uint16_t lanes;
+  uint8_t code;   /* DLDataTypeCode */
+  uint8_t bits;   /* of one element */
+  uint16_t lanes; /* 1 */
 } octavo_dtype;
 
 #ifdef __cplusplus
@@ -72,17 +74,29 @@ typedef struct octavo_dtype {
 #else
 #define OCTAVO_DTYPE_(code, bits) ((octavo_dtype){code, bits, 1})
 #endif
+/* 8-bit float: 4 bits of exponent, 3 of mantissa, no infinity. */
 #define OCTAVO_FLOAT8_E4M3FN OCTAVO_DTYPE_(10, 8)
+/* 8-bit float: 4 and 3 bits, no infinity, no negative zero. */
 #define OCTAVO_FLOAT8_E4M3FNUZ OCTAVO_DTYPE_(11, 8)
+/* 8-bit float: 5 bits of exponent, 2 of mantissa. */
 #define OCTAVO_FLOAT8_E5M2 OCTAVO_DTYPE_(12, 8)
+/* 8-bit float: 5 and 2 bits, no infinity, no negative zero. */
 #define OCTAVO_FLOAT8_E5M2FNUZ OCTAVO_DTYPE_(13, 8)
+/* A power of two, 2^-127 to 2^127: scales of MX formats. */
 #define OCTAVO_FLOAT8_E8M0FNU OCTAVO_DTYPE_(14, 8)
+/* The upper half of a float32. */
 #define OCTAVO_BFLOAT16 OCTAVO_DTYPE_(4, 16)
+/* IEEE 754 binary16. */
 #define OCTAVO_FLOAT16 OCTAVO_DTYPE_(2, 16)
+/* IEEE 754 binary32. */
 #define OCTAVO_FLOAT32 OCTAVO_DTYPE_(2, 32)
+/* Codes, signed. */
 #define OCTAVO_INT8 OCTAVO_DTYPE_(0, 8)
+/* Codes with a zero point. */
 #define OCTAVO_UINT8 OCTAVO_DTYPE_(1, 8)
+/* Exact sums, zero points. */
 #define OCTAVO_INT32 OCTAVO_DTYPE_(0, 32)
+/* Indices and offsets. */
 #define OCTAVO_INT64 OCTAVO_DTYPE_(0, 64)
 
 /* "float8_e4m3fn", ...; "undefined" for a type that Octavo does not know. */
@@ -95,23 +109,25 @@ OCTAVO_C_API float octavo_qmax(octavo_dtype dtype);
 
 /* DLDevice of DLPack 1.1; type 1 is the CPU. */
 typedef struct octavo_device {
-  int32_t type;
-  int32_t index;
+  int32_t type;  /* OCTAVO_CPU or OCTAVO_CUDA */
+  int32_t index; /* from 0 */
 } octavo_device;
+/* Types of devices. */
 enum { OCTAVO_CPU = 1, OCTAVO_CUDA = 2 };
+/* The largest number of dimensions of a tensor. */
 enum { OCTAVO_MAX_NDIM = 8 };
 
 /* A strided view of memory that somebody else owns, laid out as DLTensor of DLPack 1.1: a pointer
  * to a DLTensor is a pointer to this. Strides count elements, any are legal for inputs; NULL
  * strides are row-major without holes. No alignment is asked for. Inputs are never written. */
 typedef struct octavo_view {
-  void* data;
-  octavo_device device;
-  int32_t ndim;
-  octavo_dtype dtype;
-  const int64_t* shape;
-  const int64_t* strides;
-  uint64_t byte_offset;
+  void* data;             /* `byte_offset` bytes before the first element */
+  octavo_device device;   /* where `data` lies */
+  int32_t ndim;           /* dimensions, at most OCTAVO_MAX_NDIM */
+  octavo_dtype dtype;     /* of the elements */
+  const int64_t* shape;   /* [ndim] */
+  const int64_t* strides; /* [ndim], in elements; NULL: row-major */
+  uint64_t byte_offset;   /* from `data` to the first element */
 } octavo_view;
 
 /* A row-major view on the CPU; `shape` has to be there as long as the view is used. */
@@ -151,14 +167,16 @@ enum {
   OCTAVO_SCALE_NUMBER = 2,
   OCTAVO_SCALE_TENSOR = 3
 };
+/* A scale argument; octavo_scale_number and octavo_scale_tensor make it. */
 typedef struct octavo_scale {
-  int32_t kind;
-  int32_t granularity; /* of a tensor */
-  double number;       /* becomes float32 */
-  const octavo_view* values;
-  int64_t rows, cols; /* of GROUP and BLOCK */
+  int32_t kind;              /* OCTAVO_SCALE_... */
+  int32_t granularity;       /* of a tensor */
+  double number;             /* becomes float32 */
+  const octavo_view* values; /* of a tensor */
+  int64_t rows, cols;        /* of GROUP and BLOCK */
 } octavo_scale;
 
+/* A scale that is a number. */
 static inline octavo_scale octavo_scale_number(double number) {
   octavo_scale scale;
   memset(&scale, 0, sizeof scale);
@@ -166,6 +184,7 @@ static inline octavo_scale octavo_scale_number(double number) {
   scale.number = number;
   return scale;
 }
+/* A scale of a tensor; 0: broadcasting of its own shape. */
 static inline octavo_scale octavo_scale_tensor(const octavo_view* values, int32_t granularity) {
   octavo_scale scale;
   memset(&scale, 0, sizeof scale);
@@ -224,9 +243,11 @@ enum {
  * any order, on any threads, and returns when all are done; it must not throw. Without it (NULL)
  * the library starts `concurrency` - 1 threads for each call; a concurrency of 1 is serial. */
 typedef void (*octavo_task)(void* task_context, int64_t index);
+/* Threads of the caller's, as octavo_task says. */
 typedef struct octavo_executor {
   size_t struct_size;
-  void* user;
+  void* user; /* what `parallel` is called with */
+  /* NULL: threads of the library's */
   void (*parallel)(void* user, int64_t tasks, octavo_task task, void* task_context);
   int64_t concurrency; /* how many tasks can run at once, at least 1 */
 } octavo_executor;
@@ -237,17 +258,19 @@ OCTAVO_INIT_FUNCTION_(octavo_executor);
  * that needs more is refused. One workspace serves one call at a time. */
 typedef struct octavo_context {
   size_t struct_size;
-  const octavo_executor* executor;
-  void* workspace;
-  size_t workspace_bytes;
-  octavo_device device; /* {0, 0} or the CPU */
-  void* stream;         /* CUDA only */
+  const octavo_executor* executor; /* NULL: the library's own threads */
+  void* workspace;                 /* scratch memory; NULL: allocated */
+  size_t workspace_bytes;          /* of the workspace */
+  octavo_device device;            /* {0, 0} or the CPU */
+  void* stream;                    /* CUDA only */
 } octavo_context;
 OCTAVO_INIT_FUNCTION_(octavo_context);
 
 /* A list of strings that the library made; they live as long as the handle. */
 typedef struct octavo_strings octavo_strings;
+/* How many strings a list has. */
 OCTAVO_C_API octavo_code octavo_strings_count(const octavo_strings* strings, int64_t* result);
+/* A string by its index. */
 OCTAVO_C_API octavo_code octavo_strings_at(const octavo_strings* strings, int64_t index,
                                            const char** result);
 OCTAVO_C_API octavo_strings* octavo_strings_retain(octavo_strings* strings);

@@ -11,27 +11,30 @@ extern "C" {
 
 /* A safetensors file, opened and validated. */
 typedef struct octavo_checkpoint octavo_checkpoint;
+/* Opens a safetensors file, its index or a model's folder. */
 OCTAVO_C_API octavo_code octavo_checkpoint_open(const char* path, octavo_checkpoint** result);
 OCTAVO_C_API octavo_checkpoint* octavo_checkpoint_retain(octavo_checkpoint* checkpoint);
 OCTAVO_C_API void octavo_checkpoint_release(octavo_checkpoint* checkpoint);
 
+/* What octavo_checkpoint_describe fills. */
 typedef struct octavo_checkpoint_info {
   size_t struct_size;
-  int64_t entries;
-  int64_t metadata; /* pairs of strings */
-  int64_t file_bytes;
+  int64_t entries;    /* tensors */
+  int64_t metadata;   /* pairs of strings */
+  int64_t file_bytes; /* of all files */
 } octavo_checkpoint_info;
 OCTAVO_INIT_FUNCTION_(octavo_checkpoint_info);
 OCTAVO_C_API octavo_code octavo_checkpoint_describe(const octavo_checkpoint* checkpoint,
                                                     octavo_checkpoint_info* result);
 
+/* A tensor of a checkpoint; its strings live as long as the handle. */
 typedef struct octavo_entry_info {
   size_t struct_size;
-  const char* name;
-  const char* dtype; /* safetensors spelling */
-  int64_t ndim;
-  const int64_t* shape;
-  int64_t begin, end; /* byte offsets in the data section */
+  const char* name;     /* of the tensor */
+  const char* dtype;    /* safetensors spelling */
+  int64_t ndim;         /* dimensions */
+  const int64_t* shape; /* [ndim] */
+  int64_t begin, end;   /* byte offsets in the data section */
 } octavo_entry_info;
 OCTAVO_INIT_FUNCTION_(octavo_entry_info);
 /* Entry `index` in file order. */
@@ -59,6 +62,7 @@ typedef struct octavo_weight octavo_weight;
 /* The weight of layer `prefix` (without ".weight"), whatever its dialect. */
 OCTAVO_C_API octavo_code octavo_checkpoint_weight(const octavo_checkpoint* checkpoint,
                                                   const char* prefix, octavo_weight** result);
+/* What octavo_weight_describe fills. */
 typedef struct octavo_weight_info {
   size_t struct_size;
   const char* scheme;     /* "int8-dynamic", ..., "none" */
@@ -97,14 +101,15 @@ OCTAVO_C_API void octavo_weight_release(octavo_weight* weight);
  * returns OCTAVO_OK; one tensor is in memory at a time. */
 typedef struct octavo_tensor_to_write {
   size_t struct_size;
-  const char* name;
-  const octavo_view* data;
+  const char* name;        /* of the tensor */
+  const octavo_view* data; /* its bytes; NULL: `fill` writes them */
+  /* writes the bytes when their turn comes */
   octavo_code (*fill)(void* user, void* bytes, size_t size);
-  void* user;
-  size_t size;
-  const char* dtype;
-  int64_t ndim;
-  const int64_t* shape;
+  void* user;           /* what `fill` is called with */
+  size_t size;          /* in bytes */
+  const char* dtype;    /* safetensors spelling */
+  int64_t ndim;         /* dimensions */
+  const int64_t* shape; /* [ndim] */
 } octavo_tensor_to_write;
 OCTAVO_INIT_FUNCTION_(octavo_tensor_to_write);
 /* Writes a file in one step: after a failure the target is untouched. Metadata is two arrays of
@@ -138,9 +143,9 @@ OCTAVO_C_API octavo_code octavo_quantize_weight(const octavo_view* weight, int32
 
 /* LLM.int8(): columns of a layer's activations that stay in float whatever they hold, ascending. */
 typedef struct octavo_outlier_columns {
-  const char* layer; /* without ".weight" */
-  const int64_t* columns;
-  int64_t count;
+  const char* layer;      /* without ".weight" */
+  const int64_t* columns; /* ascending */
+  int64_t count;          /* of the columns */
 } octavo_outlier_columns;
 
 /* Experts that a model's class keeps in one tensor, of which transformers loads no 8-bit form. */
@@ -150,16 +155,17 @@ typedef enum octavo_experts {
   OCTAVO_EXPERTS_SEPARATE = 2 /* a layer for each: Octavo and vLLM read the file */
 } octavo_experts;
 
+/* How octavo_quantize_file quantises, and what it leaves alone. */
 typedef struct octavo_quantize_file_options {
   size_t struct_size;
-  int64_t scheme;
+  int64_t scheme;            /* octavo_scheme */
   const char* const* ignore; /* layers to leave alone: names, or "re:..." */
-  int64_t ignore_count;
+  int64_t ignore_count;      /* of `ignore` */
   void (*progress)(void* user, int64_t done, int64_t total); /* bytes of input; must not throw */
-  void* user;
+  void* user;                                                /* what `progress` is called with */
   const octavo_outlier_columns*
-      outlier_columns; /* LLM.int8(): one for each layer that has a list */
-  int64_t outlier_columns_count;
+      outlier_columns;           /* LLM.int8(): one for each layer that has a list */
+  int64_t outlier_columns_count; /* of `outlier_columns` */
   int64_t has_outlier_threshold; /* 0: LLM.int8()'s threshold is 6 */
   double outlier_threshold; /* columns with |a| >= it stay in float, too; 0: only those listed */
   int64_t whole_columns;    /* 1: all of an outlier column stays out of row statistics */
@@ -170,10 +176,11 @@ typedef struct octavo_quantize_file_options {
 } octavo_quantize_file_options;
 OCTAVO_INIT_FUNCTION_(octavo_quantize_file_options);
 
+/* What quantising did to a layer's weight [n, k]. */
 typedef struct octavo_layer_info {
   size_t struct_size;
-  const char* name;
-  int64_t n, k;
+  const char* name;                  /* of the layer */
+  int64_t n, k;                      /* of the weight */
   int64_t bytes_before, bytes_after; /* weight and scales */
   double sqnr_db;                    /* 10 log10(sum w^2 / sum (w - w')^2) */
   double max_error;                  /* largest |w - w'| */
@@ -191,15 +198,17 @@ typedef struct octavo_report octavo_report;
 OCTAVO_C_API octavo_code octavo_quantize_file(const char* in, const char* out,
                                               const octavo_quantize_file_options* options,
                                               octavo_report** result);
+/* What octavo_report_describe fills. */
 typedef struct octavo_report_info {
   size_t struct_size;
-  int64_t layers;
-  int64_t file_bytes_before, file_bytes_after;
-  int64_t tensors_copied;
+  int64_t layers;                              /* that were quantised */
+  int64_t file_bytes_before, file_bytes_after; /* of all files */
+  int64_t tensors_copied;                      /* that were written as they are */
 } octavo_report_info;
 OCTAVO_INIT_FUNCTION_(octavo_report_info);
 OCTAVO_C_API octavo_code octavo_report_describe(const octavo_report* report,
                                                 octavo_report_info* result);
+/* A layer by its index; the name lives as long as the report. */
 OCTAVO_C_API octavo_code octavo_report_layer(const octavo_report* report, int64_t index,
                                              octavo_layer_info* result);
 /* Sentences about what other programs will not understand: a config.json in the file's folder that

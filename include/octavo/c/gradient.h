@@ -36,10 +36,10 @@ enum {
  * flags: FLOAT32_GRADIENTS, DEQUANTIZED_GRADIENTS */
 typedef struct octavo_matmul_vjp_options {
   size_t struct_size;
-  uint64_t wanted;
+  uint64_t wanted; /* OCTAVO_WANT_... */
   octavo_dtype
-      dtype; /* of a, b and c; undefined: the argument's own where it is float, or grad's */
-  uint32_t flags;
+      dtype;      /* of a, b and c; undefined: the argument's own where it is float, or grad's */
+  uint32_t flags; /* as above */
 } octavo_matmul_vjp_options;
 OCTAVO_INIT_FUNCTION_(octavo_matmul_vjp_options);
 
@@ -47,6 +47,7 @@ OCTAVO_INIT_FUNCTION_(octavo_matmul_vjp_options);
  * dimensions. a, b and c have `dtype`, all others float32. */
 typedef struct octavo_matmul_gradients {
   size_t struct_size;
+  /* NULL where not wanted */
   octavo_tensor *a, *b, *bias, *scale_a, *scale_b, *alpha, *beta, *c, *scale_result;
 } octavo_matmul_gradients;
 OCTAVO_INIT_FUNCTION_(octavo_matmul_gradients);
@@ -91,6 +92,7 @@ OCTAVO_C_API octavo_code octavo_functional_scaled_mm_vjp(
     int64_t scale_b_count, const octavo_functional_options* forward,
     const octavo_matmul_vjp_options* options, const octavo_context* context,
     octavo_matmul_gradients* result);
+/* The gradients of octavo_functional_scaled_grouped_mm. */
 OCTAVO_C_API octavo_code octavo_functional_scaled_grouped_mm_vjp(
     const octavo_view* grad, const octavo_view* mat_a, const octavo_view* mat_b,
     const octavo_recipe_scale* scale_a, int64_t scale_a_count, const octavo_recipe_scale* scale_b,
@@ -101,11 +103,12 @@ OCTAVO_C_API octavo_code octavo_functional_scaled_grouped_mm_vjp(
 /* wanted: X, SCALE */
 typedef struct octavo_quantize_vjp_options {
   size_t struct_size;
-  uint32_t wanted;
+  uint32_t wanted;      /* OCTAVO_WANT_X, OCTAVO_WANT_SCALE */
   float gradient_scale; /* a factor of scale's gradient; 0: 1 */
 } octavo_quantize_vjp_options;
 OCTAVO_INIT_FUNCTION_(octavo_quantize_vjp_options);
 
+/* The gradients of octavo_quantize_vjp; NULL where not wanted. */
 typedef struct octavo_quantize_gradients {
   size_t struct_size;
   octavo_tensor* x;     /* [R, C], x's type */
@@ -125,10 +128,11 @@ OCTAVO_C_API octavo_code octavo_quantize_vjp(const octavo_view* grad, const octa
 /* wanted: DATA, SCALE, AZP */
 typedef struct octavo_dequantize_vjp_options {
   size_t struct_size;
-  uint64_t wanted;
+  uint64_t wanted; /* OCTAVO_WANT_DATA, OCTAVO_WANT_SCALE, OCTAVO_WANT_AZP */
 } octavo_dequantize_vjp_options;
 OCTAVO_INIT_FUNCTION_(octavo_dequantize_vjp_options);
 
+/* The gradients of octavo_dequantize_vjp; NULL where not wanted. */
 typedef struct octavo_dequantize_gradients {
   size_t struct_size;
   octavo_tensor* data;  /* [R, C], with respect to the codes; grad's type */

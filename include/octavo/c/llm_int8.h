@@ -8,6 +8,7 @@
 extern "C" {
 #endif
 
+/* Which elements are outliers, and what becomes of their columns. */
 typedef struct octavo_vectorwise_options {
   size_t struct_size;
   /* api: octavo_vectorwise_options, of api/operations.toml */
@@ -56,6 +57,7 @@ OCTAVO_C_API octavo_code octavo_int8_scaled_mm(const octavo_view* a, const octav
                                                const octavo_context* context,
                                                octavo_tensor** result);
 
+/* The arguments of octavo_int8_mixed_scaled_mm beside its tensors. */
 typedef struct octavo_mixed_scaled_mm_options {
   size_t struct_size;
   /* api: octavo_mixed_scaled_mm_options, of api/operations.toml */

@@ -12,6 +12,7 @@
 extern "C" {
 #endif
 
+/* The arguments of octavo_scaled_mm beside the two matrices. */
 typedef struct octavo_scaled_mm_options {
   size_t struct_size;
   /* api: octavo_scaled_mm_options, of api/operations.toml */
@@ -39,6 +40,7 @@ typedef struct octavo_scaled_mm_options {
   /* default: that of a 16- or 32-bit float type with itself or with 8 bits, bfloat16 for fp8 with
    * fp8, else float32. int32: the exact sum of integers */
   octavo_dtype out_dtype;
+  /* what every product takes */
   int32_t k_chunks; /* as MatmulOptions has it */
   /* TRANS_A, TRANS_B, MATMUL_FLAGS */
   uint32_t flags;
@@ -59,6 +61,7 @@ OCTAVO_C_API octavo_code octavo_scaled_mm_workspace_bytes(const octavo_operand* 
                                                           const octavo_context* context,
                                                           size_t* result);
 
+/* The arguments of octavo_linear beside x and the weight. */
 typedef struct octavo_linear_options {
   size_t struct_size;
   /* api: octavo_linear_options, of api/operations.toml */
@@ -77,6 +80,7 @@ typedef struct octavo_linear_options {
   int64_t* found_count;
   /* default: x's type */
   octavo_dtype out_dtype;
+  /* what every product takes */
   int32_t k_chunks; /* as MatmulOptions has it */
   /* MATMUL_FLAGS */
   uint32_t flags;
@@ -105,6 +109,7 @@ typedef struct octavo_grouped_list_options {
   const char* backend;
   /* of all results */
   octavo_dtype out_dtype;
+  /* what every product takes */
   int32_t k_chunks; /* as MatmulOptions has it */
   /* MATMUL_FLAGS */
   uint32_t flags;
@@ -121,6 +126,7 @@ OCTAVO_C_API octavo_code octavo_grouped_mm_list(const octavo_operand* const* inp
                                                 const octavo_context* context,
                                                 octavo_tensor** results);
 
+/* The arguments of octavo_grouped_mm beside the two tensors. */
 typedef struct octavo_grouped_mm_options {
   size_t struct_size;
   /* api: octavo_grouped_mm_options, of api/operations.toml */
@@ -144,6 +150,7 @@ typedef struct octavo_grouped_mm_options {
   const char* backend;
   /* default: as of scaled_mm */
   octavo_dtype out_dtype;
+  /* what every product takes */
   int32_t k_chunks; /* as MatmulOptions has it */
   /* OFFS_PREFIX, MATMUL_FLAGS */
   uint32_t flags;
@@ -156,12 +163,14 @@ OCTAVO_INIT_FUNCTION_(octavo_grouped_mm_options);
 OCTAVO_C_API octavo_code octavo_grouped_mm(const octavo_operand* a, const octavo_operand* b,
                                            const octavo_grouped_mm_options* options,
                                            const octavo_context* context, octavo_tensor** result);
+/* Scratch memory that octavo_grouped_mm would take on this context. */
 OCTAVO_C_API octavo_code octavo_grouped_mm_workspace_bytes(const octavo_operand* a,
                                                            const octavo_operand* b,
                                                            const octavo_grouped_mm_options* options,
                                                            const octavo_context* context,
                                                            size_t* result);
 
+/* The arguments of octavo_scaled_grouped_mm beside the two tensors. */
 typedef struct octavo_scaled_grouped_mm_options {
   size_t struct_size;
   /* api: octavo_scaled_grouped_mm_options, of api/operations.toml */
@@ -173,6 +182,7 @@ typedef struct octavo_scaled_grouped_mm_options {
   const char* backend;
   /* default: as of scaled_mm */
   octavo_dtype out_dtype;
+  /* what every product takes */
   int32_t k_chunks; /* as MatmulOptions has it */
   /* TRANS_B, MATMUL_FLAGS */
   uint32_t flags;
@@ -197,13 +207,16 @@ enum {
   OCTAVO_BLOCK_WISE_1X128 = 4,
   OCTAVO_BLOCK_WISE_128X128 = 5
 };
+/* PyTorch's SwizzleType. */
 enum { OCTAVO_NO_SWIZZLE = 0, OCTAVO_SWIZZLE_32_4_4 = 1 };
+/* One scale tensor and its declared layout. */
 typedef struct octavo_recipe_scale {
-  const octavo_view* values;
-  int32_t recipe;
-  int32_t swizzle;
+  const octavo_view* values; /* the scales */
+  int32_t recipe;            /* OCTAVO_TENSOR_WISE, ... */
+  int32_t swizzle;           /* OCTAVO_NO_SWIZZLE, ... */
 } octavo_recipe_scale;
 
+/* The arguments of PyTorch's functions beside matrices and scales. */
 typedef struct octavo_functional_options {
   size_t struct_size;
   /* api: octavo_functional_options, of api/operations.toml */
@@ -229,6 +242,7 @@ OCTAVO_C_API octavo_code octavo_functional_scaled_mm(
     int64_t scale_a_count, const octavo_recipe_scale* scale_b, int64_t scale_b_count,
     const octavo_functional_options* options, const octavo_context* context,
     octavo_tensor** result);
+/* torch.nn.functional.scaled_grouped_mm; `offs` is in the options. */
 OCTAVO_C_API octavo_code octavo_functional_scaled_grouped_mm(
     const octavo_view* mat_a, const octavo_view* mat_b, const octavo_recipe_scale* scale_a,
     int64_t scale_a_count, const octavo_recipe_scale* scale_b, int64_t scale_b_count,

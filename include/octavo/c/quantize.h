@@ -15,6 +15,7 @@ enum {
   OCTAVO_ROUNDING_MX_FLOOR = 2      /* OCP MX 1.0 */
 };
 
+/* How octavo_quantize makes codes and scales. */
 typedef struct octavo_quantize_options {
   size_t struct_size;
   /* api: octavo_quantize_options, of api/operations.toml */
@@ -76,6 +77,7 @@ typedef struct octavo_activation {
   size_t struct_size;
   /* api: octavo_activation, of api/operations.toml */
   int64_t rows, cols; /* of GROUP and BLOCK */
+  /* as of quantize */
   double qmax;
   /* LLM.int8: ascending columns that are float whatever they hold, with or without a threshold (a
    * calibrated list) */
@@ -110,13 +112,14 @@ OCTAVO_INIT_FUNCTION_(octavo_activation);
 /* One side of a product: exactly one of data, quantized and packed (B only). `activation` (A only):
  * `data` is float and is quantised on the fly. flags: TRANSPOSED (not of a packed weight) */
 typedef struct octavo_packed octavo_packed;
+/* One side of a product; fill one of the first three tensors. */
 typedef struct octavo_operand {
   size_t struct_size;
-  const octavo_view* data;
-  const octavo_quantized* quantized;
-  const octavo_packed* packed;
-  const octavo_activation* activation;
-  uint64_t flags;
+  const octavo_view* data;             /* elements, of any type */
+  const octavo_quantized* quantized;   /* codes with their scales */
+  const octavo_packed* packed;         /* a packed weight; B only */
+  const octavo_activation* activation; /* how float `data` is quantised; A only */
+  uint64_t flags;                      /* TRANSPOSED */
 } octavo_operand;
 OCTAVO_INIT_FUNCTION_(octavo_operand);
 
@@ -135,6 +138,7 @@ typedef struct octavo_pack_options {
   /* api: end */
 } octavo_pack_options;
 OCTAVO_INIT_FUNCTION_(octavo_pack_options);
+/* Packs a weight B [K, N] of any strides, type and scale for this machine's kernels. */
 OCTAVO_C_API octavo_code octavo_pack(const octavo_operand* weight,
                                      const octavo_pack_options* options,
                                      const octavo_context* context, octavo_packed** result);
@@ -142,12 +146,13 @@ OCTAVO_C_API octavo_code octavo_pack(const octavo_operand* weight,
 OCTAVO_C_API octavo_code octavo_unpack(const octavo_packed* weight, const octavo_context* context,
                                        octavo_quantized** result);
 
+/* What octavo_packed_describe fills. */
 typedef struct octavo_packed_info {
   size_t struct_size;
-  int64_t k, n;
-  size_t bytes;
-  const char* layout; /* what the codes are in: "i8x4", "f8x2", ... */
-  octavo_dtype dtype;
+  int64_t k, n;           /* of the weight [K, N] */
+  size_t bytes;           /* of codes, scales and column sums */
+  const char* layout;     /* what the codes are in: "i8x4", "f8x2", ... */
+  octavo_dtype dtype;     /* of the codes */
   int32_t has_activation; /* 1: octavo_linear quantises as octavo_packed_activation says */
 } octavo_packed_info;
 OCTAVO_INIT_FUNCTION_(octavo_packed_info);

@@ -50,9 +50,9 @@ OCTAVO_C_API octavo_code octavo_quantized_create_slice(const octavo_view* data,
  * struct ends before row0. */
 typedef struct octavo_quantized_info {
   size_t struct_size;
-  octavo_view data, scale, azp;
-  int64_t grid_rows, grid_cols;
-  int64_t row0, col0; /* of the first cell, where `data` begins */
+  octavo_view data, scale, azp; /* codes, their scales, their zero points */
+  int64_t grid_rows, grid_cols; /* of `data` under one scale */
+  int64_t row0, col0;           /* of the first cell, where `data` begins */
 } octavo_quantized_info;
 OCTAVO_INIT_FUNCTION_(octavo_quantized_info);
 OCTAVO_C_API octavo_code octavo_quantized_describe(const octavo_quantized* quantized,

@@ -14,8 +14,8 @@ namespace octavo {
 /// Where a matrix [n, k] lies in a tensor: element (i, j) is number begin + i * row_step +
 /// j * column_step of it.
 struct MatrixPlace {
-  std::int64_t n = 0, k = 0;
-  std::int64_t begin = 0, row_step = 0, column_step = 1;
+  std::int64_t n = 0, k = 0;                              ///< rows and columns
+  std::int64_t begin = 0, row_step = 0, column_step = 1;  ///< in elements of the tensor
 };
 
 /// A linear layer whose weight [N, K] is in float: a tensor of its own, or a part of a stack of
@@ -23,7 +23,7 @@ struct MatrixPlace {
 struct LinearLayer {
   std::string name;    ///< without ".weight"
   std::string tensor;  ///< where the weight is stored
-  MatrixPlace at;
+  MatrixPlace at;      ///< where in that tensor
 };
 
 /// The float layers that quantize_file quantises where nothing is ignored, in file order.

@@ -23,6 +23,14 @@ class GlobalOutlierPooler:
 
     A layer whose state has `use_pool` adds what it finds, and multiplies the pool's columns in float
     whatever they hold. `outliers` and `model_dim` are those of the first number of features seen.
+
+    Example:
+        >>> import torch, octavo.bnb as bnb
+        >>> pool = bnb.GlobalOutlierPooler.get_instance()
+        >>> pool.add_outliers(torch.tensor([3, 1]), 8)
+        >>> pool.get_current_outlier_idx(8).tolist()
+        [1, 3]
+        >>> pool.initialize()
     """
 
     _instance: "GlobalOutlierPooler | None" = None
@@ -39,6 +47,7 @@ class GlobalOutlierPooler:
 
     @classmethod
     def get_instance(cls) -> "GlobalOutlierPooler":
+        """The one pool of the process."""
         with cls._lock:
             if cls._instance is None:
                 made = cls.__new__(cls)
@@ -48,9 +57,11 @@ class GlobalOutlierPooler:
 
     @property
     def outliers(self) -> set[int]:
+        """The columns of layers with `model_dim` input features."""
         return self.columns.get(self.model_dim, set()) if self.model_dim is not None else set()
 
     def add_outliers(self, outlier_idx: torch.Tensor | Iterable[int], feature_dim: int) -> None:
+        """Adds columns of layers with `feature_dim` input features."""
         found = outlier_idx.tolist() if isinstance(outlier_idx, torch.Tensor) else outlier_idx
         with self._lock:
             if self.model_dim is None:
@@ -99,14 +110,15 @@ class _Fields:
 class MatmulLtState(_Fields):
     """The quantised weight of a layer and how it multiplies (bitsandbytes' MatmulLtState, a dataclass).
 
-    CB: int8 codes [N, K]; SCB: absolute maxima [N] of the weight's rows, kept in float32; value =
-    CB * (SCB / 127). A frozen weight (has_fp16_weights False) is packed for the kernels by its first
-    product: CB is unpacked from it, bit for bit, whenever it is read.
-    threshold: |x| >= threshold is an outlier, whose column stays in float; 0: none.
-    idx: the outlier columns of the last forward product, ascending int64; None without a threshold.
-    use_pool: outlier columns are shared by all layers with as many input features.
+    A frozen weight (has_fp16_weights False) is packed for the kernels by its first product: CB is unpacked
+    from it, bit for bit, whenever it is read. The last five attributes are Octavo's alone.
 
-    Of Octavo alone:
+    Attributes:
+        CB: int8 codes [N, K]; value = CB * (SCB / 127).
+        SCB: float32 [N]: absolute maxima of the weight's rows.
+        threshold: |x| >= threshold is an outlier, whose column stays in float; 0: none.
+        idx: int64, ascending: the outlier columns of the last forward product; None without a threshold.
+        use_pool: outlier columns are shared by all layers with as many input features.
         batch_invariant: outliers are elements instead of columns, so that no row's result depends on
             the rows beside it.
         whole_columns: outlier columns stay out of the rows' absolute maxima altogether (tighter codes).
@@ -119,6 +131,13 @@ class MatmulLtState(_Fields):
 
     Threads may share a state: each product takes codes and maxima that belong together. `idx` is then of
     any of their products.
+
+    Example:
+        >>> import torch, octavo.bnb as bnb
+        >>> state = bnb.MatmulLtState()
+        >>> state.threshold = 6.0
+        >>> bnb.matmul(torch.ones(1, 4), torch.eye(4), state=state).shape
+        torch.Size([1, 4])
     """
 
     def __init__(self, force_no_igemmlt: bool = False, CB: torch.Tensor | None = None, SB: Any = None,
@@ -154,6 +173,7 @@ class MatmulLtState(_Fields):
 
     @property
     def CB(self) -> torch.Tensor | None:
+        """Int8 codes [N, K]; None: there are none."""
         with self._guard():
             if self._codes is None and self._packed is not None:
                 return _unpacked(self._packed)
@@ -170,6 +190,7 @@ class MatmulLtState(_Fields):
 
     @property
     def SCB(self) -> torch.Tensor | None:
+        """Float32 [N]: absolute maxima of the weight's rows; None: there are none."""
         return self._absmax
 
     @SCB.setter
@@ -198,14 +219,17 @@ class MatmulLtState(_Fields):
 
     @property
     def quantized(self) -> bool:
+        """Whether there are codes."""
         return self._absmax is not None and (self._codes is not None or self._packed is not None)
 
     @property
     def out_features(self) -> int:
+        """N of the codes."""
         return self._absmax.shape[0]
 
     @property
     def in_features(self) -> int:
+        """K of the codes."""
         return self._packed.k if self._packed is not None else self._codes.shape[1]
 
     def quantize(self, weight: torch.Tensor | None) -> None:
@@ -272,6 +296,7 @@ class MatmulLtState(_Fields):
 
     @property
     def is_packed(self) -> bool:
+        """Whether the codes lie in the kernels' layout."""
         return self._packed is not None
 
     @property
@@ -287,6 +312,7 @@ class MatmulLtState(_Fields):
                 and columns is self.outlier_columns)
 
     def pool(self) -> GlobalOutlierPooler | None:
+        """The pool whose columns a product takes; None without use_pool."""
         if not self.use_pool:
             return None
         if self.batch_invariant:

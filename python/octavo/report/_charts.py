@@ -21,11 +21,12 @@ from octavo.report._blocks import MANY, Blocks, blocks
 
 # One colour for each name in all charts, and a mark whose rings show where two lie on one point.
 COLOURS = {"int8-dynamic": "#d9480f", "fp8-dynamic": "#2f7fc1", "fp8-block": "#159a80", "llm-int8": "#8467c7",
+           "int8-weight-only": "#a0622d", "fp8-weight-only": "#2a93b5", "mxfp8": "#c2439b",
            "float32": "#7d8590", "as stored": "#b3892b", "outlier columns": "#8467c7", "lost in int8": "#d9480f",
            "lost in float8_e4m3fn": "#2f7fc1"}
 MARKS = {"int8-dynamic": ("o", 60), "fp8-dynamic": ("s", 22), "fp8-block": ("^", 22), "llm-int8": ("D", 14),
-         "as stored": ("v", 30), "outlier columns": ("D", 22), "lost in int8": ("o", 60),
-         "lost in float8_e4m3fn": ("s", 22)}
+         "int8-weight-only": ("P", 8), "fp8-weight-only": ("X", 8), "mxfp8": ("*", 8),
+         "as stored": ("v", 30), "outlier columns": ("D", 22), "lost in int8": ("o", 60), "lost in float8_e4m3fn": ("s", 22)}
 INK = "#010203"  # stands for currentColor until the SVG is written
 
 
@@ -73,6 +74,7 @@ def _drawn(height: float, draw: Callable[[Figure, Sheet], None], sheet: Sheet) -
                                                                       "Type": None})
     text = out.getvalue()
     text = text[text.index("<svg"):].replace(INK, "currentColor")
+    text = re.sub(r'<g id="[\w.]+"', "<g", text)  # those of groups, which nothing refers to, are the same in every chart
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text, flags=re.DOTALL)
     return re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2).replace("xlink:href", "href")

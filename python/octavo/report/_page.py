@@ -50,8 +50,18 @@ def _evaluation(found: dict[str, Any]) -> str:
 
 
 def page(report: dict[str, Any], evaluation: dict[str, Any] | None = None) -> str:
-    """The page of what `octavo report` printed, and of what `python -m octavo.evaluate --json` wrote of the same model.
-    ValueError for anything else."""
+    """The page of what `octavo report` printed.
+
+    Args:
+        report: what `octavo report --json` printed.
+        evaluation: what `python -m octavo.evaluate --json` wrote of the same model.
+
+    Returns:
+        HTML, whole.
+
+    Raises:
+        ValueError: anything else.
+    """
     if not isinstance(report, dict) or report.get("type") != "report":
         raise ValueError("report must be what `octavo report` prints; got something else")
     layers, speed = report["layers"], report["speed"]
@@ -79,11 +89,11 @@ def page(report: dict[str, Any], evaluation: dict[str, Any] | None = None) -> st
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><style>{STYLE}</style></head>
-<body><h1>{title}</h1><p>{machine}</p>
+<body><main><h1>{title}</h1><p>{machine}</p>
 {body}
-<section><h2>Layers</h2><div class="table"><table><thead><tr>{head}</tr></thead>
+<section><h2>Layers</h2><div class="table" tabindex="0"><table><thead><tr>{head}</tr></thead>
 <tbody>
 {rows}
-</tbody></table></div></section>
+</tbody></table></div></section></main>
 </body></html>
 """

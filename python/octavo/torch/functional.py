@@ -33,7 +33,15 @@ def scaled_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales, scale_
               swizzle_b: _Codes = None, bias: torch.Tensor | None = None,
               output_dtype: torch.dtype | None = torch.bfloat16,
               contraction_dim: Sequence[int] = (), use_fast_accum: bool = False) -> torch.Tensor:
-    """torch.nn.functional.scaled_mm: mat_a [M, K], mat_b [K, N], scales by explicit recipe."""
+    """torch.nn.functional.scaled_mm: mat_a [M, K], mat_b [K, N], scales by explicit recipe.
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> from torch.nn.functional import ScalingType
+        >>> a, scale = torch.ones(2, 32).to(torch.float8_e4m3fn), torch.full((2, 1), 0.5)
+        >>> octavo.torch.functional.scaled_mm(a, a.t(), scale, ScalingType.RowWise, scale.t(), ScalingType.RowWise).tolist()
+        [[8.0, 8.0], [8.0, 8.0]]
+    """
     check_contraction("scaled_mm", contraction_dim)
     _check_scales("scaled_mm", scale_a, scale_b)
     return _recipe_scaled_mm(mat_a, mat_b, *_scales(scale_a, scale_recipe_a),
@@ -52,6 +60,14 @@ def scaled_grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, scale_a: _Scales
     """torch.nn.functional.scaled_grouped_mm: the four tensor forms, scales by explicit recipe.
 
     offs: int32 or int64 cumulative ends [G]. Rows past the last one are zero.
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> from torch.nn.functional import ScalingType
+        >>> a, b = torch.ones(3, 32).to(torch.float8_e4m3fn), torch.ones(2, 8, 32).to(torch.float8_e4m3fn).transpose(1, 2)
+        >>> scales = torch.ones(3), ScalingType.RowWise, torch.ones(2, 8), ScalingType.RowWise
+        >>> octavo.torch.functional.scaled_grouped_mm(a, b, *scales, offs=torch.tensor([1, 3], dtype=torch.int32)).shape
+        torch.Size([3, 8])
     """
     check_contraction("scaled_grouped_mm", contraction_dim)
     _check_scales("scaled_grouped_mm", scale_a, scale_b)
@@ -81,6 +97,12 @@ def _scaled_mm(input: torch.Tensor, mat2: torch.Tensor, scale_a: torch.Tensor, s
 
     Raises:
         ValueError: an argument breaks a rule; the sentence names both.
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> a, one = torch.ones(2, 32).to(torch.float8_e4m3fn), torch.tensor(1.0)
+        >>> octavo.torch.functional._scaled_mm(a, a.t(), one, one, out_dtype=torch.bfloat16).tolist()
+        [[32.0, 32.0], [32.0, 32.0]]
     """
     names = "_scaled_mm: input and mat2 must be matrices [M, K] and [K, N]; got {} and {}"
     if input.dim() != 2 or mat2.dim() != 2 or input.shape[1] != mat2.shape[0]:
@@ -130,7 +152,14 @@ def _natural_mx(name, scale, outer, k, transposed):
 @taking(mat_a="plain", mat_b="plain", offs="?indices", bias="?floats", out_dtype="?dtype")
 def grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, *, offs: torch.Tensor | None = None,
                bias: torch.Tensor | None = None, out_dtype: torch.dtype | None = None) -> torch.Tensor:
-    """torch.nn.functional.grouped_mm: the four tensor forms."""
+    """torch.nn.functional.grouped_mm: the four tensor forms.
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> x, w = torch.ones(3, 16, dtype=torch.bfloat16), torch.ones(2, 16, 8, dtype=torch.bfloat16)
+        >>> octavo.torch.functional.grouped_mm(x, w, offs=torch.tensor([1, 3], dtype=torch.int32)).shape
+        torch.Size([3, 8])
+    """
     return _routes.grouped_mm(mat_a, mat_b, offs, bias=bias, out_dtype=out_dtype)
 
 

@@ -38,9 +38,23 @@ def _static(input_scale):
 
 def fused_topk(router_logits: torch.Tensor, topk: int,
                renormalize: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    """Softmax over the experts [..., E] in float32, then the largest: weights float32, ids int32 [..., topk].
+    """Softmax over the experts [..., E] in float32, then the largest.
 
     renormalize: the weights of a row are divided by their sum.
+
+    Args:
+        router_logits: [..., E], any float type.
+        topk: how many experts a row gets.
+        renormalize: the weights of a row are divided by their sum.
+
+    Returns:
+        Weights float32 and ids int32, both [..., topk].
+
+    Example:
+        >>> import torch, octavo.torch.moe
+        >>> weights, ids = octavo.torch.moe.fused_topk(torch.tensor([[0.0, 1.0, 2.0]]), topk=2)
+        >>> ids.tolist(), weights.dtype
+        ([[2, 1]], torch.float32)
     """
     weights, ids = torch.softmax(router_logits, -1, dtype=torch.float32).topk(topk, -1)
     if renormalize:
@@ -55,6 +69,13 @@ class FusedMoE(EightBitModule):
     for inference. Its state has codes and scales: w13, w13_scale, w2, w2_scale, as checkpoints
     store them, and static scales (w13_input_scale, w2_input_scale); a layer of the same scheme and
     sizes loads it. `batch_invariant = True` refuses activation scales that tokens share.
+
+    Example:
+        >>> import torch, octavo.torch.moe
+        >>> moe = octavo.torch.moe.FusedMoE.from_float(torch.randn(4, 64, 32), torch.randn(4, 32, 32), scheme="fp8-dynamic")
+        >>> weights, ids = octavo.torch.moe.fused_topk(torch.randn(5, 4), topk=2)
+        >>> moe(torch.randn(5, 32), weights, ids).shape
+        torch.Size([5, 32])
     """
 
     batch_invariant: bool = False

@@ -35,6 +35,12 @@ class Int8Linear(QuantizedLinear):
 
     activation: "token", or "tensor" for one scale over the batch. azp: activations with zero points
     (frozen layers).
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> layer = octavo.torch.nn.Int8Linear(128, 256)
+        >>> layer(torch.randn(2, 128)).shape
+        torch.Size([2, 256])
     """
 
     scheme = "int8-dynamic"
@@ -78,6 +84,12 @@ class Fp8Linear(QuantizedLinear):
     """e4m3fn weights per output channel and activations per token.
 
     activation: "token", or "tensor" for one scale over the batch. input_scale_ub: upper bound of |x|.
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> layer = octavo.torch.nn.Fp8Linear(128, 256)
+        >>> layer(torch.randn(2, 128)).shape
+        torch.Size([2, 256])
     """
 
     scheme = "fp8-dynamic"
@@ -113,7 +125,14 @@ class Fp8Linear(QuantizedLinear):
 
 class BlockFp8Linear(QuantizedLinear):
     """e4m3fn weights with a scale for each 128 x 128 block, activations for each token and group of 128
-    (DeepSeek)."""
+    (DeepSeek).
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> layer = octavo.torch.nn.BlockFp8Linear(128, 256)
+        >>> layer(torch.randn(2, 128)).shape
+        torch.Size([2, 256])
+    """
 
     scheme = "fp8-block"
 
@@ -138,13 +157,27 @@ class BlockFp8Linear(QuantizedLinear):
 
 
 class Int8WeightOnlyLinear(QuantizedLinear):
-    """int8 weights per output channel; activations are multiplied as they are (W8A16)."""
+    """int8 weights per output channel; activations are multiplied as they are (W8A16).
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> layer = octavo.torch.nn.Int8WeightOnlyLinear(128, 256)
+        >>> layer(torch.randn(2, 128)).shape
+        torch.Size([2, 256])
+    """
 
     scheme = "int8-weight-only"
 
 
 class Fp8WeightOnlyLinear(QuantizedLinear):
-    """e4m3fn weights per output channel; activations are multiplied as they are (W8A16)."""
+    """e4m3fn weights per output channel; activations are multiplied as they are (W8A16).
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> layer = octavo.torch.nn.Fp8WeightOnlyLinear(128, 256)
+        >>> layer(torch.randn(2, 128)).shape
+        torch.Size([2, 256])
+    """
 
     scheme = "fp8-weight-only"
 
@@ -154,6 +187,12 @@ class MxFp8Linear(QuantizedLinear):
 
     The power is the least that leaves no element above 448, as in the tools that write such files; octavo.quantizers.quantize_mxfp8 has
     OCP's own rule, which makes the largest of some groups smaller.
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> layer = octavo.torch.nn.MxFp8Linear(128, 256)
+        >>> layer(torch.randn(2, 128)).shape
+        torch.Size([2, 256])
     """
 
     scheme = "mxfp8"
@@ -166,6 +205,13 @@ class CheckpointLinear(QuantizedLinear):
     """A frozen layer of whatever codes and scales a checkpoint has: weight-only ones, MX blocks, groups with zero points.
 
     Without an activation rule bfloat16, float16 and float32 activations meet 8-bit weights (W8A16). Made by `from_weight`.
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> import numpy
+        >>> weight = octavo.checkpoints.quantize_weight(numpy.eye(4, dtype=numpy.float32), "int8-weight-only")
+        >>> octavo.torch.nn.CheckpointLinear.from_weight(weight)(torch.ones(1, 4)).tolist()
+        [[1.0, 1.0, 1.0, 1.0]]
     """
 
     scheme = "checkpoint"
@@ -236,6 +282,12 @@ class LLMInt8Linear(QuantizedLinear):
     on normal gradients, 0.2 on Cauchy ones; or "exact", of gradient and activations as they are. `octavo.bnb.nn.Linear8bitLt` has
     bitsandbytes' signature and state. `batch_invariant = True` makes outliers elements instead of
     columns.
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> layer = octavo.torch.nn.LLMInt8Linear(128, 256)
+        >>> layer(torch.randn(2, 128)).shape
+        torch.Size([2, 256])
     """
 
     scheme = "llm-int8"
@@ -253,6 +305,7 @@ class LLMInt8Linear(QuantizedLinear):
 
     @property
     def threshold(self) -> float:
+        """|x| >= threshold keeps a column in float; 0: none."""
         return self._rule["outlier_threshold"]
 
     def set_outlier_columns(self, columns: torch.Tensor | None, threshold: float = 0.0) -> None:
@@ -285,6 +338,12 @@ class QatLinear(EightBitModule, torch.nn.Linear):
     `x_scale` [1, 1] and `w_scale` [out_features, 1] are parameters beside weight and bias, set by the
     first batch that has an element that is finite and not zero to 2 mean|v| / sqrt(qmax) of finite ones;
     `scales_set` says whether that was seen. Every forward pass multiplies codes.
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> layer = octavo.torch.nn.QatLinear(128, 256)
+        >>> layer(torch.randn(2, 128)).shape
+        torch.Size([2, 256])
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True,
@@ -342,6 +401,12 @@ class GroupedLinear(EightBitModule):
     forward(x [M, in_features], offs [G]): offs are the cumulative ends of the groups' rows (int32 or
     int64), which may be empty; rows past the last one give zeros. The weight [G, out, in] trains:
     gradients go straight through the quantisers.
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> layer = octavo.torch.nn.GroupedLinear(2, 32, 16)
+        >>> layer(torch.randn(5, 32), torch.tensor([2, 5], dtype=torch.int32)).shape
+        torch.Size([5, 16])
     """
 
     def __init__(self, groups: int, in_features: int, out_features: int, bias: bool = True,
@@ -365,6 +430,7 @@ class GroupedLinear(EightBitModule):
         self.reset_parameters()
 
     def reset_parameters(self):
+        """Makes weight and bias anew, as torch.nn.Linear does."""
         bound = self.in_features ** -0.5 if self.in_features > 0 else 0.0
         torch.nn.init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:

@@ -14,6 +14,7 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed (pip insta
 
 from octavo.report import page  # noqa: E402
 from octavo.report._blocks import MANY, blocks  # noqa: E402
+from octavo.report._charts import COLOURS, MARKS  # noqa: E402
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 NAMES = ["model.layers.0.up_proj", "<script>alert(1)</script>", "a $x^{ & b"]
@@ -152,3 +153,9 @@ def test_what_is_no_evaluation_is_refused():
 def test_what_is_no_report_is_refused():
     with pytest.raises(ValueError, match="must be what `octavo report` prints"):
         page({"type": "figure"})
+
+
+def test_every_scheme_has_a_colour_and_a_mark():
+    schemes = pytest.importorskip("octavo.torch.layers._schemes").SCHEMES
+    assert set(schemes) <= set(COLOURS) and set(schemes) <= set(MARKS)
+    assert len({(COLOURS[name], MARKS[name]) for name in schemes}) == len(schemes)

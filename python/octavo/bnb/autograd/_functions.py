@@ -85,6 +85,11 @@ class MatMul8bitLt(torch.autograd.Function):
     grad_B is an int8 product of codes by column plus the outlier columns in float, or with
     state.weight_gradient "exact" grad^T A with float32 sums; in B's type. (matmul's own gradient of B
     is exact on a CPU unless the state asks for "int8".)
+
+    Example:
+        >>> import torch, octavo.bnb as bnb
+        >>> bnb.MatMul8bitLt.apply(torch.ones(1, 4), torch.eye(4), None, None, bnb.MatmulLtState()).tolist()
+        [[1.0, 1.0, 1.0, 1.0]]
     """
 
     @staticmethod
@@ -139,6 +144,11 @@ class MatMul8bitFp(torch.autograd.Function):
     """y = A W^T + bias, W = CB * (SCB / 127) in A's type: activations are not quantised, and the state's
     threshold has no part. Gradients for A, B and bias. On request: matmul runs MatMul8bitLt, which is
     the faster one here.
+
+    Example:
+        >>> import torch, octavo.bnb as bnb
+        >>> bnb.MatMul8bitFp.apply(torch.ones(1, 4), torch.eye(4), None, None, bnb.MatmulLtState()).tolist()
+        [[1.0, 1.0, 1.0, 1.0]]
     """
 
     @staticmethod

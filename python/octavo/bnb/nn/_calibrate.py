@@ -18,6 +18,14 @@ def calibrate_outlier_columns(model: torch.nn.Module, threshold: float = 6.0) ->
     At the end each layer keeps its list and looks for no other columns (threshold 0), so that a row's
     result no longer depends on the rows beside it. Yields {layer name: int64 columns, ascending}, filled
     at the end: what octavo.quantize_file takes as outlier_columns.
+
+    Example:
+        >>> import torch, octavo.bnb as bnb
+        >>> model = torch.nn.Sequential(bnb.nn.Linear8bitLt(4, 2, has_fp16_weights=False, threshold=6.0)).to("cpu")
+        >>> with bnb.calibrate_outlier_columns(model) as columns:
+        ...     _ = model(torch.tensor([[1.0, 9.0, 0.0, 0.0]]))
+        >>> columns["0"].tolist()
+        [1]
     """
     layers = {name: m for name, m in model.named_modules() if isinstance(m, (Linear8bitLt, _NativeLayer))}
     seen: dict[str, set[int]] = {name: set() for name in layers}

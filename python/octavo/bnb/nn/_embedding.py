@@ -15,6 +15,11 @@ class Embedding8bit(EightBitModule, torch.nn.Embedding):
     The float table is quantised where the module is moved (`.to("cpu")`) or at its first lookup. forward:
     indices of any shape; the result [..., embedding_dim] has the float table's type. For inference. As in
     bitsandbytes it has no state dictionary.
+
+    Example:
+        >>> import torch, octavo.bnb as bnb
+        >>> bnb.nn.Embedding8bit(10, 4).to("cpu")(torch.tensor([1, 2])).shape
+        torch.Size([2, 4])
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int, device: Any = None,

@@ -30,6 +30,12 @@ class Linear8bitLt(EightBitModule, torch.nn.Linear):
 
     Of Octavo alone, keywords that go into `state` (MatmulLtState): batch_invariant, whole_columns,
     outlier_columns, outlier_weights, use_pool, weight_gradient.
+
+    Example:
+        >>> import torch, octavo.bnb as bnb
+        >>> layer = bnb.nn.Linear8bitLt(4, 2, has_fp16_weights=False, threshold=6.0).to("cpu")
+        >>> layer(torch.ones(1, 4)).shape, layer.weight.dtype
+        (torch.Size([1, 2]), torch.int8)
     """
 
     def __init__(self, input_features: int, output_features: int, bias: bool = True, has_fp16_weights: bool = True,

@@ -17,6 +17,12 @@ class Int8Params(torch.nn.Parameter):
     has_fp16_weights: stay float (weights that train). CB, SCB: codes and the absolute maxima of their
     rows, from the quantising until a layer's first product takes them into its state, which is `state`
     from then on.
+
+    Example:
+        >>> import torch, octavo.bnb as bnb
+        >>> weight = bnb.nn.Int8Params(torch.eye(4), requires_grad=False).to("cpu")
+        >>> weight.dtype, weight.SCB.tolist()
+        (torch.int8, [1.0, 1.0, 1.0, 1.0])
     """
 
     CB: torch.Tensor | None = None
