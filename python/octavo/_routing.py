@@ -10,6 +10,7 @@ from ._octavo import Quantized
 
 _operations: Any = None
 _tensor: Any = None  # torch.Tensor, once PyTorch is there
+handle_of: Any = None  # of torch/operators/_linear.py, once octavo.torch is there
 
 
 def is_torch(value: object) -> bool:
@@ -32,3 +33,10 @@ def torch_operations() -> Any:
     if _operations is None:
         from .torch.operators import _operations
     return _operations
+
+
+def with_handle(weight: Any) -> Any:
+    """A packed weight, which a compiler may meet before anything has multiplied it."""
+    if handle_of is not None:
+        handle_of(weight)
+    return weight

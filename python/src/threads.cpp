@@ -147,8 +147,9 @@ std::string threads_reason() {
   if (!on_openmp.load(std::memory_order_acquire)) return default_executor_reason();
   const int threads = num_threads();
   const std::string count = std::to_string(threads) + (threads == 1 ? " thread" : " threads");
-  return count + (forked.load(std::memory_order_relaxed) ? ", serial in a forked child"
-                                                         : " of PyTorch's OpenMP runtime, " + openmp.file());
+  return count + (forked.load(std::memory_order_relaxed)
+                      ? ", serial in a forked child"
+                      : " of PyTorch's OpenMP runtime, " + openmp.file());
 }
 
 }  // namespace octavo::python

@@ -162,7 +162,7 @@ class MatmulLtState(_Fields):
         self._absmax = _wide(SCB)
         self._packed: PackedWeight | None = None
         self._rule: tuple[Any, ...] | None = None  # of the packed weight
-        self.handle = 0  # its number in operators
+        self.handle = None  # of operators
         self._source: Version | None = None  # the float weight that the codes are of
 
     def __getattr__(self, name):

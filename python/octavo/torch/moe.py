@@ -156,8 +156,7 @@ class FusedMoE(EightBitModule):
                 apply_router_weight_on_input: bool = False) -> torch.Tensor:
         check_float("FusedMoE", "x.dtype", x.dtype)
         return call_fused_experts(autocast(x), topk_weights, topk_ids, self.bias13, self.bias2, expert_map, None,
-                                  self._w13_handle, self._w2_handle, self.out_features,
-                                  apply_router_weight_on_input, self.batch_invariant, None)
+                                  self._w13_handle, self._w2_handle, apply_router_weight_on_input, self.batch_invariant, None)
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         super()._save_to_state_dict(destination, prefix, keep_vars)

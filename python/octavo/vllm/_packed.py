@@ -38,11 +38,10 @@ def keep(layer, name, weight, scale, **rule):
     """
     announce()
     packed = octavo.pack(weight, scale, **rule)
-    # A graph holds numbers and no objects. The layer keeps the weight alive.
-    layer.octavo_weight, layer.octavo_handle, layer.octavo_n = packed, handle_of(packed), packed.n
+    layer.octavo_weight, layer.octavo_handle = packed, handle_of(packed)
     if not getattr(layer, "_cpu_skip_gemm_dispatch", False):
         replace_parameter(layer, name, torch.nn.Parameter(torch.empty(0, dtype=torch.int8), requires_grad=False))
 
 
 def apply(layer, x, bias):
-    return linear(x, bias, None, layer.octavo_handle, layer.octavo_n, False, None)
+    return linear(x, bias, None, layer.octavo_handle, False, None)

@@ -123,7 +123,7 @@ void bind_class(nb::module_& m) {
       m, "ExpertWeights",
       "Weights [K, N] of E experts, packed in one block: immutable, thread-shareable, and "
       "unpackable bit for bit. weights[g] is an expert's octavo.types.PackedWeight.",
-      nb::is_weak_referenceable())
+      nb::is_weak_referenceable(), nb::dynamic_attr())
       .def_prop_ro("experts", &ExpertWeights::experts, "How many there are.")
       .def_prop_ro("k", &ExpertWeights::k, "Input features.")
       .def_prop_ro("n", &ExpertWeights::n, "Output features.")

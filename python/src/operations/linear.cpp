@@ -82,7 +82,7 @@ void bind_class(nb::module_& m) {
       m, "PackedWeight",
       "A weight [K, N] in the private layout of one backend: immutable, thread-shareable, and "
       "unpackable bit for bit.",
-      nb::is_weak_referenceable())
+      nb::is_weak_referenceable(), nb::dynamic_attr())
       .def_prop_ro("k", &PackedWeight::k, "Input features.")
       .def_prop_ro("n", &PackedWeight::n, "Output features.")
       .def_prop_ro(

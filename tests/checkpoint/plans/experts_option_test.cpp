@@ -148,7 +148,8 @@ TEST_F(ExpertsOption, SeparateTheyAreLayers) {
         }
       }
       EXPECT_FALSE(out.contains(std::string(model.stem) + "gate_up_proj"));
-      EXPECT_TRUE(out.contains(std::string(model.stem) + "0.up_proj.weight"));  // in bytes, for vLLM
+      EXPECT_TRUE(
+          out.contains(std::string(model.stem) + "0.up_proj.weight"));  // in bytes, for vLLM
       EXPECT_EQ(model.interleaved, out.contains(std::string(model.stem) + "1.up_proj.bias"));
     }
   }

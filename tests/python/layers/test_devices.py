@@ -37,6 +37,8 @@ class Elsewhere:
         return Elsewhere(self._of, str(like.device))
 
     def __getattr__(self, name):
+        if name == "_handle":  # of each its own
+            raise AttributeError(name)
         return getattr(self._of, name)
 
 
@@ -61,7 +63,7 @@ def test_a_layer_takes_its_weight_along(kind):
     before = layer._handle
     assert torch.nn.Sequential(layer).to("meta")[0] is layer
     assert layer._packed.device == "meta" and layer.weight.device == layer.bias.device == META
-    assert layer._handle == handle_of(layer._packed) != before
+    assert layer._handle is handle_of(layer._packed) is not before
     assert layer.weight.packed is layer._packed and layer.weight.shape == (N, K)
     layer.bias = None
     layer.to_empty(device="cpu")  # nothing else leaves the meta device
@@ -73,7 +75,7 @@ def test_a_layer_that_stays_keeps_its_weight():
     packed, handle = layer._packed, layer._handle
     for stay in (layer.cpu, layer.bfloat16, layer.float, lambda: layer.to("cpu", torch.float16), layer.share_memory):
         stay()
-        assert layer._packed is packed and layer._handle == handle and Elsewhere.moves == 0
+        assert layer._packed is packed and layer._handle is handle and Elsewhere.moves == 0
     assert layer.weight.dtype == torch.float16
 
 
@@ -183,7 +185,7 @@ def test_experts_go_along():
     layer.bias13 = torch.zeros(2, 2 * N)
     layer.to("meta")
     assert layer.w13.device == layer.w2.device == "meta" and layer.bias13.device == META
-    assert layer._w13_handle == handle_of(layer.w13) and layer._w2_handle == handle_of(layer.w2)
+    assert layer._w13_handle is handle_of(layer.w13) and layer._w2_handle is handle_of(layer.w2)
 
 
 # ---- packed weights themselves ------------------------------------------------------------------------------------

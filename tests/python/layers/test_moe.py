@@ -293,7 +293,7 @@ def test_opcheck():
     layer = FusedMoE.from_float(*weights())
     for dtype in (None, torch.float32):
         arguments = (gaussian(2, 3, HIDDEN, dtype=torch.bfloat16), *routing(6), gaussian(E, 2 * INNER), None, None,
-                     dtype, handle_of(layer.w13), handle_of(layer.w2), HIDDEN, False, False, None)
+                     dtype, handle_of(layer.w13), handle_of(layer.w2), False, False, None)
         torch.library.opcheck(_experts.fused_experts, arguments)
         arguments[0].requires_grad_()
         torch.library.opcheck(_experts.fused_experts, arguments)

@@ -85,12 +85,11 @@ def test_traced_quantizers_know_the_shapes_of_cut_cells(granularity):
 
 def test_opcheck_of_linear():
     weight = octavo.pack(octavo.quantize(gaussian(5, 8)).T, activation="int8")
-    arguments = (gaussian(3, 8, grad=True), gaussian(5, grad=True), None, _linear.handle_of(weight), 5,
-                 False, None)
+    arguments = (gaussian(3, 8, grad=True), gaussian(5, grad=True), None, _linear.handle_of(weight), False, None)
     torch.library.opcheck(_linear.linear, arguments)
     q = octavo.quantize(gaussian(3, 8))
     torch.library.opcheck(_linear.linear_codes, (q.data, q.scale, "token", None, gaussian(5), torch.float32,
-                                                 _linear.handle_of(weight), 5, None))
+                                                 _linear.handle_of(weight), None))
 
 
 def test_opcheck_of_straight_through_mm():
@@ -389,3 +388,38 @@ def test_what_the_dispatcher_has_to_do_it_does():
     assert negative.is_neg() and torch.equal(product(negative), -wanted)
     assert torch.equal(octavo.scaled_mm(negative.t(), a.t()), octavo.scaled_mm(-b.t(), a.t()))
     assert octavo.scaled_mm(a.to("meta"), b.to("meta")).device.type == "meta"
+
+
+class Block(torch.nn.Module):
+    """Multiplies by a packed weight, or by packed experts, through the public functions."""
+
+    def __init__(self, experts):
+        super().__init__()
+        pack = octavo.moe.pack_experts if experts else octavo.pack
+        shapes = ((3, 32, 8), (3, 8, 16)) if experts else ((5, 8),)
+        codes = [torch.randint(-99, 99, shape, dtype=torch.int8) for shape in shapes]
+        self.packed = [pack(each if experts else each.t(), 0.01, granularity="tensor", activation="int8") for each in codes]
+
+    def forward(self, x):
+        if len(self.packed) == 1:
+            return torch.relu(octavo.linear(x, self.packed[0]) + 1)
+        weights, ids = torch.ones(len(x), 1), torch.arange(len(x), dtype=torch.int32).reshape(-1, 1) % 3
+        return torch.relu(octavo.moe.fused_experts(x, *self.packed, weights, ids) + 1)
+
+
+@pytest.mark.parametrize("experts", [False, True])
+def test_one_graph_serves_equal_blocks(experts):
+    """A packed weight that nothing has multiplied yet is an input of the graph, which does not know its number."""
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    torch._dynamo.reset()
+    counter, x = CompileCounterWithBackend("aot_eager"), gaussian(4, 8)
+    for block in (Block(experts) for _ in range(12)):
+        with torch.no_grad():
+            assert torch.equal(torch.compile(block, fullgraph=True, backend=counter)(x), block(x))
+    assert counter.frame_count == 1
+
+
+def test_an_exported_program_runs_here():
+    block, x = Block(experts=False), gaussian(4, 8)
+    assert torch.equal(torch.export.export(block, (x,)).module()(x), block(x))

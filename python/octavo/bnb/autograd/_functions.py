@@ -235,7 +235,7 @@ def _traced(A, B, out, bias, state):
     _check("matmul", A, B, state)
     frozen = state.quantized and not state.has_fp16_weights
     if frozen and state.packed_fits:
-        return call_linear(A, bias, None, state.handle, state.out_features, state.batch_invariant, None)
+        return call_linear(A, bias, None, state.handle, state.batch_invariant, None)
     if frozen:
         codes, absmax, weight = state.CB, state.SCB, None
     else:

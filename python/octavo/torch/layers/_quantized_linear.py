@@ -33,7 +33,7 @@ class _Cached(NamedTuple):
     """A float weight's packed form, which is good while the weight is still that of `version`."""
 
     packed: PackedWeight
-    handle: int
+    handle: torch.Tensor
     version: Version
 
 
@@ -325,7 +325,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         """packed: whose handle it is; it has to live as long as the call."""
         if self._columns is not None:
             x = x.index_select(-1, self._columns)
-        return call_linear(x, self.bias, None, handle, self.out_features, self.batch_invariant, None)
+        return call_linear(x, self.bias, None, handle, self.batch_invariant, None)
 
     def _codes_forward(self, x, scale, azp):
         name = type(self).__name__
@@ -347,8 +347,8 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         self._check_scale_of(x, scale)
         bias = shared.bias() if shared else self.bias
         bias = bias.detach() if bias is not None and torch.is_grad_enabled() else bias
-        handle, n = (shared.handle, shared.n) if shared else (self._handle, self.out_features)
-        y = call_linear_codes(x, scale, self._codes_granularity(scale), azp, bias, self._dtype, handle, n, None)
+        handle = shared.handle if shared else self._handle
+        y = call_linear_codes(x, scale, self._codes_granularity(scale), azp, bias, self._dtype, handle, None)
         return shared.of(place, y) if shared else y
 
     def _check_scale_of(self, x, scale):

@@ -42,7 +42,7 @@ class PackedRows:
         if bias is not None:
             before, after = self._begin, self.packed.n - self._begin - self.n
             wide = torch.nn.functional.pad(bias, (before, after))
-        y = call_linear(x, wide, None, handle_of(self.packed), self.packed.n, batch_invariant, None)
+        y = call_linear(x, wide, None, handle_of(self.packed), batch_invariant, None)
         return y[..., self._begin:self._begin + self.n]
 
     @property
@@ -212,7 +212,7 @@ class SharedProduct:
         return result.y
 
     def _product(self, x, batch_invariant):
-        return call_linear(autocast(x), self.bias(), None, self.handle, self.n, batch_invariant, None)
+        return call_linear(autocast(x), self.bias(), None, self.handle, batch_invariant, None)
 
 
 def shared(weight: Quantized, rule: dict[str, Any], layers: Sequence[Any]) -> SharedProduct:

@@ -35,7 +35,7 @@ def product(weight: Any, x: Any, bias: Any = None) -> torch.Tensor | None:
         return packed.product(x, bias, invariant)
     if not isinstance(packed, PackedWeight):  # a rank's part
         return None
-    return call_linear(x, bias, None, handle_of(packed), packed.n, invariant, None)
+    return call_linear(x, bias, None, handle_of(packed), invariant, None)
 
 
 def _is_bias(bias, n):

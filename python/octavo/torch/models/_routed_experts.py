@@ -171,7 +171,7 @@ class RoutedExperts(FusedMoE):
 
     def _product(self, x, weights: ExpertWeights, biases, expert):
         weight = weights[expert]
-        return call_linear(x, None if biases is None else biases[expert].to(x.dtype), None, handle_of(weight), weights.n,
+        return call_linear(x, None if biases is None else biases[expert].to(x.dtype), None, handle_of(weight),
                            self.batch_invariant, None)
 
 

@@ -34,22 +34,23 @@ _kernels = {}  # by operators' names
 
 
 def _without_memory(name, fake):
-    """A fake kernel that refuses tensors of a device: the dispatcher comes here where one of several is on `meta`."""
+    """A fake kernel that refuses tensors of a device: the dispatcher comes here where one of several is on `meta`.
+    Handles of packed weights (_linear.py) are always on the CPU."""
 
     def checked(*arguments):
         for value in torch.utils._pytree.tree_leaves(arguments):
-            if type(value) in _TENSORS and value.device.type != "meta":
+            if type(value) in _TENSORS and value.device.type != "meta" and not hasattr(value, "_number"):
                 raise RuntimeError(f"{name}: tensors.device must be one for all; got meta and {value.device}")
         return fake(*arguments)
 
     return checked
 
 
-def direct(operator, recorded=None):
+def direct(operator, instead=None):
     """The operator as a function, which calls its kernel at once where nothing would happen between the two.
 
     The dispatcher costs as much as a small product: it converts arguments and results twice.
-    recorded: arguments -> those that it is given instead, which a graph may keep.
+    instead: arguments -> another operator and its arguments, or None.
     """
     kernel = _kernels[operator.name()]
 
@@ -61,7 +62,9 @@ def direct(operator, recorded=None):
                 except (ValueError, RuntimeError):  # of another device or layout, perhaps, which the dispatcher knows
                     pass
             arguments = _tensors_of(operator, arguments)
-        return operator(*(arguments if recorded is None else recorded(arguments)))
+        if instead is not None and (other := instead(arguments)) is not None:
+            return other[0](*other[1])
+        return operator(*arguments)
 
     return call
 

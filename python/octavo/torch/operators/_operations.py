@@ -37,7 +37,7 @@ def linear(x, weight, bias, out_dtype, batch_invariant, backend, outlier_columns
             check_no_gradient("linear", name, x, bias)
             return _octavo.linear(x, weight, bias, out_dtype, batch_invariant, backend, outlier_columns,
                                   outlier_weight, out)
-    return call_linear(x, bias, as_dtype(out_dtype, "linear"), handle_of(weight), weight.n, batch_invariant,
+    return call_linear(x, bias, as_dtype(out_dtype, "linear"), handle_of(weight), batch_invariant,
                        backend)
 
 
@@ -49,7 +49,7 @@ def fused_experts(x, w13, w2, topk_weights, topk_ids, bias13, bias2, on_input, e
         return _octavo.fused_experts(x, w13, w2, topk_weights, topk_ids, bias13, bias2, on_input, expert_map,
                                      out_dtype, batch_invariant, backend, out)
     return _experts.call_fused_experts(x, topk_weights, topk_ids, bias13, bias2, expert_map,
-                                       as_dtype(out_dtype, "fused_experts"), handle_of(w13), handle_of(w2), w2.n,
+                                       as_dtype(out_dtype, "fused_experts"), handle_of(w13), handle_of(w2),
                                        on_input, batch_invariant, backend)
 
 

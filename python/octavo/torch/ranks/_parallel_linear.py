@@ -250,7 +250,7 @@ class ColumnParallelLinear(ParallelLinear):
         check_float("ColumnParallelLinear", "x.dtype", x.dtype)
         x = autocast(x)
         if not self.gather_output and not _differentiable(x, self.bias):
-            return call_linear(x, self.bias, None, self._handle, self._packed.n, False, None)
+            return call_linear(x, self.bias, None, self._handle, False, None)
         return self._forward(x)
 
     @torch.compiler.disable

@@ -12,7 +12,9 @@ from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.distributed.tensor._op_schema import RuntimeSchemaInfo
 from torch.distributed.tensor.experimental import register_sharding
 
-from ..operators._linear import linear, weight_of
+from ... import _octavo
+from ..operators import _linear
+from ..operators._library import define, differentiate, rows_like
 from ..operators._products import scaled_mm
 from ..operators._straight_through import quantize
 
@@ -70,7 +72,7 @@ def _of_linear(*arguments):
     """Any dimension of x but the last, where a row is quantised by itself."""
     x, weight = arguments[0], arguments[3]
     found = [([_WHOLE], _whole(arguments))]
-    rule = weight_of(weight).activation or {}
+    rule = _linear.weight_of_number(weight).activation or {}
     shared = rule.get("llm_int8") or (rule.get("activation_granularity") == "tensor" and not rule.get("static_scale"))
     for dim in range(0 if shared else x.ndim - 1):
         own = _whole(arguments)
@@ -90,7 +92,25 @@ def _of_quantize(*arguments):
     return found
 
 
-for _operator, _rule in ((scaled_mm, _of_scaled_mm), (linear, _of_linear), (quantize, _of_quantize)):
+def _kernel(x, bias, out_dtype, weight, n, batch_invariant, backend):
+    return _octavo.linear(x, _linear.weight_of_number(weight), bias, out_dtype, batch_invariant, backend)
+
+
+def _fake(x, bias, out_dtype, weight, n, batch_invariant, backend):
+    return x.new_empty((*x.shape[:-1], n), dtype=out_dtype or x.dtype)
+
+
+def _vjp(grad, wanted, options, x, bias, out_dtype, weight, n, batch_invariant, backend):
+    return _octavo.linear_vjp(grad, wanted, x, _linear.weight_of_number(weight), bias, out_dtype)
+
+
+_ARGUMENTS = ("Tensor x, Tensor? bias, ScalarType? out_dtype, int weight, SymInt n, "
+              "bool batch_invariant, str? backend")
+_linear_by_number = define(f"linear_by_number({_ARGUMENTS}) -> Tensor", _kernel, _fake)
+differentiate(_linear_by_number, _ARGUMENTS, _vjp, (0, 1), (0,), keep=lambda inputs: _linear.weight_of_number(inputs[3]), like=rows_like)
+_linear.dtensors = DTensor, _linear_by_number
+
+for _operator, _rule in ((scaled_mm, _of_scaled_mm), (_linear_by_number, _of_linear), (quantize, _of_quantize)):
     register_sharding(_operator)(_rule)
     # Rules are kept by their arguments, of which register_sharding counts those from the first integer on.
     DTensor._op_dispatcher.sharding_propagator.op_to_schema_info[_operator] = RuntimeSchemaInfo(1, needs_pytree=True)
