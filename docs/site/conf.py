@@ -26,7 +26,7 @@ html_show_copyright = False
 html_show_sphinx = False
 templates_path: list[str] = []
 exclude_patterns: list[str] = []
-html_theme_options = {"top_of_page_buttons": []}
+html_theme_options: dict[str, list[str]] = {"top_of_page_buttons": []}
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
 

@@ -120,8 +120,8 @@ class Headers:
     def place(self, node: Element) -> tuple[str, int, int]:
         location = node.find("location")
         assert location is not None
-        file = Path(location.get("declfile") or location.get("file", ""))
-        line = int(location.get("declline") or location.get("line", "0"))
+        file = Path(location.get("declfile") or location.get("file") or "")
+        line = int(location.get("declline") or location.get("line") or "0")
         last = int(location.get("bodyend") or 0) if location.get("bodyfile") else 0
         return (file.relative_to(self.include).as_posix() if file.is_absolute() else file.as_posix()), line, max(line, last)
 
