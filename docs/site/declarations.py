@@ -173,6 +173,12 @@ class Headers:
                 for declarations in self.files.values() for top in declarations for declaration in top.walk()
                 if not declaration.doc and not declaration.needs_none()]
 
+    def broken_tables(self) -> list[str]:
+        """A sentence for each comment whose table Doxygen took for text: a row has other cells than its head."""
+        return [f"include/{declaration.file}:{declaration.line}: the table of {declaration.name} must have as many cells in every row"
+                for declarations in self.files.values() for top in declarations for declaration in top.walk()
+                if any(line.startswith("\\| ") for line in declaration.doc)]
+
     def by_rule(self, declaration: Declaration) -> list[str]:
         """What a rule says of a name that has no comment of its own."""
         name = declaration.name.rpartition("::")[2]
