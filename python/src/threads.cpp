@@ -65,6 +65,14 @@ struct OpenMp {
            find("omp_in_parallel", in_parallel) && find("omp_get_thread_num", thread_num) &&
            find("omp_get_num_threads", num_threads);
   }
+
+  // "libgomp.so.1"
+  std::string file() const {
+    Dl_info info{};
+    if (dladdr(reinterpret_cast<void*>(parallel), &info) == 0) return "unknown";
+    const std::string path = info.dli_fname;
+    return path.substr(path.rfind('/') + 1);
+  }
 };
 OpenMp openmp;
 std::atomic<bool> forked{false};  // the runtime's threads do not follow into a child
@@ -94,9 +102,13 @@ const ExecContext kLimited{.executor = &limited_executor};
 const ExecContext kOpenMp{.executor = &openmp_executor};
 std::atomic<bool> on_openmp{false};
 
+// What the process takes by name, as PyTorch does: a preloaded runtime comes before PyTorch's own
+// file, whose threads would be a second pool then.
 bool load_openmp(const std::string& path) {
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
-  if (library == nullptr || !openmp.load(library)) return false;  // the handle stays: so do they
+  if (!openmp.load(RTLD_DEFAULT)) {
+    void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
+    if (library == nullptr || !openmp.load(library)) return false;  // the handle stays: so do they
+  }
   pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
   return true;
 }
@@ -136,7 +148,7 @@ std::string threads_reason() {
   const int threads = num_threads();
   const std::string count = std::to_string(threads) + (threads == 1 ? " thread" : " threads");
   return count + (forked.load(std::memory_order_relaxed) ? ", serial in a forked child"
-                                                         : " of PyTorch's OpenMP runtime");
+                                                         : " of PyTorch's OpenMP runtime, " + openmp.file());
 }
 
 }  // namespace octavo::python

@@ -16,10 +16,10 @@ const ExecContext& context() noexcept;
 void set_num_threads(int threads);
 int num_threads() noexcept;
 
-/// Runs later calls on the OpenMP runtime of that path, which a framework has loaded: its idle
-/// threads spin for milliseconds after each of its own parallel loops, and would keep the cores
-/// from any other pool. Then the framework's own setting of threads counts, too. False: there is
-/// none.
+/// Runs later calls on the OpenMP runtime that the process has, else on that path's, which a
+/// framework has loaded: its idle threads spin for milliseconds after each of its own parallel
+/// loops, and would keep the cores from any other pool. Then the framework's own setting of
+/// threads counts, too. False: there is none.
 bool use_openmp(const std::string& path);
 /// Runs later calls on the default executor's threads again.
 void use_own_threads() noexcept;

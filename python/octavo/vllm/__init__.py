@@ -9,6 +9,7 @@ import os
 
 __all__ = ["register"]
 
+
 def register() -> None:
     """Puts Octavo's kernels before vLLM's own on CPUs; vLLM calls it once in each of its processes.
 

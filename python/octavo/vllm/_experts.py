@@ -18,6 +18,8 @@ from vllm.platforms import current_platform
 
 import octavo
 
+from ..torch.operators._experts import fused_experts
+from ..torch.operators._linear import handle_of
 from . import _packed
 
 # (key of weights, key of activations) -> granularities of the weight [K, N] and of activations
@@ -68,12 +70,14 @@ class OctavoExperts(cpu_moe.CPUExpertsInt8):
             self.packed.append(octavo.moe.pack_experts(weight.data, scale, granularity=granularity, activation=self.dtype,
                                                        activation_granularity=activation))
             weight.data = weight.data.new_zeros(1).expand(weight.shape)
+        self.handles, self.n = [handle_of(weight) for weight in self.packed], self.packed[1].n  # a graph holds numbers
 
     def apply(self, output, hidden_states, w1, w2, topk_weights, topk_ids, activation, global_num_experts, expert_map,
               a1q_scale, a2_scale, workspace13, workspace2, expert_tokens_meta, apply_router_weight_on_input):
         # vLLM has multiplied x where the router's weight is on the input.
-        octavo.moe.fused_experts(hidden_states, *self.packed, topk_weights, topk_ids, bias13=self.w1_bias, bias2=self.w2_bias,
-                                 expert_map=expert_map, out=output)
+        y = fused_experts(hidden_states, topk_weights, topk_ids, self.w1_bias, self.w2_bias, expert_map, None, *self.handles,
+                          self.n, False, False, None)
+        output.copy_(y)
 
 
 class OctavoExpertsFp8(OctavoExperts):

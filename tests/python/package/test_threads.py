@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Threads: the interpreter's lock is released, calls are safe beside each other, and can be limited."""
 
+import glob
 import os
 import signal
 import subprocess
@@ -143,3 +144,38 @@ def test_the_import_chooses(setting, openmp):
     if "must be \"octavo\" where PyTorch has loaded no OpenMP" in done.stderr:
         pytest.skip("this torch brings no OpenMP runtime")
     assert done.stdout == f"{openmp}\n", done.stderr
+
+
+POOLS = """
+import glob
+import torch
+import octavo, octavo.torch
+
+a, b = torch.ones(512, 512, dtype=torch.int8), torch.ones(512, 512, dtype=torch.int8)
+wide = torch.ones(2048, 2048)
+wide.add_(1)
+threads = len(glob.glob("/proc/self/task/*"))
+octavo.scaled_mm(a, b)
+print(len(glob.glob("/proc/self/task/*")) - threads, octavo.machine.threads_reason())
+"""
+
+
+def preloaded():
+    """Other OpenMP runtimes than PyTorch's that this machine has, none first."""
+    found = [None]
+    for pattern in ("/usr/lib/llvm-*/lib/libomp.so*", f"{sys.prefix}/lib/libiomp5.so"):
+        found += sorted(glob.glob(pattern))[:1]
+    return found
+
+
+@pytest.mark.parametrize("library", preloaded())
+def test_there_is_one_pool(library):
+    """Whatever OpenMP runtime the process has, Octavo runs on the threads that PyTorch has made."""
+    torch = pytest.importorskip("torch")
+    if torch.get_num_threads() < 2 or not torch.backends.openmp.is_available():
+        pytest.skip("PyTorch has no second thread")
+    environment = {**os.environ, "LD_PRELOAD": library or "", "OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", POOLS], env=environment, capture_output=True, text=True, check=True)
+    more, _, reason = done.stdout.strip().partition(" ")
+    name = os.path.basename(os.path.realpath(library)).partition(".")[0] if library else "libgomp"
+    assert more == "0" and f"OpenMP runtime, {name}" in reason, done.stdout

@@ -31,20 +31,20 @@ struct SchemeFacts {
 
 inline constexpr std::array kSchemeFacts{
     SchemeFacts{Scheme::int8_dynamic, "int8 per output channel", "int8 per token", 4, 1, 0, 0.0339,
-                "compressed-tensors", "transformers, vLLM (not run)"},
+                "compressed-tensors", "transformers, vLLM"},
     SchemeFacts{Scheme::fp8_dynamic, "e4m3fn per output channel", "e4m3fn per token", 4, 1, 0,
-                0.0220, "compressed-tensors", "transformers, vLLM (not run)"},
+                0.0220, "compressed-tensors", "transformers, vLLM"},
     SchemeFacts{Scheme::fp8_block, "e4m3fn per 128x128 block", "e4m3fn per group of 128", 4, 128,
-                128, 0.0273, "fp8", "transformers, vLLM (not run)"},
+                128, 0.0273, "fp8", "transformers, vLLM"},
     SchemeFacts{Scheme::llm_int8, "int8 per output channel",
                 "int8 per token, outlier columns in float", 4, 1, 0, 0.0189, "bitsandbytes",
                 "transformers"},
     SchemeFacts{Scheme::int8_weight_only, "int8 per output channel", "as they are", 4, 1, 0, 0.0018,
-                "compressed-tensors", "transformers, vLLM (not run)"},
+                "compressed-tensors", "transformers, vLLM"},
     SchemeFacts{Scheme::fp8_weight_only, "e4m3fn per output channel", "as they are", 4, 1, 0,
-                0.0125, "compressed-tensors", "transformers, vLLM (not run)"},
+                0.0125, "compressed-tensors", "transformers, vLLM"},
     SchemeFacts{Scheme::mxfp8, "e4m3fn per group of 32, powers of two", "e4m3fn per group of 32", 1,
-                1, 32, 0.0699, "compressed-tensors", "transformers, vLLM (not run)"},
+                1, 32, 0.0699, "compressed-tensors", "transformers, vLLM"},
 };
 static_assert(std::ranges::equal(kSchemeFacts, kSchemes, {}, &SchemeFacts::scheme),
               "each scheme has a row, in the order of kSchemes");

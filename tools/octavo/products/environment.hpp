@@ -17,7 +17,7 @@ struct Variable {
 
 inline constexpr std::string_view kDevelopment = "development";
 
-inline constexpr std::array<Variable, 21> kVariables{{
+inline constexpr std::array<Variable, 23> kVariables{{
     {"OCTAVO_BACKEND", "library", "the first that can", "the backend that every call is forced to"},
     {"OCTAVO_ISA", "library", "all that the CPU has",
      "caps the instruction sets that are used: avx2, for one; another name is answered with all"},
@@ -29,6 +29,7 @@ inline constexpr std::array<Variable, 21> kVariables{{
      "the library that GPTQ takes LAPACK from"},
     {"OCTAVO_EXECUTOR", "Python", "PyTorch's threads where there are some",
      "tbb: importing octavo.torch keeps calls on oneTBB's threads"},
+    {"OCTAVO_VLLM", "Python", "1", "0: vLLM multiplies by its own kernels, though Octavo is there"},
     {"OCTAVO_PYTHON", "command", "the python3 of PATH",
      "the Python of report --html, evaluate and names of the Hub, by an absolute path"},
     {"OCTAVO_PEER_FOLDER", "command", "peers beside the program",
@@ -42,6 +43,8 @@ inline constexpr std::array<Variable, 21> kVariables{{
     {"OCTAVO_PROBE_TILES", kDevelopment, "a million",
      "how many products of tiles a device's tensor cores are asked"},
     {"OCTAVO_MIRROR", kDevelopment, "apt's own", "the mirror that tests of packages install from"},
+    {"OCTAVO_VLLM_MODELS", kDevelopment, "a folder of the run",
+     "where ./dev vllm-test keeps its models"},
     {"OCTAVO_FUZZ_RUNS", kDevelopment, "a minute", "executions of each fuzz target of ./dev fuzz"},
     {"OCTAVO_ONEDNN", kDevelopment, "none", "prefix of a peer that ./dev builds bench with"},
     {"OCTAVO_AOCL_DLP", kDevelopment, "none", "prefix of a peer that ./dev builds bench with"},
