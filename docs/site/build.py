@@ -61,7 +61,7 @@ def main() -> int:
     command_pages.write(arguments.octavo, source)
     failed = sphinx(source, arguments.site, arguments.work) != 0
     theme = accessible.improve(arguments.site)
-    faults = [*theme, *stage.broken, *headers.warnings, *headers.undocumented(), *examples.faults(), *links.faults(arguments.site)]
+    faults = [*theme, *stage.broken, *headers.warnings, *headers.undocumented(), *headers.broken_tables(), *examples.faults(), *links.faults(arguments.site)]
     for fault in faults:
         print(fault, file=sys.stderr)
     size = sum(file.stat().st_size for file in arguments.site.rglob("*") if file.is_file())

@@ -41,7 +41,9 @@ def paragraph(lines: tuple[str, ...]) -> list[str]:
 
 
 def code_marked(line: str) -> str:
-    return re.sub(r"([*_<>\[\]`|{}])", r"\\\1", line)
+    """Plain text as Markdown; a page that it names is a link."""
+    text = re.sub(r"([*_<>\[\]`|{}])", r"\\\1", line)
+    return re.sub(r"\bdocs/[\w/-]+\.md\b", lambda page: f"[{page[0]}](../../{page[0]})", text)
 
 
 def definitions(lines: tuple[str, ...]) -> list[str]:

@@ -6,14 +6,15 @@ import sys
 from importlib import metadata
 
 sys.path.insert(0, os.path.dirname(__file__))
+import domains  # noqa: E402
 from contents import Contents  # noqa: E402
-from docstrings import as_rst  # noqa: E402
+from docstrings import Docstrings  # noqa: E402
 
 project = "Octavo"
 author = "The Octavo authors"
 release = metadata.version("octavo")
 root_doc = "index"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
 html_theme = "furo"
 html_title = f"Octavo {release}"
@@ -25,7 +26,7 @@ html_show_copyright = False
 html_show_sphinx = False
 templates_path: list[str] = []
 exclude_patterns: list[str] = []
-html_theme_options = {"top_of_page_buttons": []}
+html_theme_options: dict[str, list[str]] = {"top_of_page_buttons": []}
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
 
@@ -35,7 +36,6 @@ myst_enable_extensions = ["deflist"]
 myst_links_external_new_tab = False
 
 # Examples in docstrings are doctests; options and types stand in Args.
-autosummary_generate = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
@@ -49,4 +49,5 @@ smartquotes = False  # options of the command keep their dashes
 
 def setup(app) -> None:  # type: ignore[no-untyped-def]
     Contents().connect(app)
-    app.connect("autodoc-process-docstring", as_rst, priority=400)  # before napoleon
+    domains.connect(app)
+    Docstrings().connect(app)

@@ -120,8 +120,8 @@ class Headers:
     def place(self, node: Element) -> tuple[str, int, int]:
         location = node.find("location")
         assert location is not None
-        file = Path(location.get("declfile") or location.get("file", ""))
-        line = int(location.get("declline") or location.get("line", "0"))
+        file = Path(location.get("declfile") or location.get("file") or "")
+        line = int(location.get("declline") or location.get("line") or "0")
         last = int(location.get("bodyend") or 0) if location.get("bodyfile") else 0
         return (file.relative_to(self.include).as_posix() if file.is_absolute() else file.as_posix()), line, max(line, last)
 
@@ -172,6 +172,12 @@ class Headers:
         return [f"include/{declaration.file}:{declaration.line}: {declaration.name} must have a comment"
                 for declarations in self.files.values() for top in declarations for declaration in top.walk()
                 if not declaration.doc and not declaration.needs_none()]
+
+    def broken_tables(self) -> list[str]:
+        """A sentence for each comment whose table Doxygen took for text: a row has other cells than its head."""
+        return [f"include/{declaration.file}:{declaration.line}: the table of {declaration.name} must have as many cells in every row"
+                for declarations in self.files.values() for top in declarations for declaration in top.walk()
+                if any(line.startswith("\\| ") for line in declaration.doc)]
 
     def by_rule(self, declaration: Declaration) -> list[str]:
         """What a rule says of a name that has no comment of its own."""

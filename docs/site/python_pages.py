@@ -5,13 +5,13 @@ import inspect
 from pathlib import Path
 from types import ModuleType
 
-from docstrings import sentence
+from docstrings import sentence, summary
 from public_names import CONSTANTS, NO_EXAMPLE, SHARED, is_documented, public_modules, public_names
 
 
 def directive(value: object, name: str) -> str:
     if not is_documented(value):
-        return f".. py:data:: {name}\n\n   {sentence(CONSTANTS.get(name, ''))}\n"
+        return f".. py:data:: {name.rpartition('.')[2]}\n\n   {sentence(CONSTANTS.get(name, ''))}\n"
     text = f".. autoclass:: {name}\n   :members:\n   :undoc-members:\n" if inspect.isclass(value) else f".. autofunction:: {name}\n"
     if name in SHARED:
         text += f"\n   Example: that of :py:obj:`{SHARED[name]}`.\n"
@@ -28,7 +28,8 @@ def page(module: ModuleType, home: dict[int, str]) -> str:
     own = [name for name, value in values.items() if not is_documented(value) or home[id(value)] == f"{title}.{name}"]
     rows = [name for name in own if is_documented(values[name])]
     if rows:
-        lines += [".. autosummary::", "   :nosignatures:", "", *[f"   {name}" for name in rows], ""]
+        lines += [".. list-table::", "   :widths: 30 70", ""]
+        lines += [line for name in rows for line in (f"   * - :py:obj:`{name}`", f"     - {summary(values[name])}")] + [""]
     lines += [f"``{title}.{name}`` is :py:obj:`{home[id(values[name])]}`.\n" for name in values if name not in own]
     lines += [directive(values[name], f"{title}.{name}") for name in own]
     return "\n".join(lines)

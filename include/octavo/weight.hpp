@@ -81,16 +81,14 @@ OCTAVO_API ShardRange shard_range(const Weight& weight, ShardAxis axis, std::int
 
 /// A part of a weight, of its own memory, without a change of any bit:
 ///
-/// | field                  | columns (N)                 | rows (K)                              |
-/// |------------------------|-----------------------------|---------------------------------------|
-/// | codes, float weights   | their rows                  | their columns                         |
-/// | scales, zero points    | the cells that it touches; where a border cuts one, both parts have |
-/// |                        | it, and Quantized::row0 and col0 say where they begin in it         |
-/// | absmax                 | its rows                    | all                                   |
-/// | columns (act-order)    | all                         | its part of the list, whose entries   |
-/// |                        |                             | stay columns of the whole activations |
-/// | outlier_columns        | all                         | those inside, counted from its begin  |
-/// | static scales          | as they are                                                         |
+/// - codes and float weights: by columns (N) their rows, by rows (K) their columns
+/// - scales and zero points: the cells that it touches. Where a border cuts a cell, both parts have
+///   it, and Quantized::row0 and col0 say where they begin in it.
+/// - absmax: by columns its rows, by rows all of them
+/// - columns of act-order: by columns all of them, by rows its part of the list, whose entries stay
+///   columns of the whole activations
+/// - outlier columns: by columns all of them, by rows those inside, counted from its begin
+/// - static scales: as they are
 ///
 /// The part of an act-order weight along K multiplies x[..., columns] of all activations: no rank
 /// has them all in its own slice of x. A part that begins inside a group of its activations gets
