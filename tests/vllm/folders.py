@@ -31,14 +31,17 @@ FOLDERS = {
     "deepseek-v2-int8": ("deepseek-v2", "int8-dynamic", "--experts", "separate"), "deepseek-v2-fp8": ("deepseek-v2", "fp8-dynamic"),
     "deepseek-v2-block": ("deepseek-v2", "fp8-block", *BLOCKS_OF_MLA),
 }
-# Of llm-compressor's forms that `octavo quantize` does not write: what is changed in the configuration, and tensors of each layer.
+# Of llm-compressor's forms that `octavo quantize` does not write: changes of what a group of the configuration says of
+# activations and of weights, and tensors of each layer.
 STATIC = {"dynamic": False, "strategy": "tensor"}
+GROUPS = 128
 AS_OTHERS_WRITE = {
-    "llama-int8-static": ("llama-int8", STATIC, {"input_scale": torch.tensor([0.03])}),
-    "llama-int8-zero-points": ("llama-int8", {"symmetric": False}, {}),
-    "llama-int8-static-zero-points": ("llama-int8", STATIC | {"symmetric": False},
+    "llama-int8-static": ("llama-int8", STATIC, {}, {"input_scale": torch.tensor([0.03])}),
+    "llama-int8-zero-points": ("llama-int8", {"symmetric": False}, {}, {}),
+    "llama-int8-static-zero-points": ("llama-int8", STATIC | {"symmetric": False}, {},
                                       {"input_scale": torch.tensor([0.03]), "input_zero_point": torch.tensor([-9], dtype=torch.int8)}),
-    "llama-fp8-static": ("llama-fp8", STATIC, {"input_scale": torch.tensor([0.01])}),
+    "llama-fp8-static": ("llama-fp8", STATIC, {}, {"input_scale": torch.tensor([0.01])}),
+    "llama-int8-weight-groups": ("llama-int8-weight", {}, {"strategy": "group", "group_size": GROUPS}, {"weight_scale": GROUPS}),
 }
 
 
@@ -62,14 +65,20 @@ def coded_model(root: Path, name: str) -> Path:
         model, scheme, *more = FOLDERS[name]
         subprocess.run(["octavo", "quantize", float_model(root / model), folder, "--scheme", scheme, "--quiet", *more], check=True)
         return folder
-    source, changed, tensors = AS_OTHERS_WRITE[name]
+    source, activations, weights, tensors = AS_OTHERS_WRITE[name]
     shutil.copytree(coded_model(root, source), folder)
     config = json.loads((folder / "config.json").read_text())
     for group in config["quantization_config"]["config_groups"].values():
-        group["input_activations"].update(changed)
+        group["weights"] |= weights
+        if activations:
+            group["input_activations"] |= activations
     (folder / "config.json").write_text(json.dumps(config))
     stored = safetensors.torch.load_file(folder / "model.safetensors")
     layers = [name.removesuffix(".weight_scale") for name in stored if name.endswith(".weight_scale")]
-    stored |= {f"{layer}.{name}": value.clone() for layer in layers for name, value in tensors.items()}
+    for layer in layers:
+        for name, value in tensors.items():
+            if value is GROUPS:  # a channel's scale is that of each of its groups
+                value = stored[f"{layer}.weight_scale"].repeat(1, int(stored[f"{layer}.weight_shape"][1]) // GROUPS)
+            stored[f"{layer}.{name}"] = value.clone()
     safetensors.torch.save_file(stored, folder / "model.safetensors", {"format": "pt"})
     return folder

@@ -22,7 +22,7 @@ from ..torch.operators._experts import fused_experts
 from ..torch.operators._linear import handle_of
 from . import _packed
 
-# (key of weights, key of activations) -> granularities of the weight [K, N] and of activations
+# Granularities of the weight [K, N] and of activations.
 _CHANNEL, _BLOCK = ("channel", "token"), ("block128x128", "group128")
 
 
@@ -30,7 +30,7 @@ class OctavoExperts(cpu_moe.CPUExpertsInt8):
     """Both products of a mixture's layer in one call; vLLM routes before it."""
 
     dtype = "int8"
-    schemes = {(kInt8StaticChannelSym, kInt8DynamicTokenSym): _CHANNEL}
+    schemes = {(kInt8StaticChannelSym, kInt8DynamicTokenSym)}  # of weights and activations
 
     def __init__(self, moe_config, quant_config):
         modular.FusedMoEExpertsModular.__init__(self, moe_config, quant_config)
@@ -48,9 +48,9 @@ class OctavoExperts(cpu_moe.CPUExpertsInt8):
     def _supports_activation(activation):
         return activation == MoEActivation.SILU
 
-    @staticmethod
-    def _supports_quant_scheme(weight_key, activation_key):
-        return (weight_key, activation_key) in OctavoExperts.schemes
+    @classmethod
+    def _supports_quant_scheme(cls, weight_key, activation_key):
+        return (weight_key, activation_key) in cls.schemes
 
     @staticmethod
     def _supports_routing_method(*_):
@@ -81,11 +81,7 @@ class OctavoExperts(cpu_moe.CPUExpertsInt8):
 
 class OctavoExpertsFp8(OctavoExperts):
     dtype = "float8_e4m3fn"
-    schemes = {(kFp8StaticChannelSym, kFp8DynamicTokenSym): _CHANNEL, (kFp8Static128BlockSym, kFp8Dynamic128Sym): _BLOCK}
-
-    @staticmethod
-    def _supports_quant_scheme(weight_key, activation_key):
-        return (weight_key, activation_key) in OctavoExpertsFp8.schemes
+    schemes = {(kFp8StaticChannelSym, kFp8DynamicTokenSym), (kFp8Static128BlockSym, kFp8Dynamic128Sym)}
 
 
 def _before(module, backend, kernel):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The README's Python examples run, and are those that the README shows; its figures are measured ones."""
 
+import csv
 import os
 import re
 import subprocess
@@ -56,3 +57,9 @@ def test_figures_are_measured():
         row = [measured("amd-epyc-zen5-torch.md", f"{layer}, {shape}", "F.linear bf16") for layer in ("Int8Linear", "Fp8Linear")]
         row.append(measured("amd-epyc-zen5-llm-int8.md", f"Linear8bitLt, threshold 6, eval mode, bfloat16, {m}x4096x4096", "bitsandbytes"))
         assert f"| {m} | {' | '.join(row)} |" in README
+
+
+def test_ggmls_figures_are_measured():
+    with (ROOT / "bench" / "results" / "data" / "ggml.csv").open(encoding="utf-8") as file:
+        times = {int(row["rows"]): row["times"] for row in csv.DictReader(file) if (row["instructions"], row["threads"]) == ("AVX-512 VNNI", "2")}
+    assert f"Q8_0, two Zen 4 cores: {times[1]} at 1 token, {times[256]} at 256" in README.replace("\n", " ")
