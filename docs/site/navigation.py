@@ -4,7 +4,7 @@
 # Groups of docnames of the site; a star stands for the rest of a folder.
 GROUPS = {
     "Start": ["docs/install", "docs/quickstart", "docs/schemes", "docs/faq", "docs/index"],
-    "Guides": ["docs/guides/*", "docs/llm-int8", "docs/calibration", "docs/sharding", "examples/*"],
+    "Guides": ["docs/guides/*", "docs/llm-int8", "docs/calibration", "examples/*"],
     "Reference": ["reference/python/index", "reference/cpp/index", "reference/c/index", "reference/command/index", "docs/python",
                   "docs/cli", "docs/c-api", "docs/checkpoints", "docs/environment", "docs/glossary", "docs/specification"],
     "Evidence": ["docs/performance", "docs/accuracy", "docs/support", "docs/models", "docs/compare", "docs/known-wrong",

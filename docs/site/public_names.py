@@ -63,7 +63,7 @@ NO_EXAMPLE = {
     "octavo.evaluate.main": "a command: python -m octavo.evaluate --help",
     "octavo.vllm.register": "needs vLLM, whose processes call it",
     "octavo.report.page": "takes what `octavo report --json` prints; test_report.py runs both",
-    **{f"octavo.torch.parallel.{name}": "runs on ranks, as the examples of docs/sharding.md do" for name in (
+    **{f"octavo.torch.parallel.{name}": "runs on ranks, as the examples of docs/guides/ranks.md do" for name in (
         "ColumnParallelLinear", "ColwiseParallel", "ExpertParallelMoE", "ParallelLinear", "RowParallelLinear", "RowwiseParallel")},
 }
 
