@@ -30,7 +30,7 @@ def make(folder):
 
 
 def measure(folder):
-    """Prints {what: tokens a second} of one variant: the best of five."""
+    """Prints {what: tokens a second} of one variant: the best of three."""
     os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}
     import torch
     import vllm
@@ -46,9 +46,9 @@ def measure(folder):
 
     found = {}
     for rows in ROWS:
-        steps = min(seconds(rows, PROMPT, STEPS + 1) - seconds(rows, PROMPT, 1) for _ in range(5))
+        steps = min(seconds(rows, PROMPT, STEPS + 1) - seconds(rows, PROMPT, 1) for _ in range(3))
         found[f"{rows} rows"] = rows * STEPS / steps
-    found["prompt"] = LONG_PROMPT / min(seconds(1, LONG_PROMPT, 1) for _ in range(5))
+    found["prompt"] = LONG_PROMPT / min(seconds(1, LONG_PROMPT, 1) for _ in range(3))
     print(json.dumps(found | {"threads": torch.get_num_threads()}), flush=True)
 
 
@@ -63,7 +63,7 @@ def child(folder, octavo):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--make")
     parser.add_argument("--measure")
     arguments = parser.parse_args()
@@ -75,8 +75,12 @@ def main():
         parser.error("two folders must be given: in bfloat16 and in 8 bits")
     wide, coded = arguments.folders
     variants = {"Octavo": (coded, True), "vLLM's own": (coded, False), "bfloat16": (wide, False)}
-    rounds = [{name: child(*variant) for name, variant in variants.items()} for _ in range(arguments.rounds)]
-    for what in rounds[0]["Octavo"]:
+    rounds = []
+    for _ in range(arguments.rounds):
+        rounds.append({name: child(*variant) for name, variant in variants.items()})
+        print(json.dumps(rounds[-1]), file=sys.stderr, flush=True)
+    print(f"threads: {rounds[0]['Octavo']['threads']}")
+    for what in (what for what in rounds[0]["Octavo"] if what != "threads"):
         rates = {name: [each[name][what] for each in rounds] for name in variants}
         print(f"{what:8}", *(f"{name} {median(values):8.1f}" for name, values in rates.items()), end="")
         for name in list(variants)[1:]:
