@@ -32,10 +32,6 @@ class OctavoExperts(cpu_moe.CPUExpertsInt8):
     dtype = "int8"
     schemes = {(kInt8StaticChannelSym, kInt8DynamicTokenSym)}  # of weights and activations
 
-    def __init__(self, moe_config, quant_config):
-        modular.FusedMoEExpertsModular.__init__(self, moe_config, quant_config)
-        self.packed = None
-
     @staticmethod
     def _supports_current_device():
         return current_platform.is_cpu()

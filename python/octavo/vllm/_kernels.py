@@ -23,17 +23,15 @@ def static_range(scales, zero_points):
     return scale.item(), int((-128 - least / scale).round().item())
 
 
-class OctavoInt8LinearKernel(Int8ScaledMMLinearKernel):
+class OctavoInt8LinearKernel(_packed.PackedLayer, Int8ScaledMMLinearKernel):
     """int8 by int8: weights per channel or shard, activations per token or static, with zero points or without."""
-
-    is_supported = classmethod(_packed.supported)
 
     @classmethod
     def can_implement(cls, config):
         return True, None
 
     def process_weights_after_loading(self, layer):
-        name, scale_name, *_ = self.layer_param_names
+        name, *_ = self.layer_param_names
         weight, scale, input_scale, zero_point, _ = self._get_layer_params(layer)
         if not self.config.is_channelwise:
             scale = convert_to_channelwise(scale, layer.logical_widths)
@@ -44,14 +42,9 @@ class OctavoInt8LinearKernel(Int8ScaledMMLinearKernel):
                 rule["static_scale"], rule["static_azp"] = static_range(input_scale, zero_point)
         _packed.keep(layer, name, weight.data.t(), scale.data.float().reshape(-1), granularity="channel", **rule)
 
-    def apply_weights(self, layer, x, bias=None):
-        return _packed.apply(layer, x, bias)
 
-
-class OctavoFp8LinearKernel(FP8ScaledMMLinearKernel):
+class OctavoFp8LinearKernel(_packed.PackedLayer, FP8ScaledMMLinearKernel):
     """e4m3fn by e4m3fn: weights per tensor, shard or channel, activations per token, per tensor or static."""
-
-    is_supported = classmethod(_packed.supported)
 
     @classmethod
     def can_implement(cls, config):
@@ -78,9 +71,6 @@ class OctavoFp8LinearKernel(FP8ScaledMMLinearKernel):
         _packed.keep(layer, name, weight, scale.reshape(()) if one else scale.reshape(-1),
                      granularity="tensor" if one else "channel", **self.rule(input_scale))
 
-    def apply_weights(self, layer, x, bias=None):
-        return _packed.apply(layer, x, bias)
-
     def apply_scaled_mm(self, **_):
         raise NotImplementedError("OctavoFp8LinearKernel: apply_weights multiplies")
 
@@ -92,10 +82,9 @@ class OctavoFp8WeightOnlyLinearKernel(OctavoFp8LinearKernel):
         return {}
 
 
-class OctavoFp8BlockLinearKernel(Fp8BlockScaledMMLinearKernel):
+class OctavoFp8BlockLinearKernel(_packed.PackedLayer, Fp8BlockScaledMMLinearKernel):
     """e4m3fn in blocks, of any size, by activations in groups of as many columns."""
 
-    is_supported = classmethod(_packed.supported)
     apply_input_quant = False  # octavo.linear does
 
     @classmethod
@@ -111,17 +100,12 @@ class OctavoFp8BlockLinearKernel(Fp8BlockScaledMMLinearKernel):
                      granularity=f"block{block.col}x{block.row}", activation="float8_e4m3fn",
                      activation_granularity=f"group{block.col}")
 
-    def apply_weights(self, layer, x, bias=None, **_):
-        return _packed.apply(layer, x, bias)
-
     def apply_block_scaled_mm(self, A, B, As, Bs):
         raise NotImplementedError("OctavoFp8BlockLinearKernel: apply_weights multiplies")
 
 
-class OctavoMxfp8LinearKernel(Mxfp8LinearKernel):
+class OctavoMxfp8LinearKernel(_packed.PackedLayer, Mxfp8LinearKernel):
     """e4m3fn in groups of 32 with scales that are powers of two, activations the same."""
-
-    is_supported = classmethod(_packed.supported)
 
     @classmethod
     def can_implement(cls, config):
@@ -134,9 +118,6 @@ class OctavoMxfp8LinearKernel(Mxfp8LinearKernel):
         weight = layer.weight.data.view(torch.float8_e4m3fn)
         scale = layer.weight_scale.data[:n, :k // 32].view(torch.float8_e8m0fnu)
         _packed.keep(layer, "weight", weight.t(), scale.t(), granularity="group32", **SCHEMES["mxfp8"].rule())
-
-    def apply_weights(self, layer, x, bias=None):
-        return _packed.apply(layer, x, bias)
 
 
 def register():

@@ -13,11 +13,6 @@ from ..torch.operators._linear import handle_of, linear
 _log = init_logger("vllm.octavo")
 
 
-def supported(cls, compute_capability=None):
-    """`is_supported` of vLLM's kernel classes."""
-    return (True, None) if current_platform.is_cpu() else (False, "requires a CPU")
-
-
 def put_first(table, kernel):
     """Puts a kernel at the head of a table of vLLM's, once."""
     kernels = table.setdefault(PlatformEnum.CPU, [])
@@ -43,5 +38,12 @@ def keep(layer, name, weight, scale, **rule):
         replace_parameter(layer, name, torch.nn.Parameter(torch.empty(0, dtype=torch.int8), requires_grad=False))
 
 
-def apply(layer, x, bias):
-    return linear(x, bias, None, layer.octavo_handle, False, None)
+class PackedLayer:
+    """Before vLLM's classes of kernels, whose `process_weights_after_loading` calls `keep`."""
+
+    @classmethod
+    def is_supported(cls, compute_capability=None):
+        return (True, None) if current_platform.is_cpu() else (False, "requires a CPU")
+
+    def apply_weights(self, layer, x, bias=None, **_):
+        return linear(x, bias, None, layer.octavo_handle, False, None)

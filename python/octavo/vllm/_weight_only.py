@@ -10,7 +10,7 @@ from vllm.scalar_type import scalar_types
 from . import _packed
 
 
-class OctavoInt8WeightOnlyLinearKernel(MPLinearKernel):
+class OctavoInt8WeightOnlyLinearKernel(_packed.PackedLayer, MPLinearKernel):
     """uint8 codes less 128 with scales per channel or group of K."""
 
     @classmethod
@@ -35,9 +35,6 @@ class OctavoInt8WeightOnlyLinearKernel(MPLinearKernel):
         scale = scale.data.float().reshape(-1) if whole else scale.data.float().t()
         _packed.keep(layer, self.w_q_name, codes.t()[:self.config.partition_weight_shape[0]], scale,
                      granularity="channel" if whole else f"group{self.config.group_size}")
-
-    def apply_weights(self, layer, x, bias=None):
-        return _packed.apply(layer, x, bias)
 
 
 def register():
