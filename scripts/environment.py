@@ -10,10 +10,11 @@ row is named by none. In sources a variable is a string literal of its own, "OCT
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Iterable, NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
+import written_page
+from written_page import ROOT
+
 LIST = "tools/octavo/products/environment.hpp"
 PAGE = "docs/environment.md"
 SOURCES = ("*.cpp", "*.hpp", "*.h", "*.cu", "*.py")
@@ -100,21 +101,10 @@ def self_test() -> int:
     return 0
 
 
-def main(arguments: list[str]) -> int:
-    if arguments == ["--self-test"]:
-        return self_test()
-    if arguments not in ([], ["--check"]):
-        sys.exit(__doc__)
+def made() -> tuple[str, list[str]]:
     rows = variables((ROOT / LIST).read_text())
-    text, wrong = page(rows), differences(rows, tree())
-    if not arguments:
-        (ROOT / PAGE).write_text(text)
-    elif not (ROOT / PAGE).exists() or (ROOT / PAGE).read_text() != text:
-        wrong.append(f"{PAGE} must be written from {LIST}; run: python3 scripts/environment.py")
-    for sentence in wrong:
-        print(sentence)
-    return 1 if wrong else 0
+    return page(rows), differences(rows, tree())
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(written_page.run(sys.argv[1:], __doc__, self_test, "environment.py", PAGE, LIST, made))

@@ -9,10 +9,11 @@ is not known, and where a version is not that of its pin in tests/python/require
 import re
 import sys
 import tomllib
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+import written_page
+from written_page import ROOT
+
 TABLE = "docs/support.toml"
 PAGE = "docs/support.md"
 PINS = ("tests/python/requirements.txt", "tests/python/torch.txt")
@@ -88,21 +89,11 @@ def self_test() -> int:
     return 0
 
 
-def main(arguments: list[str]) -> int:
-    if arguments == ["--self-test"]:
-        return self_test()
-    if arguments not in ([], ["--check"]):
-        sys.exit(__doc__)
+def made() -> tuple[str | None, list[str]]:
     table = tomllib.loads((ROOT / TABLE).read_text(encoding="utf-8"))
     wrong = differences(table, pins([(ROOT / name).read_text(encoding="utf-8") for name in PINS]))
-    if not wrong and not arguments:
-        (ROOT / PAGE).write_text(page(table), encoding="utf-8")
-    elif not wrong and (ROOT / PAGE).read_text(encoding="utf-8") != page(table):
-        wrong.append(f"{PAGE} must be written from {TABLE}; run: python3 scripts/support.py")
-    for sentence in wrong:
-        print(sentence)
-    return 1 if wrong else 0
+    return None if wrong else page(table), wrong
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(written_page.run(sys.argv[1:], __doc__, self_test, "support.py", PAGE, TABLE, made))
