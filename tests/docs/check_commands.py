@@ -24,10 +24,13 @@ def pages(root: Path) -> list[Path]:
     return [root / name for name in listed if (root / name).is_file()] or sorted(root.glob("*.md")) + sorted(root.glob("docs/**/*.md"))
 
 
+def anchor(heading: str) -> str:
+    """GitHub's name of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 def anchors(text: str) -> set[str]:
-    """GitHub's names of headings."""
-    heads = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+    return set(map(anchor, re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)))
 
 
 def findings(root: Path, program: str) -> Iterator[str]:

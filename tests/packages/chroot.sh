@@ -24,4 +24,14 @@ begin() {
   mkdir "$root/try"
 }
 
+# Lets the system install packages, from where this machine does.
+give_apt() {
+  rm -f "$root/etc/apt/sources.list"
+  local file
+  for file in /etc/apt/sources.list /etc/apt/sources.list.d/* /etc/apt/apt.conf.d/* /etc/resolv.conf /etc/hosts; do
+    [[ ! -e $file ]] || cp -L "$file" "$root$file"
+  done
+  run apt-get update -qq
+}
+
 run() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"; }

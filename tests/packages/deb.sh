@@ -10,12 +10,7 @@ files() { run find / -xdev \( -path /try -o -path /proc -o -path /var -o -path /
 [[ -z $(files) ]] || { echo "deb.sh: the system must be without Octavo" >&2; exit 1; }
 cp "$package" "$root/try/octavo.deb"
 cp -r "$here/../install/consumer" "$root/try/"
-rm -f "$root/etc/apt/sources.list"
-cp -L /etc/apt/sources.list "$root/etc/apt/" 2>/dev/null || true
-cp -L /etc/apt/sources.list.d/* "$root/etc/apt/sources.list.d/" 2>/dev/null || true
-cp -L /etc/apt/apt.conf.d/* "$root/etc/apt/apt.conf.d/" 2>/dev/null || true
-cp -L /etc/resolv.conf /etc/hosts "$root/etc/" 2>/dev/null || true
-run apt-get update -qq
+give_apt
 run apt-get install -qq -y --no-install-recommends /try/octavo.deb >/dev/null
 run octavo info >/dev/null
 run octavo bench --check "scaled_mm int8:int8:fp32 2x2x2" >/dev/null

@@ -11,12 +11,11 @@ import tomllib
 from pathlib import Path
 from shlex import quote
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs"))
+from check_commands import anchor  # noqa: E402
+
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```\n(?:^```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 MOST_WORDS = 400
-
-
-def anchor(title: str) -> str:
-    return re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-")
 
 
 def section(tree: Path, place: str) -> str:

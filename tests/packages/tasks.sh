@@ -7,10 +7,6 @@ set -euo pipefail
 wheel=$1 package=$2 python=$3 work=$4 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/chroot.sh"
 begin "$work/root-tasks" bookworm python3,python3-venv,sudo
-rm -f "$root/etc/apt/sources.list"
-for file in /etc/apt/sources.list /etc/apt/sources.list.d/* /etc/apt/apt.conf.d/* /etc/resolv.conf /etc/hosts; do
-  [[ ! -e $file ]] || cp -L "$file" "$root$file"
-done
 mkdir "$root/try/packages" "$root/try/tasks"
 "$python" -m pip freeze --disable-pip-version-check --exclude octavo | grep -E '^[A-Za-z0-9_.-]+==' >"$work/versions"
 "$python" -m pip download -q --disable-pip-version-check --only-binary=:all: --python-version 3.11 -c "$work/versions" \
@@ -18,7 +14,7 @@ mkdir "$root/try/packages" "$root/try/tasks"
 rm "$root/try/packages"/octavo-*
 "$python" "$here/tasks.py" "$here/../.." "$root/try/tasks"
 echo 'APT::Get::Assume-Yes "true";' >"$root/etc/apt/apt.conf.d/90yes"  # what a person answers
-run apt-get update -qq
+give_apt
 tree() {  # a checkout in which wheel and package have been built
   rm -rf "$root/try/octavo"
   mkdir -p "$root/try/octavo/build/wheel" "$root/try/octavo/build/package"
