@@ -6,18 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "check.hpp"
 #include "octavo/octavo.hpp"
 
 using namespace octavo;
 
 namespace {
-
-void check(bool right, const char* what) {
-  if (right) return;
-  std::cerr << "must hold: " << what << '\n';
-  std::exit(1);
-}
-#define CHECK(condition) check(condition, #condition)
 
 std::vector<std::byte> bytes_of(const std::vector<float>& values) {
   std::vector<std::byte> bytes(values.size() * sizeof(float));
