@@ -42,11 +42,7 @@ def int8_double_quant(a: Tensor, threshold: float = 0.0, whole_columns: bool = F
     """Quantises one matrix by row and by column.
 
     Args:
-        a: [..., K], bfloat16, float16 or float32.
-        threshold: |a| >= threshold is an outlier; 0: none.
-        whole_columns: all of an outlier column stays out of row_absmax.
-        by_element: codes are 0 at outlier elements alone.
-        outlier_columns: int64, ascending: columns of code 0 whatever they hold.
+        a, threshold, whole_columns, by_element, outlier_columns: as in int8_vectorwise_quant.
 
     Returns:
         (row_codes, col_codes, row_absmax, col_absmax, outlier_cols); outlier columns are 0 in both codes.

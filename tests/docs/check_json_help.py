@@ -31,7 +31,7 @@ ELSEWHERE = {"layer": ("nearest_output_error", "output_error"), "report": ("inpu
 
 
 def needs_more(kind: str, name: str) -> bool:
-    return name.startswith(ELSEWHERE.get(kind, ())) and kind in ELSEWHERE
+    return name.startswith(ELSEWHERE.get(kind, ()))
 
 
 def documented(program: str) -> dict[tuple[str, str], set[str]]:

@@ -40,8 +40,6 @@ def fused_topk(router_logits: torch.Tensor, topk: int,
                renormalize: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """Softmax over the experts [..., E] in float32, then the largest.
 
-    renormalize: the weights of a row are divided by their sum.
-
     Args:
         router_logits: [..., E], any float type.
         topk: how many experts a row gets.
