@@ -31,5 +31,6 @@
 #include "octavo/shard.hpp"
 #include "octavo/status.hpp"
 #include "octavo/tensor.hpp"
+#include "octavo/thread_team.hpp"
 #include "octavo/w8a8_utils.hpp"
 #include "octavo/weight.hpp"

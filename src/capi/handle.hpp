@@ -15,6 +15,7 @@
 #include "octavo/packed.hpp"
 #include "octavo/quantize.hpp"
 #include "octavo/tensor.hpp"
+#include "octavo/thread_team.hpp"
 
 namespace octavo::capi {
 
@@ -31,8 +32,9 @@ struct ExplanationText {
   std::string text;
 };
 
-/// A checkpoint can only be opened, not default-constructed.
+/// A checkpoint can only be opened, a team only made: neither is default-constructed.
 using OpenCheckpoint = std::unique_ptr<const Checkpoint>;
+using MadeTeam = std::unique_ptr<ThreadTeam>;
 
 }  // namespace octavo::capi
 
@@ -43,6 +45,7 @@ struct octavo_explanation : octavo::capi::Counted<octavo::capi::ExplanationText>
 struct octavo_checkpoint : octavo::capi::Counted<octavo::capi::OpenCheckpoint> {};
 struct octavo_weight : octavo::capi::Counted<octavo::Weight> {};
 struct octavo_report : octavo::capi::Counted<octavo::QuantizeReport> {};
+struct octavo_thread_team : octavo::capi::Counted<octavo::capi::MadeTeam> {};
 struct octavo_strings : octavo::capi::Counted<std::vector<std::string>> {};
 
 namespace octavo::capi {

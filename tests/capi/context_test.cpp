@@ -2,6 +2,9 @@
 // Contexts: what is refused, and threads that a caller lends.
 #include <gtest/gtest.h>
 
+#include <thread>
+#include <vector>
+
 #include "capi/sample.hpp"
 
 namespace octavo::test::context_test {
@@ -51,6 +54,39 @@ TEST(CApiContext, LentThreadsDoTheWork) {
   EXPECT_EQ(static_cast<const float*>(view.data)[64 * 512 - 1], 256.0F);
   EXPECT_GE(calls, 1);
   octavo_tensor_release(y);
+}
+
+TEST(CApiContext, ThreadsThatComeTogetherDoTheWork) {
+  octavo_thread_team* team = nullptr;
+  for (const std::int64_t threads : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1} << 40}) {
+    expect_refused(octavo_thread_team_create(threads, &team), OCTAVO_INVALID_ARGUMENT,
+                   "thread_team: threads must be in [1, 512]; got", "threads");
+    EXPECT_EQ(team, nullptr);
+  }
+  ASSERT_EQ(octavo_thread_team_create(3, &team), OCTAVO_OK);
+  const Described a(float32, {64, 256});
+  const Described b(float32, {256, 512});
+  const octavo_operand left = operand_of(a);
+  const octavo_operand right = operand_of(b);
+  std::vector<std::thread> others;
+  for (std::int64_t i = 1; i < 3; ++i) {
+    others.emplace_back([=] { EXPECT_EQ(octavo_thread_team_help(team, i), OCTAVO_OK); });
+  }
+  octavo_executor executor{};
+  ASSERT_EQ(octavo_thread_team_executor(team, &executor), OCTAVO_OK);
+  EXPECT_EQ(executor.concurrency, 3);
+  octavo_context context = octavo_context_init();
+  context.executor = &executor;
+  octavo_tensor* y = nullptr;
+  EXPECT_EQ(octavo_scaled_mm(&left, &right, nullptr, &context, &y), OCTAVO_OK);
+  EXPECT_EQ(octavo_thread_team_end(team), OCTAVO_OK);
+  for (std::thread& other : others) other.join();
+  EXPECT_EQ(octavo_thread_team_help(team, 7), OCTAVO_OK);
+  octavo_view view{};
+  ASSERT_EQ(octavo_tensor_view(y, &view), OCTAVO_OK);
+  EXPECT_EQ(static_cast<const float*>(view.data)[64 * 512 - 1], 256.0F);
+  octavo_tensor_release(y);
+  octavo_thread_team_release(team);
 }
 
 }  // namespace

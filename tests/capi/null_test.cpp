@@ -134,6 +134,10 @@ std::map<std::string, Call> with_nulls() {
        [] { return octavo_weight_compare(nullptr, nullptr, nullptr, nullptr); }},
       {"octavo_scheme_from_name", [] { return octavo_scheme_from_name(nullptr, nullptr); }},
       {"octavo_strings_at", [] { return octavo_strings_at(nullptr, 0, nullptr); }},
+      {"octavo_thread_team_create", [] { return octavo_thread_team_create(2, nullptr); }},
+      {"octavo_thread_team_end", [] { return octavo_thread_team_end(nullptr); }},
+      {"octavo_thread_team_executor", [] { return octavo_thread_team_executor(nullptr, nullptr); }},
+      {"octavo_thread_team_help", [] { return octavo_thread_team_help(nullptr, 1); }},
       {"octavo_strings_count", [] { return octavo_strings_count(nullptr, nullptr); }},
       {"octavo_tensor_copy", [=] { return octavo_tensor_copy(nullptr, none, nullptr); }},
       {"octavo_tensor_create", [=] { return octavo_tensor_create(none, 1, nullptr, nullptr); }},
@@ -224,6 +228,7 @@ TEST(CApiNull, ReferencesOfNothing) {
   EXPECT_EQ(octavo_explanation_retain(nullptr), nullptr);
   EXPECT_EQ(octavo_report_retain(nullptr), nullptr);
   EXPECT_EQ(octavo_strings_retain(nullptr), nullptr);
+  EXPECT_EQ(octavo_thread_team_retain(nullptr), nullptr);
   octavo_tensor_release(nullptr);
   octavo_quantized_release(nullptr);
   octavo_packed_release(nullptr);
@@ -232,6 +237,7 @@ TEST(CApiNull, ReferencesOfNothing) {
   octavo_explanation_release(nullptr);
   octavo_report_release(nullptr);
   octavo_strings_release(nullptr);
+  octavo_thread_team_release(nullptr);
 }
 
 TEST(CApiNull, OneNullAmongGoodArguments) {

@@ -253,6 +253,24 @@ typedef struct octavo_executor {
 } octavo_executor;
 OCTAVO_INIT_FUNCTION_(octavo_executor);
 
+/* For engines whose threads come to an operation together, as thread i of n, and for which no pool
+ * may be woken beside them. Thread 0 calls operations with the team's executor, then
+ * octavo_thread_team_end; threads 1 .. n - 1 call octavo_thread_team_help once for each end: they
+ * run their shares of every loop in between, and return when thread 0 ends it. Whoever comes late
+ * misses nothing but work. Results have the bits that every executor gives. */
+typedef struct octavo_thread_team octavo_thread_team;
+/* `threads`: n, thread 0 included, in [1, 512]. */
+OCTAVO_C_API octavo_code octavo_thread_team_create(int64_t threads, octavo_thread_team** result);
+/* What octavo_context.executor of thread 0 points to; it lives as long as the team. */
+OCTAVO_C_API octavo_code octavo_thread_team_executor(octavo_thread_team* team,
+                                                     octavo_executor* result);
+/* Thread `thread` lends itself until the end; outside [1, n) it returns at once. */
+OCTAVO_C_API octavo_code octavo_thread_team_help(octavo_thread_team* team, int64_t thread);
+/* Thread 0 says that its operations are over. */
+OCTAVO_C_API octavo_code octavo_thread_team_end(octavo_thread_team* team);
+OCTAVO_C_API octavo_thread_team* octavo_thread_team_retain(octavo_thread_team* team);
+OCTAVO_C_API void octavo_thread_team_release(octavo_thread_team* team);
+
 /* What a call runs on. Without an executor: the library's own threads (see
  * octavo_executor_reason). Without a workspace: a call allocates what it needs; with one, a call
  * that needs more is refused. One workspace serves one call at a time. */

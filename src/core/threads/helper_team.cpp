@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/threads/helper_team.hpp"
 
-#if defined(__x86_64__)
-#include <emmintrin.h>
-#endif
+#include "core/threads/spin.hpp"
 
 namespace octavo {
 namespace {
@@ -11,27 +9,7 @@ namespace {
 // Threads that one thread starts: with many, those that come start the others.
 constexpr int kStartedByOne = 4;
 
-void pause_briefly() noexcept {
-#if defined(__x86_64__)
-  _mm_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
-
 using Clock = std::chrono::steady_clock;
-
-// Looks until `found` or the end of the time: whether it was found.
-template <class Found>
-bool spin(Clock::time_point end, const Found& found) noexcept {
-  do {
-    for (int look = 0; look < 16; ++look) {
-      if (found()) return true;
-      pause_briefly();
-    }
-  } while (Clock::now() < end);
-  return found();
-}
 
 }  // namespace
 
