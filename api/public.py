@@ -108,9 +108,7 @@ def function(operation):
         torch = " or ".join(f"is_torch({input})" for input in inputs[:2 if "gradients" in operation.row else 1])
         body += f"    function = torch_operations().{name} if {torch} else _octavo.{name}\n"
         run = "function"
-    packs = operation.row.get("result") in ("PackedWeight", "ExpertWeights")
-    before, after = ("with_handle(", "))") if packs else ("", ")")
-    body += call(f"    return {before}{run}(", inputs + [given(operation, o) for o in operation.arguments], after)
+    body += call(f"    return {run}(", inputs + [given(operation, o) for o in operation.arguments])
     return text + guarded(operation, body)
 
 
@@ -187,7 +185,7 @@ from ._kinds import KINDS
 from ._lines import by_lines
 from ._lists import grouped_mm_list, refuse_given
 from ._octavo import UNDEFINED, ExpertWeights, PackedWeight, Quantized
-from ._routing import is_torch, torch_operations, with_handle
+from ._routing import is_torch, torch_operations
 from ._typing import (
     DTypeLike, NonFinite, Operand, Result, Rounding, ScaleArgument, Side, Subnormals, Tensor, TensorList, Weight,
 )

@@ -12,7 +12,7 @@ from ._kinds import KINDS
 from ._lines import by_lines
 from ._lists import grouped_mm_list, refuse_given
 from ._octavo import UNDEFINED, ExpertWeights, PackedWeight, Quantized
-from ._routing import is_torch, torch_operations, with_handle
+from ._routing import is_torch, torch_operations
 from ._typing import (
     DTypeLike, NonFinite, Operand, Result, Rounding, ScaleArgument, Side, Subnormals, Tensor, TensorList, Weight,
 )
@@ -344,11 +344,11 @@ def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str 
         ((64, 32), 'int8')
     """
     try:
-        return with_handle(_octavo.pack(weight, scale, granularity, activation, activation_granularity, azp, scale_ub,
-                           min_scale, 0.0 if qmax is None else qmax, rounding, non_finite, widen,
-                           0.0 if static_scale is None else static_scale, static_azp, llm_int8,
-                           0.0 if outlier_threshold is None else outlier_threshold, whole_columns, outlier_columns,
-                           backend))
+        return _octavo.pack(weight, scale, granularity, activation, activation_granularity, azp, scale_ub, min_scale,
+                            0.0 if qmax is None else qmax, rounding, non_finite, widen,
+                            0.0 if static_scale is None else static_scale, static_azp, llm_int8,
+                            0.0 if outlier_threshold is None else outlier_threshold, whole_columns, outlier_columns,
+                            backend)
     except REFUSED as error:
         return again(error, pack, KINDS["pack"], locals())
 
@@ -399,11 +399,11 @@ def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularit
         (8, 32, 64)
     """
     try:
-        return with_handle(_octavo.pack_experts(weight, scale, granularity, activation, activation_granularity, azp,
-                           scale_ub, min_scale, 0.0 if qmax is None else qmax, rounding, non_finite, widen,
-                           0.0 if static_scale is None else static_scale, static_azp, llm_int8,
-                           0.0 if outlier_threshold is None else outlier_threshold, whole_columns, outlier_columns,
-                           backend))
+        return _octavo.pack_experts(weight, scale, granularity, activation, activation_granularity, azp, scale_ub,
+                                    min_scale, 0.0 if qmax is None else qmax, rounding, non_finite, widen,
+                                    0.0 if static_scale is None else static_scale, static_azp, llm_int8,
+                                    0.0 if outlier_threshold is None else outlier_threshold, whole_columns,
+                                    outlier_columns, backend)
     except REFUSED as error:
         return again(error, pack_experts, KINDS["pack_experts"], locals())
 

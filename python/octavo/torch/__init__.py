@@ -22,6 +22,7 @@ from .models._other_folders import watch_other_folders
 from .models._peft import watch_peft
 from .models._quantize import quantize_
 from .models._report import LayerError, Report
+from .operators._cache_key import tag_caches
 from .operators._threads import choose_threads, use_threads
 from .overriding._override import Override, OverrideCalls, override
 from .transformers._loading import from_pretrained, load_
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .transformers._quantizer import OctavoConfig
 
 choose_threads()
+tag_caches()
 register()
 when_imported("transformers.modeling_utils", watch_transformers)
 watch_other_folders()

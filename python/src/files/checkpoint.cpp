@@ -185,8 +185,8 @@ void bind_weight(nb::module_& m) {
       .def(
           "pack",
           [](const Weight& w, const std::optional<std::string>& backend, bool gathered) {
-            return unlocked(
-                [&] { return pack(w, backend ? backend->c_str() : nullptr, gathered); });
+            return handed(
+                unlocked([&] { return pack(w, backend ? backend->c_str() : nullptr, gathered); }));
           },
           nb::arg("backend").none() = nb::none(), nb::kw_only(), nb::arg("gathered") = false,
           "The octavo.types.PackedWeight [K, N] for octavo.linear; its activation rule travels "
@@ -250,11 +250,11 @@ void bind_file(nb::module_& m) {
       .def(
           "experts",
           [](const Checkpoint& file, const std::string& prefix) {
-            return unlocked([&] {
+            return handed(unlocked([&] {
               const ExpertStack stack = file.experts(prefix);
               return pack_experts(stack.codes, {.scale = Scale(stack.scale, stack.granularity),
                                                 .activation = stack.activation});
-            });
+            }));
           },
           nb::arg("prefix"),
           "The octavo.types.ExpertWeights of quantised experts that lie in one tensor, such as "

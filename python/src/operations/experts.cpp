@@ -18,11 +18,11 @@
 namespace octavo::python {
 namespace {
 
-ExpertWeights packed(const PackExpertsArguments& given) {
+nb::typed<nb::object, ExpertWeights> packed(const PackExpertsArguments& given) {
   Call call("pack_experts");
   const TensorView weight = call.tensor(given.weight, "weight");
   const PackExpertsOptions options = options_of(call, given);
-  return unlocked([&] { return pack_experts(weight, options, call.context()); });
+  return handed(unlocked([&] { return pack_experts(weight, options, call.context()); }));
 }
 
 nb::object granularity_of(const ExpertWeights& w) {
@@ -112,10 +112,10 @@ nb::object silu_gradient(nb::handle grad, nb::handle x, const std::optional<std:
   return call.give(unlocked([&] { return silu_and_mul_vjp(g, rows, name, call.context()); }));
 }
 
-PackedWeight expert_of(const ExpertWeights& w, std::int64_t expert) {
+nb::typed<nb::object, PackedWeight> expert_of(const ExpertWeights& w, std::int64_t expert) {
   if (expert < 0) expert += w.experts();
   if (expert < 0 || expert >= w.experts()) throw nb::index_error("expert");
-  return w[expert];
+  return handed(w[expert]);
 }
 
 void bind_class(nb::module_& m) {

@@ -17,11 +17,13 @@ namespace octavo::python {
 
 namespace {
 
-PackedWeight packed(const PackArguments& given) {
+using PackedObject = nb::typed<nb::object, PackedWeight>;
+
+PackedObject packed(const PackArguments& given) {
   Call call("pack");
   const Operand weight = call.operand(given.weight, "weight");
   const PackOptions options = options_of(call, given);
-  return unlocked([&] { return pack(weight, options, call.context()); });
+  return handed(unlocked([&] { return pack(weight, options, call.context()); }));
 }
 
 nb::object unpacked(const PackedWeight& weight, nb::handle like) {
@@ -70,11 +72,11 @@ nb::list gradients(nb::handle grad, const std::vector<bool>& asked, nb::handle x
               unlocked([&] { return linear_vjp(g, view, weight, o, wanted, {}, call.context()); }));
 }
 
-PackedWeight with_llm_int8(const PackedWeight& weight, double threshold, bool whole_columns,
+PackedObject with_llm_int8(const PackedWeight& weight, double threshold, bool whole_columns,
                            nb::handle outlier_columns) {
   Call call("with_llm_int8");
   const ActivationQuant rule = llm_int8_rule(call, threshold, whole_columns, outlier_columns);
-  return with_activation(weight, rule, call.context_on(weight.device()));
+  return handed(with_activation(weight, rule, call.context_on(weight.device())));
 }
 
 void bind_class(nb::module_& m) {

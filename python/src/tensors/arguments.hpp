@@ -93,6 +93,13 @@ Granularity parse_granularity(const std::string& text, const char* operation, co
 /// "a" or "b". Raises ValueError.
 Side parse_side(const Call& call, const std::string& side);
 
+/// What Python gets for a packed weight or experts: with the handle by which compilers know it,
+/// once octavo.torch is there.
+template <class Weights>
+nb::typed<nb::object, Weights> handed(Weights weights) {
+  return nb::module_::import_("octavo._routing").attr("with_handle")(nb::cast(std::move(weights)));
+}
+
 /// The weight or experts where the tensor `like` is (None: the host): the object itself where it is
 /// there. Raises RuntimeError (a device that cannot be used).
 template <class Weights>
@@ -105,7 +112,7 @@ nb::object moved(nb::handle self, nb::handle like) {
   if (device == from) return nb::borrow(self);
   const ExecContext leaving = call.context_on(from);
   const ExecContext arriving = call.context_on(device);
-  return nb::cast(unlocked([&] {
+  return handed(unlocked([&] {
     const bool by_host = from.type != DeviceType::cpu && device.type != DeviceType::cpu;
     if (by_host) return to_device(to_device(weights, Device{}, leaving), device, arriving);
     return to_device(weights, device, device.type == DeviceType::cpu ? leaving : arriving);

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """PyTorch's operators: its own checks of them, gradients against dequantised formulas, compilation."""
 
+import pickle
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -418,6 +420,36 @@ def test_one_graph_serves_equal_blocks(experts):
         with torch.no_grad():
             assert torch.equal(torch.compile(block, fullgraph=True, backend=counter)(x), block(x))
     assert counter.frame_count == 1
+
+
+def _packed():
+    return octavo.pack(octavo.quantize(gaussian(16, 8)).T, activation="int8")
+
+
+WAYS_TO_A_WEIGHT = {
+    "pack": _packed,
+    "with_llm_int8": lambda: _packed().with_llm_int8(6.0),
+    "pickle": lambda: pickle.loads(pickle.dumps(_packed())),
+    "Weight.pack": lambda: octavo.checkpoints.quantize_weight(gaussian(16, 8).numpy(), "int8-dynamic").pack(),
+    "expert": lambda: octavo.moe.pack_experts(torch.randint(-9, 9, (2, 16, 8), dtype=torch.int8), 0.1, granularity="tensor", activation="int8")[1],
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_A_WEIGHT)
+def test_a_weight_goes_into_a_graph_before_anything_multiplied_it(way):
+    torch._dynamo.reset()
+    weight, x = WAYS_TO_A_WEIGHT[way](), gaussian(4, 8)
+    compiled = torch.compile(lambda x: octavo.linear(x, weight) + 1, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        assert torch.equal(compiled(x), octavo.linear(x, weight) + 1)
+
+
+def test_caches_of_graphs_belong_to_this_version():
+    import torch.compiler.config as config
+    from octavo.torch.operators._cache_key import tag_caches
+
+    tag_caches()
+    assert config.cache_key_tag.split().count(f"octavo-{octavo.__version__}") == 1
 
 
 def test_an_exported_program_runs_here():
