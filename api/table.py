@@ -157,7 +157,7 @@ class Option:
         return f'"{value}"' if self.kind in QUOTED and value != "None" else value
 
     def text(self, template, **more):
-        value = {"infinity": "std::numeric_limits<float>::infinity()", "0.0": "0.0F"}.get(self.default, self.default)
+        value = {"infinity": "std::numeric_limits<float>::infinity()", "0.0": "0.0F", "1e-6": "1e-6F"}.get(self.default, self.default)
         return template.format(n=self.name, p=self.python_name, d=value, o=f"o.{self.inside}{self.name}",
                                flag=self.row.get("flag_name", self.name.upper()), **more)
 

@@ -8,5 +8,6 @@
 #include "octavo/c/gradient.h"
 #include "octavo/c/llm_int8.h"
 #include "octavo/c/matmul.h"
+#include "octavo/c/norm.h"
 #include "octavo/c/quantize.h"
 #include "octavo/c/tensor.h"

@@ -21,6 +21,7 @@
 #include "octavo/matmul.hpp"
 #include "octavo/matrix.hpp"
 #include "octavo/moe.hpp"
+#include "octavo/norm.hpp"
 #include "octavo/numeric.hpp"
 #include "octavo/packed.hpp"
 #include "octavo/parallel.hpp"

@@ -7,7 +7,7 @@ is imported by `octavo.torch` alone, and by nothing before a torch tensor arrive
 differentiable where the contract has a gradient.
 
 The names here are those that most programs need. The others are in submodules: checkpoints, gradients, llm_int8, machine, moe,
-quantizers, sharding, types; octavo.torch, octavo.bnb and octavo.w8a8_utils are imported by themselves.
+norms, quantizers, sharding, types; octavo.torch, octavo.bnb and octavo.w8a8_utils are imported by themselves.
 
 Errors say `operation: argument.property must <rule>; got <values>` and are ValueError,
 NotImplementedError, MemoryError, OSError or RuntimeError.
@@ -16,7 +16,7 @@ NotImplementedError, MemoryError, OSError or RuntimeError.
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from . import checkpoints, gradients, llm_int8, machine, moe, quantizers, sharding, types
+from . import checkpoints, gradients, llm_int8, machine, moe, norms, quantizers, sharding, types
 from ._checkpoint import open_checkpoint
 from ._deprecated import moved
 from ._explain import explain

@@ -131,6 +131,14 @@ KINDS: dict[str, dict[str, str]] = {
         "backend": "?text",
         "out": "?out",
     },
+    "rms_norm": {
+        "x": "floats",
+        "weight": "?floats",
+        "epsilon": "number",
+        "backend": "?text",
+        "residual": "?out",
+        "out": "?out",
+    },
     "fused_experts": {
         "x": "floats",
         "w13": "experts",

@@ -441,6 +441,43 @@ def silu_and_mul(x: Tensor, out_dtype: DTypeLike | None = None, *, backend: str 
         return again(error, silu_and_mul, KINDS["silu_and_mul"], locals())
 
 
+def rms_norm(x: Tensor, weight: Tensor | None = None, epsilon: float = 1e-6, *, backend: str | None = None,
+             residual: Tensor | None = None, out: Tensor | None = None) -> Result:
+    """x / sqrt(mean of x^2 over the last dimension + epsilon), times a weight.
+
+    The sum of squares is float64's in a written order, so a row's bits depend on nothing but the row
+    and are the same on every CPU. Rounded to the weight's type before it is multiplied, as PyTorch and
+    vLLM do. Not differentiable. CUDA devices are refused.
+
+    Args:
+        x: [..., C], bfloat16, float16 or float32.
+        weight: [C], x's type or float32; default: none.
+        epsilon: added to the mean.
+        backend: force a backend by name; default: the best that accepts.
+        residual: x's type and shape: is added to x in float32 first, and becomes that sum; default: none.
+        out: [..., C]; default: allocated by the call.
+
+    Returns:
+        [..., C] of x's type.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> octavo.norms.rms_norm(numpy.float32([[2, -2]]), numpy.float32([1, 3]), 0.0).tolist()
+        [[1.0, -3.0]]
+    """
+    try:
+        function = torch_operations().rms_norm if is_torch(x) else _octavo.rms_norm
+        return function(x, weight, epsilon, backend, residual, out)
+    except REFUSED as error:
+        return again(error, rms_norm, KINDS["rms_norm"], locals())
+
+
 def fused_experts(x: Tensor, w13: ExpertWeights, w2: ExpertWeights, topk_weights: Tensor, topk_ids: Tensor, *,
                   bias13: Tensor | None = None, bias2: Tensor | None = None,
                   apply_router_weight_on_input: bool = False, expert_map: Tensor | None = None,

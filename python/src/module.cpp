@@ -100,4 +100,5 @@ NB_MODULE(_octavo, m) {
   bind_plain(m);
   bind_w8a8(m);
   bind_experts(m);
+  bind_norms(m);
 }

@@ -19,6 +19,7 @@
 #include "octavo/linear.hpp"
 #include "octavo/matmul.hpp"
 #include "octavo/moe.hpp"
+#include "octavo/norm.hpp"
 #include "octavo/packed.hpp"
 #include "octavo/quantize.hpp"
 
@@ -520,6 +521,38 @@ void define_silu_and_mul(nb::module_& m, const char* name, const char* doc, cons
   m.def(name, call, names..., nb::arg("x"),
         nb::arg("out_dtype").none() = nb::none(),
         nb::arg("backend").none() = nb::none(),
+        nb::arg("out").none() = nb::none(), doc);
+}
+
+struct RmsNormArguments {
+  nb::handle x;
+  nb::handle weight;
+  double epsilon;
+  const Name& backend;
+  nb::handle residual;
+  nb::handle out;
+};
+
+inline RmsNormOptions options_of(Call& call, const RmsNormArguments& a) {
+  RmsNormOptions o;
+  o.weight = call.tensor(a.weight, "weight");
+  o.epsilon = static_cast<float>(a.epsilon);
+  o.residual = call.out(a.residual);
+  o.out = call.out(a.out);
+  o.backend = text_of(a.backend);
+  return o;
+}
+
+template <auto Body, class... Head, class... Names>
+void define_rms_norm(nb::module_& m, const char* name, const char* doc, const Names&... names) {
+  const auto call = [](Head... head, nb::handle x, nb::handle weight, double epsilon, const Name& backend, nb::handle residual, nb::handle out) {
+    return apply<Body>(RmsNormArguments{x, weight, epsilon, backend, residual, out}, head...);
+  };
+  m.def(name, call, names..., nb::arg("x"),
+        nb::arg("weight").none() = nb::none(),
+        nb::arg("epsilon") = 1e-6,
+        nb::arg("backend").none() = nb::none(),
+        nb::arg("residual").none() = nb::none(),
         nb::arg("out").none() = nb::none(), doc);
 }
 

@@ -211,6 +211,18 @@ struct SiluVjpProblem {
   MatrixView grad_x;  ///< [R, 2 I], a float type; apart from both
 };
 
+/// Section 7: rows over their root mean square, times a weight; a residual is added first and gets
+/// the sum.
+struct RmsNormProblem {
+  MatrixView x;         ///< [R, C], bfloat16, float16 or float32
+  MatrixView residual;  ///< [R, C] of x's type, read and written, apart from x; undefined: none
+  MatrixView weight;    ///< [1, C] of x's type or float32; undefined: none
+  float epsilon = 0.0F;
+  MatrixView out;  ///< [R, C] of x's type; x itself, or apart from all
+};
+/// Sums of squares that a row is added up in.
+inline constexpr std::int64_t kNormSums = 256;
+
 /// Section 7: out[m] = cast(the sum over slots t of factors[m, t] * rows[places[m, t]]), from +0 in
 /// ascending t, in float32, each step rounded by itself.
 struct CombineProblem {
@@ -246,7 +258,7 @@ struct FinishProblem {
   MatmulOptions options;
 };
 
-/// All are there.
+/// All are there; rms_norm may be null.
 struct Passes {
   Status (*convert)(const ConvertProblem& problem, const ExecContext& context) noexcept;
   Status (*fill)(const FillProblem& problem, const ExecContext& context) noexcept;
@@ -274,6 +286,7 @@ struct Passes {
   Status (*split_sums)(const SplitSumsProblem& problem, const ExecContext& context) noexcept;
 
   Status (*silu_and_mul)(const SiluProblem& problem, const ExecContext& context) noexcept;
+  Status (*rms_norm)(const RmsNormProblem& problem, const ExecContext& context) noexcept;
   Status (*silu_and_mul_vjp)(const SiluVjpProblem& problem, const ExecContext& context) noexcept;
   Status (*combine)(const CombineProblem& problem, const ExecContext& context) noexcept;
   /// As `quantize_activations`, of experts: the result in `arena`'s memory.

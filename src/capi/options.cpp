@@ -212,6 +212,18 @@ PackOptions options_from(const ArgumentPath& place, const octavo_pack_options* g
   return o;
 }
 
+RmsNormOptions options_from(const ArgumentPath& place, const octavo_rms_norm_options* given) {
+  const octavo_rms_norm_options c = read_struct(place, given);
+  check_flags(place, c.flags, 0);
+  RmsNormOptions o;
+  o.weight = optional_view(place.of("weight"), c.weight);
+  if (c.epsilon != 0) o.epsilon = static_cast<float>(c.epsilon);
+  o.residual = optional_view(place.of("residual"), c.residual);
+  o.out = optional_view(place.of("out"), c.out);
+  o.backend = c.backend;
+  return o;
+}
+
 VectorwiseOptions options_from(const ArgumentPath& place, const octavo_vectorwise_options* given) {
   const octavo_vectorwise_options c = read_struct(place, given);
   check_flags(place, c.flags, OCTAVO_WHOLE_COLUMNS | OCTAVO_BY_ELEMENT);

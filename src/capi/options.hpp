@@ -10,6 +10,7 @@
 #include "octavo/linear.hpp"
 #include "octavo/llm_int8.hpp"
 #include "octavo/matmul.hpp"
+#include "octavo/norm.hpp"
 #include "octavo/packed.hpp"
 #include "octavo/quantize.hpp"
 
@@ -31,6 +32,7 @@ functional::Options options_from(const ArgumentPath& place, const octavo_functio
 QuantizeOptions options_from(const ArgumentPath& place, const octavo_quantize_options* given);
 ActivationQuant options_from(const ArgumentPath& place, const octavo_activation* given);
 PackOptions options_from(const ArgumentPath& place, const octavo_pack_options* given);
+RmsNormOptions options_from(const ArgumentPath& place, const octavo_rms_norm_options* given);
 VectorwiseOptions options_from(const ArgumentPath& place, const octavo_vectorwise_options* given);
 MixedScaledMmOptions options_from(const ArgumentPath& place, const octavo_mixed_scaled_mm_options* given);
 

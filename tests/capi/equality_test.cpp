@@ -262,6 +262,24 @@ TEST(CApiEquality, LinearTellsItsOutliers) {
   octavo_packed_release(packed);
 }
 
+TEST(CApiEquality, RmsNorm) {
+  const Tensor x = random(bfloat16, {5, 96}, 1);
+  const Tensor weight = random(float32, {96}, 2);
+  const Tensor want_sum = random(bfloat16, {5, 96}, 3);
+  const Tensor got_sum = want_sum.to(bfloat16);
+  const Tensor want =
+      rms_norm(x, {.weight = weight, .epsilon = 1e-5F, .residual = want_sum.view()});
+  const octavo_view views[] = {describe(x), describe(weight), describe(got_sum)};
+  octavo_rms_norm_options o = octavo_rms_norm_options_init();
+  o.weight = &views[1];
+  o.residual = &views[2];
+  o.epsilon = 1e-5F;
+  octavo_tensor* y = nullptr;
+  const octavo_code code = octavo_rms_norm(&views[0], &o, nullptr, &y);
+  expect_same_bits(code, y, want);
+  EXPECT_EQ(std::memcmp(got_sum.view().data, want_sum.view().data, 5 * 96 * 2), 0);
+}
+
 TEST(CApiEquality, AFusedQuantizerLeavesItsCodes) {
   const Tensor x = random(float32, {4, 64}, 1);
   const Tensor w = random(int8, {64, 8}, 2);

@@ -73,6 +73,13 @@ void each_tensor(const octavo_pack_options&, const Visit& visit) {
 }
 
 template <class Visit>
+void each_tensor(const octavo_rms_norm_options&, const Visit& visit) {
+  visit("weight", &octavo_rms_norm_options::weight);
+  visit("residual", &octavo_rms_norm_options::residual);
+  visit("out", &octavo_rms_norm_options::out);
+}
+
+template <class Visit>
 void each_tensor(const octavo_vectorwise_options&, const Visit& visit) {
   visit("outlier_columns", &octavo_vectorwise_options::outlier_columns);
 }

@@ -27,6 +27,7 @@ constinit const Passes kPasses{
     .split_zero_points = &host::split_zero_points,
     .split_sums = &host::split_sums,
     .silu_and_mul = &silu_and_mul,
+    .rms_norm = &rms_norm,
     .silu_and_mul_vjp = &silu_and_mul_vjp,
     .combine = &combine,
     .activate = &host::activate<kPasses>,

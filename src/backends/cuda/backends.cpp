@@ -218,6 +218,7 @@ constexpr Passes kPasses{
     .split_zero_points = &split_zero_points,
     .split_sums = &split_sums,
     .silu_and_mul = &silu_and_mul,
+    .rms_norm = nullptr,
     .silu_and_mul_vjp = &silu_and_mul_vjp,
     .combine = &combine,
     .activate = &activate,

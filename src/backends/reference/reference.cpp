@@ -82,6 +82,7 @@ constinit const Passes reference::kPasses{
     .split_zero_points = &split_zero_points,
     .split_sums = &split_sums,
     .silu_and_mul = &silu_and_mul,
+    .rms_norm = &rms_norm,
     .silu_and_mul_vjp = &silu_and_mul_vjp,
     .combine = &combine,
     .activate = &activate,

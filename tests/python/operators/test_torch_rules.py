@@ -325,6 +325,8 @@ def operators():
                                             row_absmax=ones4, threshold=0.0, wanted=[True, True, False])
     yield ops.int8_vectorwise_quant.default, dict(A=x3.half(), threshold=0.0)
     yield ops.silu_and_mul.default, dict(x=x)
+    yield ops.rms_norm.default, dict(x=x, epsilon=1e-6)
+    yield ops.rms_norm.residual, dict(x=x, residual=torch.randn(6, 8), epsilon=1e-6)
     yield ops.silu_and_mul_vjp.default, dict(grad=grad, x=x, wanted=[True])
     yield ops.fused_experts.default, dict(x=x, w13=w13, w2=w2, **routing)
     yield ops.fused_experts_vjp.default, dict(grad=torch.randn(6, 8), x=x, w13=w13, w2=w2, **routing,

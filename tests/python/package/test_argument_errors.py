@@ -47,6 +47,7 @@ def given(kind):
         "pack": dict(weight=codes),
         "pack_experts": dict(weight=stack),
         "silu_and_mul": dict(x=floats),
+        "rms_norm": dict(x=floats),
         "fused_experts": dict(x=floats, w13=experts, w2=octavo.moe.pack_experts(np.ones((2, 4, 4), np.float32)), topk_weights=one,
                               topk_ids=two * 0),
     }
@@ -81,7 +82,8 @@ def wrong_values():
 def outcome(operation, arguments):
     """What an error says, or None. Whatever is no error of the promised kinds passes through."""
     try:
-        getattr(octavo.moe if hasattr(octavo.moe, operation) else octavo, operation)(**arguments)
+        module = next(each for each in (octavo, octavo.moe, octavo.norms) if hasattr(each, operation))
+        getattr(module, operation)(**arguments)
     except (ValueError, NotImplementedError, MemoryError, OSError, RuntimeError) as error:
         return str(error)
     return None

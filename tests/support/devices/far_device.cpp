@@ -369,6 +369,7 @@ constexpr Backend kBackend{
             .split_zero_points = &queue<&Passes::split_zero_points>,
             .split_sums = &queue<&Passes::split_sums>,
             .silu_and_mul = &queue<&Passes::silu_and_mul>,
+            .rms_norm = &queue<&Passes::rms_norm>,
             .silu_and_mul_vjp = &queue<&Passes::silu_and_mul_vjp>,
             .combine = &queue<&Passes::combine>,
             .activate = &activate,

@@ -23,8 +23,8 @@ def define(schema, kernel, fake):
     _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     for device in ("CPU", "CUDA"):
         _library.impl(name, kernel, device)
-    _library.impl(name, _refusal(name), "CompositeExplicitAutograd")
-    torch.library.register_fake(f"octavo::{name}", _without_memory(name, fake), lib=_library)
+    _library.impl(name, _refusal(packet), "CompositeExplicitAutograd")
+    torch.library.register_fake(f"octavo::{name}", _without_memory(packet, fake), lib=_library)
     operator = getattr(getattr(torch.ops.octavo, packet), overload or "default")
     _kernels[operator.name()] = kernel
     return operator

@@ -4,7 +4,7 @@
 import torch
 
 from ... import _octavo
-from . import _experts, _grouped_list
+from . import _experts, _grouped_list, _norms
 from ._arguments import as_dtype, as_tensors, check_no_gradient
 from ._linear import call_linear, handle_of
 from ._routes import grouped_mm, scaled_grouped_mm, scaled_mm  # noqa: F401
@@ -59,3 +59,13 @@ def silu_and_mul(x, out_dtype, backend, out):
         check_no_gradient("silu_and_mul", "out", x)
         return _octavo.silu_and_mul(x, out_dtype, backend, out)
     return _experts.call_silu_and_mul(x, as_dtype(out_dtype, "silu_and_mul"), backend)
+
+
+def rms_norm(x, weight, epsilon, backend, residual, out):
+    """octavo.norms.rms_norm."""
+    check_no_gradient("rms_norm", "tensors", x, weight, residual)
+    if out is not None:
+        return _octavo.rms_norm(x, weight, epsilon, backend, residual, out)
+    if residual is not None:
+        return _norms.call_add_rms_norm(x, residual, weight, epsilon, backend)
+    return _norms.call_rms_norm(x, weight, epsilon, backend)

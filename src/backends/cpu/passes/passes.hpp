@@ -14,6 +14,7 @@ Status vectorwise(const VectorwiseProblem& problem, const ExecContext& context) 
 Status rescale(const RescaleProblem& problem, const ExecContext& context) noexcept;
 Status reduce(const ReduceProblem& problem, const ExecContext& context) noexcept;
 Status silu_and_mul(const SiluProblem& problem, const ExecContext& context) noexcept;
+Status rms_norm(const RmsNormProblem& problem, const ExecContext& context) noexcept;
 Status silu_and_mul_vjp(const SiluVjpProblem& problem, const ExecContext& context) noexcept;
 Status combine(const CombineProblem& problem, const ExecContext& context) noexcept;
 

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What lies between the products of a layer: norms."""
+
+from ._operations import rms_norm
+
+__all__ = ["rms_norm"]
