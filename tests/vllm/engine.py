@@ -15,6 +15,8 @@ import torch  # noqa: E402
 import vllm  # noqa: E402
 from vllm.config import set_current_vllm_config  # noqa: E402
 from vllm.forward_context import set_forward_context  # noqa: E402
+from vllm.model_executor.layers.activation import SiluAndMul  # noqa: E402
+from vllm.model_executor.layers.layernorm import RMSNorm  # noqa: E402
 
 import octavo  # noqa: E402
 
@@ -34,6 +36,15 @@ def differing_rows(layer, weight, x):
     got = layer.quant_method.apply(layer, x, None)
     alone = torch.cat([layer.quant_method.apply(layer, x[i:i + 1], None) for i in range(len(x))])
     return int((got != want).any(1).sum() + (alone != want).any(1).sum())
+
+
+def differing_norms(norm, x, residual):
+    """The same of a norm, with a residual and without."""
+    weight, epsilon = norm.weight.data, norm.variance_epsilon
+    want_sum, got_sum = residual.clone(), residual.clone()
+    pairs = [(octavo.norms.rms_norm(x, weight, epsilon), norm(x)),
+             (octavo.norms.rms_norm(x, weight, epsilon, residual=want_sum), norm(x.clone(), got_sum)[0]), (want_sum, got_sum)]
+    return sum(int((want != got).any(1).sum()) for want, got in pairs)
 
 
 def differing_experts(experts, stacks, x, topk):
@@ -61,7 +72,7 @@ def main(folder, compiled):
     llm = vllm.LLM(folder, skip_tokenizer_init=True, enforce_eager=not compiled, dtype="bfloat16", max_model_len=128, max_num_seqs=8,
                    disable_log_stats=True)
     worker = llm.llm_engine.model_executor.driver_worker.worker
-    found = {"layers": 0, "experts": 0, "differing": {}, "octavo": octavo.__file__}
+    found = {"layers": 0, "experts": 0, "norms": 0, "activations": 0, "differing": {}, "octavo": octavo.__file__}
     torch.manual_seed(1)
     file = octavo.open_checkpoint(folder, framework="pt")
     with torch.inference_mode(), set_current_vllm_config(worker.vllm_config), set_forward_context(None, worker.vllm_config):
@@ -78,6 +89,13 @@ def main(folder, compiled):
                 stacks = [stack_of(file, stem, count, parts) for parts in (("gate_proj", "up_proj"), ("down_proj",))]
                 different = differing_experts(kernel.fused_experts, stacks,
                                               torch.randn(5, kernel.fused_experts.packed[0].k, dtype=torch.bfloat16), 2)
+            elif isinstance(layer, RMSNorm):
+                found["norms"] += 1
+                different = differing_norms(layer, *torch.randn(2, 5, layer.hidden_size, dtype=torch.bfloat16))
+            elif isinstance(layer, SiluAndMul):
+                found["activations"] += 1
+                x = torch.randn(5, 64, dtype=torch.bfloat16)
+                different = int((octavo.moe.silu_and_mul(x) != layer(x)).any(1).sum())
             else:
                 continue
             if different:

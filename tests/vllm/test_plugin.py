@@ -25,7 +25,8 @@ def engine(folder, *options, **environment):
 @pytest.mark.parametrize("name", [*FOLDERS, *AS_OTHERS_WRITE])
 def test_layers_have_octavos_bits(name, models):
     found, said = engine(coded_model(models, name))
-    assert found["differing"] == {} and found["layers"] >= 4
+    assert found["differing"] == {} and found["layers"] >= 4 and found["norms"] >= 5
+    assert found["activations"] + found["experts"] > 0
     assert found["experts"] == {"qwen3-moe": 2, "deepseek-v2": 1}.get(FOLDERS.get(name, ("",))[0], 0)
     assert found["calls"] >= found["layers"] * 5  # 6 tokens were generated; MLA calls a layer for the first alone
     assert [len(tokens) for tokens in found["tokens"]] == [6, 6, 6]
@@ -34,7 +35,7 @@ def test_layers_have_octavos_bits(name, models):
 
 def test_it_is_turned_off(models):
     found, said = engine(coded_model(models, "llama-int8"), OCTAVO_VLLM="0")
-    assert (found["layers"], found["calls"]) == (0, 0) and "Octavo" not in said
+    assert (found["layers"], found["calls"]) == (0, 0) and found["differing"] and "Octavo" not in said
 
 
 @pytest.mark.parametrize("name", ["llama-int8", "qwen3-moe-fp8"])
