@@ -34,7 +34,7 @@ class Format:
 
 FORMATS = {each.name: each for each in (
     Format("int8", "octavo", ("octavo", "quantize", "{float}", "{target}", "--scheme", "int8-dynamic", "--experts", "separate")),
-    Format("int8-head", "octavo", ("octavo", "quantize", "{float}", "{target}", "--scheme", "int8-dynamic", "--head", "int8-dynamic",
+    Format("int8-head", "octavo", ("octavo", "quantize", "{float}", "{target}", "--scheme", "int8-dynamic", "--head",
                                    "--experts", "separate")),
     Format("fp8", "octavo", ("octavo", "quantize", "{float}", "{target}", "--scheme", "fp8-dynamic")),
     Format("openvino", "openvino", ("optimum-cli", "export", "openvino", "--task", "text-generation-with-past", "--weight-format", "int8",

@@ -217,6 +217,10 @@ struct QuantizeFileOptions {
   /// they are. Without it such a model is refused.
   bool guess = false;
   Experts experts = Experts::as_loaded;
+  /// Quantise the output head, too: of a class in the table of architectures (or a layout file)
+  /// that names it, in int8-dynamic, fp8-dynamic, int8-weight-only, fp8-weight-only or mxfp8. A
+  /// head that shares the embeddings' weight becomes a tensor of its own, and config.json says so.
+  bool head = false;
   /// A calibration file (docs/calibration.md), which `octavo.torch.calibrate` writes; empty: none.
   /// LLM.int8's outlier columns come from it; the four options below need it.
   std::string calibration{};

@@ -40,7 +40,7 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
                   requantize: bool = False, calibration: str | os.PathLike[str] | None = None,
                   smoothquant: bool | float = False, gptq: bool = False, damp: float | None = None,
                   static_scales: bool = False, layout: str | os.PathLike[str] | None = None, guess: bool = False,
-                  experts: Experts = "as-loaded") -> QuantizeReport:
+                  experts: Experts = "as-loaded", head: bool = False) -> QuantizeReport:
     """Quantises every linear layer's weight [N, K] of a safetensors file, or of a model's folder
     (Hugging Face's layout, sharded or not), and copies the rest.
 
@@ -77,6 +77,8 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
         experts: of a class that keeps them in one tensor, of which transformers loads no 8-bit form:
             "float" (they stay), "separate" (a layer for each: Octavo and vLLM load the folder) or
             "as-loaded" (they are refused).
+        head: quantise the output head, too, of a class that the table of architectures knows. A head that shares
+            the embeddings' weight becomes a tensor of its own, and config.json says so. Not "fp8-block" and "llm-int8".
 
     Returns:
         octavo.types.QuantizeReport.
@@ -105,7 +107,7 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
                                    outlier_columns=_lists(outlier_columns), threshold=threshold,
                                    whole_columns=whole_columns, threads=threads or 0, requantize=requantize,
                                    calibration=_calibration(calibration, smoothquant, gptq, damp, static_scales),
-                                   model=(_path(layout), guess, experts))
+                                   model=(_path(layout), guess, experts, head))
     warn_of(report.warnings)
     return report
 
@@ -117,12 +119,12 @@ def estimate_quantization(input: str | os.PathLike[str], scheme: Scheme = "int8-
                           requantize: bool = False, calibration: str | os.PathLike[str] | None = None,
                           smoothquant: bool | float = False, gptq: bool = False, damp: float | None = None,
                           static_scales: bool = False, layout: str | os.PathLike[str] | None = None,
-                          guess: bool = False, experts: Experts = "as-loaded") -> QuantizeEstimate:
+                          guess: bool = False, experts: Experts = "as-loaded", head: bool = False) -> QuantizeEstimate:
     """Plans quantize_file and writes nothing.
 
     Args:
         input, scheme, ignore, outlier_columns, threshold, whole_columns, threads, requantize: as in octavo.quantize_file.
-        calibration, smoothquant, gptq, damp, static_scales, layout, guess, experts: as there.
+        calibration, smoothquant, gptq, damp, static_scales, layout, guess, experts, head: as there.
 
     Returns:
         octavo.types.QuantizeEstimate: sizes and memory in bytes, time in seconds, and the warnings, of which it does not warn.
@@ -141,7 +143,7 @@ def estimate_quantization(input: str | os.PathLike[str], scheme: Scheme = "int8-
                                          outlier_columns=_lists(outlier_columns), threshold=threshold,
                                          whole_columns=whole_columns, threads=threads or 0, requantize=requantize,
                                          calibration=_calibration(calibration, smoothquant, gptq, damp, static_scales),
-                                         model=(_path(layout), guess, experts))
+                                         model=(_path(layout), guess, experts, head))
 
 
 def convert_file(input: str | os.PathLike[str], output: str | os.PathLike[str], format: Format,

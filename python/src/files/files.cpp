@@ -68,8 +68,8 @@ std::function<void(std::int64_t, std::int64_t)> progress_of(const nb::object& pr
 using CalibrationArguments =
     std::tuple<std::string, bool, std::optional<double>, bool, std::optional<double>, bool>;
 
-/// layout, guess, experts of octavo.quantize_file.
-using ModelArguments = std::tuple<std::string, bool, std::string>;
+/// layout, guess, experts, head of octavo.quantize_file.
+using ModelArguments = std::tuple<std::string, bool, std::string, bool>;
 
 Experts parse_experts(const char* operation, const std::string& text) {
   if (text == "as-loaded") return Experts::as_loaded;
@@ -106,6 +106,7 @@ QuantizeFileOptions options_of(const char* operation, QuantizeArguments a) {
   o.layout = std::get<0>(a.model);
   o.guess = std::get<1>(a.model);
   o.experts = parse_experts(operation, std::get<2>(a.model));
+  o.head = std::get<3>(a.model);
   return o;
 }
 
@@ -238,14 +239,15 @@ void bind_files(nb::module_& m) {
         nb::arg("outlier_columns") = OutlierLists{}, nb::arg("threshold").none() = nb::none(),
         nb::arg("whole_columns") = false, nb::arg("threads") = 0, nb::arg("requantize") = false,
         nb::arg("calibration") = CalibrationArguments{},
-        nb::arg("model") = ModelArguments{"", false, "as-loaded"}, "See octavo.quantize_file.");
+        nb::arg("model") = ModelArguments{"", false, "as-loaded", false},
+        "See octavo.quantize_file.");
   m.def("estimate_quantization", estimate_with, nb::arg("input"),
         nb::arg("scheme") = "int8-dynamic", nb::arg("ignore") = std::vector<std::string>{},
         nb::kw_only(), nb::arg("outlier_columns") = OutlierLists{},
         nb::arg("threshold").none() = nb::none(), nb::arg("whole_columns") = false,
         nb::arg("threads") = 0, nb::arg("requantize") = false,
         nb::arg("calibration") = CalibrationArguments{},
-        nb::arg("model") = ModelArguments{"", false, "as-loaded"},
+        nb::arg("model") = ModelArguments{"", false, "as-loaded", false},
         "See octavo.checkpoints.estimate_quantization.");
   m.def("convert_file", convert_file_with, nb::arg("input"), nb::arg("output"), nb::arg("format"),
         nb::arg("progress").none() = nb::none(), nb::kw_only(), nb::arg("threads") = 0,

@@ -57,14 +57,15 @@ std::string inputs_text(const Compressed& row, Activations activations) {
 }
 
 // Packed experts are a group by name, which counts before the class behind it.
+// `heads`: further targets, each behind a comma.
 std::string compressed_text(const Compressed& row, std::string_view ignored, Packed packed,
-                            Activations activations) {
+                            Activations activations, std::string_view heads) {
   const std::string weights = arguments_text(row.dtype, row.weights, true, false, row.more);
   const std::string inputs = inputs_text(row, activations);
   std::vector<ConfigGroup> groups;
   if (recipe_of("config_text", row.scheme).packs_all()) {
-    groups.push_back(config_group(fmt::format(R"(["Linear",{}])", kAllExperts), weights, inputs,
-                                  "pack-quantized"));
+    groups.push_back(config_group(fmt::format(R"(["Linear",{}{}])", kAllExperts, heads), weights,
+                                  inputs, "pack-quantized"));
     return compressed_tensors_text(groups, ignored);
   }
   if (packed != Packed::none) {
@@ -72,8 +73,8 @@ std::string compressed_text(const Compressed& row, std::string_view ignored, Pac
         config_group(fmt::format("[{}]", kAllExperts), weights, inputs, "pack-quantized"));
   }
   if (packed != Packed::all) {
-    groups.push_back(
-        config_group(R"(["Linear"])", weights, inputs, row.format, packed != Packed::none));
+    groups.push_back(config_group(fmt::format(R"(["Linear"{}])", heads), weights, inputs,
+                                  row.format, packed != Packed::none));
   }
   return compressed_tensors_text(groups, ignored);
 }
@@ -126,12 +127,21 @@ std::string bitsandbytes_text(const char* operation, std::string_view ignored,
                      ignored, outlier_fields(operation, outliers));
 }
 
+bool names_heads(Scheme scheme) noexcept {
+  return std::ranges::find(kCompressed, scheme, &Compressed::scheme) != kCompressed.end();
+}
+
 std::string config_text(const char* operation, Scheme scheme,
                         const std::vector<std::string>& ignored, const OutlierConfig& outliers,
-                        Packed packed, Activations activations) {
+                        Packed packed, Activations activations,
+                        const std::vector<std::string>& heads) {
   const std::string names = json_strings(operation, ignored);
   const auto* row = std::ranges::find(kCompressed, scheme, &Compressed::scheme);
-  if (row != kCompressed.end()) return compressed_text(*row, names, packed, activations);
+  if (row != kCompressed.end()) {
+    std::string targets;
+    for (const std::string& head : heads) targets += ',' + json_string(operation, head);
+    return compressed_text(*row, names, packed, activations, targets);
+  }
   if (scheme == Scheme::fp8_block) return fp8_text(false, true, names);
   if (scheme == Scheme::llm_int8) return bitsandbytes_text(operation, names, outliers);
   refuse(Code::invalid_argument, "{}: scheme must be one of the {}; got {}", operation,

@@ -50,10 +50,15 @@ std::string fp8_text(bool is_static, bool block, std::string_view ignored);
 std::string bitsandbytes_text(const char* operation, std::string_view ignored,
                               const OutlierConfig& outliers);
 
-/// The configuration of a file quantised by that scheme; `ignored` names the layers left alone.
+/// Whether a scheme's configuration can name an output head.
+bool names_heads(Scheme scheme) noexcept;
+
+/// The configuration of a file quantised by that scheme; `ignored` names the layers left alone,
+/// `heads` output heads that are quantised, which readers may not count among linear layers.
 /// `operation` begins the sentence for names that are not UTF-8.
 std::string config_text(const char* operation, Scheme scheme,
                         const std::vector<std::string>& ignored, const OutlierConfig& outliers,
-                        Packed packed = Packed::none, Activations activations = Activations::token);
+                        Packed packed = Packed::none, Activations activations = Activations::token,
+                        const std::vector<std::string>& heads = {});
 
 }  // namespace octavo::checkpoint

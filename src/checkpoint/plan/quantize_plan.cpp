@@ -49,6 +49,7 @@ class QuantizePlanner {
 
   WritePlan plan() {
     refuse_quantized();
+    check_head();
     check_model_folder(kQuantize, in_, stored_);
     const WrittenForm form{kQuantize, "scheme", scheme_name(options_.scheme), recipe_.bitsandbytes,
                            recipe_.packs_experts()};
@@ -61,6 +62,7 @@ class QuantizePlanner {
     for (const StoredLayer& layer : stored_.layers()) {
       if (!whole_.contains(layer.codes)) add_again(layer);
     }
+    if (options_.head) untie();
     choice_.check(kQuantize);
     if (!in_.folder().empty()) check_float_experts(form, model_, choice_.float_expert());
     check_ignored();
@@ -70,11 +72,12 @@ class QuantizePlanner {
     if (calibration_ != nullptr) {
       calibrate(plan_, in_, calibration_, options_);
     }
-    plan_.config = config_text(kQuantize, options_.scheme, kept_, outliers(),
-                               !packed_ ? Packed::none
-                               : plain_ ? Packed::experts
-                                        : Packed::all,
-                               options_.static_scales ? Activations::tensor : Activations::token);
+    plan_.config =
+        config_text(kQuantize, options_.scheme, kept_, outliers(),
+                    !packed_ ? Packed::none
+                    : plain_ ? Packed::experts
+                             : Packed::all,
+                    options_.static_scales ? Activations::tensor : Activations::token, heads_);
     for (std::string& warning :
          in_float_.warnings(kQuantize, "scheme", scheme_name(options_.scheme))) {
       plan_.warnings.push_back(std::move(warning));
@@ -118,9 +121,65 @@ class QuantizePlanner {
            kept_.size());
   }
 
+  // Heads are those of the table: names alone say nothing about what shares a weight.
+  void check_head() const {
+    if (!options_.head) return;
+    if (!names_heads(options_.scheme)) {
+      refuse(
+          Code::unsupported,
+          "quantize_file: scheme must be int8-dynamic, fp8-dynamic, int8-weight-only, "
+          "fp8-weight-only or mxfp8 for head (--head), since readers of the others keep heads in "
+          "float; got {}",
+          scheme_name(options_.scheme));
+    }
+    if (model_.architecture != nullptr && !model_.architecture->ties.empty()) return;
+    refuse(Code::unsupported,
+           "quantize_file: head (--head) must be that of a class whose head is known (transformers "
+           "{}, or a layout file's \"tied\"); got model_type {}",
+           table_release(), in_quotes(model_.model_type));
+  }
+
+  bool is_head(const TensorEntry& entry) const {
+    if (!options_.head || !is_float_matrix(entry)) return false;
+    const auto found = model_.find(*layer_of(entry.name));
+    return found && is_linear(found->kind) && model_.architecture->is_tied(found->module);
+  }
+
+  // Heads that share the embeddings' weight are in no file: they get a tensor of their own.
+  void untie() {
+    if (heads_.empty()) {
+      for (const auto& [head, embedding] : model_.architecture->ties) add_tied(head, embedding);
+    }
+    if (!heads_.empty()) return;
+    refuse(Code::invalid_argument,
+           "quantize_file: head (--head) must be there, or share the embeddings' weight; got {} "
+           "without either",
+           model_.architecture->name);
+  }
+
+  void add_tied(const std::string& head, const std::string& embedding) {
+    if (in_.folder().empty() || head.find('*') != std::string::npos) return;
+    for (const TensorEntry& entry : in_.entries()) {
+      if (!is_float_matrix(entry)) continue;
+      const auto found = model_.find(*layer_of(entry.name));
+      if (!found || found->module != embedding || ignore_.match(head)) continue;
+      const MatrixPlace at = whole_matrix(entry);
+      if (!goes_in_cells(head, at.n, at.k)) return;
+      choice_.saw(head);
+      heads_.push_back(head);
+      plan_.unties = true;
+      return add_layer(plan_.files[entry.file], {.name = head, .entry = &entry, .at = at});
+    }
+  }
+
   void add(const TensorEntry& entry) {
     FilePlan& file = plan_.files[entry.file];
     Treatment treated = choice_.of(entry);
+    if (treated == Treatment::keep_layer && is_head(entry) &&
+        !ignore_.match(*layer_of(entry.name))) {
+      heads_.emplace_back(*layer_of(entry.name));
+      treated = Treatment::quantize;
+    }
     if (treated == Treatment::quantize) {
       const MatrixPlace at = place_of(entry);
       std::string layer(*layer_of(entry.name));
@@ -401,6 +460,7 @@ class QuantizePlanner {
   LayerChoice choice_;
   WritePlan plan_{.operation = kQuantize};
   std::vector<std::string> kept_;                  ///< layers that stay in float
+  std::vector<std::string> heads_;                 ///< output heads that are quantised
   std::vector<const TensorEntry*> left_;           ///< what may be layers and is copied
   std::map<std::string, std::int64_t> quantized_;  ///< layers, and their K
 };

@@ -85,6 +85,8 @@ struct WritePlan {
   std::vector<FilePlan> files{};  ///< one for each input file
   /// "quantization_config" of what is written; nothing: it is not quantised.
   std::optional<std::string> config{};
+  /// The head has a tensor of its own, unlike the input's, which config.json has to say.
+  bool unties = false;
   std::vector<std::string> warnings{};
   std::int64_t tensors_copied = 0;
   std::vector<std::string> smoothed_norms{}, unsmoothed_layers{};

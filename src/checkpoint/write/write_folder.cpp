@@ -18,6 +18,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::string_view kTied = "tie_word_embeddings";
+
+/// config.json of a model whose head has a weight of its own; parts that say otherwise, too.
+std::string untied(std::string config) {
+  std::vector<std::string> parts;
+  for (const JsonField& field : json_fields(config).value_or(std::vector<JsonField>{})) {
+    if (json_field(field.value, kTied)) parts.emplace_back(field.key);
+  }
+  for (const std::string& part : parts) {
+    const std::string text(json_field(config, part).value_or("{}"));
+    config = with_json_field(config, part, with_json_field(text, kTied, "false"));
+  }
+  return with_json_field(config, kTied, "false");
+}
+
 class FolderWriter {
  public:
   FolderWriter(const Checkpoint& in, const std::string& out, WritePlan plan,
@@ -113,6 +128,7 @@ class FolderWriter {
           operation(), in_quotes(in_.folder()), kConfigKey));
     }
     std::string config = without_declarations(text.value_or("{}"));
+    if (run_.plan().unties) config = untied(config);
     if (declared) config = with_json_field(config, kConfigKey, indented_json(*declared, 1));
     out_.write(kConfigFile, config);
   }

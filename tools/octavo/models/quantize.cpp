@@ -41,6 +41,7 @@ struct QuantizeArguments : TransferArguments {
   bool requantize = false;
   bool guess = false;
   std::string experts = kAsLoaded;
+  bool head = false;
   bool dry_run = false;
 };
 
@@ -116,6 +117,7 @@ int run(const QuantizeArguments& arguments) {
                               .ignore = arguments.ignore,
                               .guess = arguments.guess,
                               .experts = kExperts.at(arguments.experts),
+                              .head = arguments.head,
                               .calibration = arguments.calibration,
                               .smoothquant = !arguments.smoothquant.empty(),
                               .smooth_alpha = alpha_of(arguments.smoothquant),
@@ -153,6 +155,11 @@ void add_layer_options(CLI::App& command, QuantizeArguments& arguments) {
                   "no 8-bit form: float (they stay), separate (a layer each: Octavo and vLLM load "
                   "the folder) or as-loaded (they are refused)")
       ->check(CLI::IsMember(kExperts))
+      ->group(heading::kLayers);
+  command
+      .add_flag("--head", arguments.head,
+                "Quantise the output head, too; one that shares the embeddings' weight becomes a "
+                "tensor of its own (not fp8-block, llm-int8)")
       ->group(heading::kLayers);
   command
       .add_flag("--guess", arguments.guess,
@@ -227,9 +234,9 @@ CommandBody add_quantize(CLI::App& command) {
       ->group(heading::kOutput);
   command.footer(
       scheme_lines() +
-      "Embeddings, norms, routers of experts and output heads are always left alone: by the "
-      "model's\n"
-      "class where transformers has it, else by names, and a line says so.\n"
+      "Embeddings, norms, routers of experts and, without --head, output heads are left alone: by "
+      "the\n"
+      "model's class where transformers has it, else by names, and a line says so.\n"
       "Example: octavo quantize Llama-3-8B Llama-3-8B-fp8 --scheme fp8-dynamic --ignore "
       "'re:.*down_proj$'");
   return [arguments] { return run(*arguments); };

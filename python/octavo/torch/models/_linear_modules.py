@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What in a model is a product with a weight: linear layers of every class, experts, and what only looks like one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -67,10 +67,11 @@ _MAKING = frozenset(("__init__", "__module__", "__qualname__", "__doc__", "__ann
                      "__orig_bases__", "__repr__", "reset_parameters", "extra_repr"))
 
 
-def candidates(model: torch.nn.Module, choice: SchemeChoice, patterns: Sequence[str], freeze: bool) -> Candidates:
+def candidates(model: torch.nn.Module, choice: SchemeChoice, patterns: Sequence[str], freeze: bool,
+               heads: Mapping[str, str] | None = None) -> Candidates:
     """All products of a model: those to quantise, and those that stay with the reason.
 
-    A module that stands in two places is named twice. Raises: ValueError (a pattern of the schemes that decides for none).
+    heads: schemes of output heads by path, whatever the patterns say. A module that stands in two places is named twice. Raises: ValueError (a pattern of the schemes that decides for none).
     """
     found = Candidates([], [], [], {})
     kept = left_to_peft(model)
@@ -79,11 +80,13 @@ def candidates(model: torch.nn.Module, choice: SchemeChoice, patterns: Sequence[
             found.left.extend(LeftLayer(_joined(path, name), tuple(weight.shape), kept[path], kept[path] == ADAPTER)
                               for name, weight in _matrices(module))
             continue
-        pattern = next(filter(None, (first_match(name, patterns) for name in spellings(path))), None)
+        head = (heads or {}).get(path)
+        pattern = None if head else next(filter(None, (first_match(name, patterns) for name in spellings(path))), None)
         if not (is_linear(module) or is_conv1d(module) or is_experts(module)):
             found.left.extend(_others(path, module, pattern))
             continue
-        chosen = Chosen(None, f'ignored by "{pattern}"') if pattern is not None else choice.of(path)
+        chosen = Chosen(None, f'ignored by "{pattern}"') if pattern is not None else \
+            Chosen(head, "") if head else choice.of(path)
         if chosen.scheme is None:
             kind, why = found.linear, None
         elif is_experts(module):

@@ -15,6 +15,7 @@ from ._calibrated_experts import experts_to_calibrate, layers_of_experts
 from ._calibration import Calibration
 from ._canonical import LAYERS
 from ._checkpoint_names import names_in_files
+from ._head import head_of
 from ._linear_modules import LeftLayer, candidates, is_conv1d, is_linear
 from ._names import LEFT_IN_FLOAT, check_patterns, spellings
 from ._read_elsewhere import call_layers_of
@@ -30,7 +31,7 @@ _Item = TypeVar("_Item")
 
 def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *,
               ignore: Sequence[str] | None = None, freeze: bool = True,
-              progress: bool | None = None, calibration: Calibration | None = None) -> Report:
+              progress: bool | None = None, calibration: Calibration | None = None, head: str | None = None) -> Report:
     """Swaps the linear layers and experts of a model for layers in 8 bits, in place.
 
     torch.nn.Linear and its subclasses that add nothing but an __init__, the Conv1D of transformers (GPT-2), and the experts
@@ -50,6 +51,8 @@ def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *
         calibration: of the model (octavo.torch.calibrate): activations get its static scales, and layers of "llm-int8" its
             outlier columns; experts and layers without a row stay dynamic (folders that `octavo quantize --static` writes
             have static experts).
+        head: the scheme of the output head (model.get_output_embeddings()), "int8" and "fp8" for short. None: it stays in float,
+            unless `ignore` is a list of your own. A head that shares the embeddings' weight gets codes of its own.
 
     Returns:
         The per-layer error table, a list of LayerError that prints as one; its `left` names every product that stays in float, and
@@ -58,7 +61,7 @@ def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *
 
     Raises:
         ValueError: before any layer is swapped: an unknown scheme, a model that is a linear layer itself, a pattern of `ignore` or of
-            `scheme` that decides for nothing, a calibration for other codes or columns.
+            `scheme` that decides for nothing, a calibration for other codes or columns, a head that is no linear layer.
         RuntimeError: before any layer is swapped: a weight that is not finite.
 
     Warns:
@@ -76,9 +79,10 @@ def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *
     if is_linear(model) or is_conv1d(model):
         raise ValueError("quantize_: model must contain linear layers; got one itself (use "
                          f"octavo.torch.nn.{LAYERS[choice.schemes[0]].__name__}.from_float)")
+    heads = head_of("quantize_", model, head)
     patterns = patterns_of("quantize_", model, ignore)
     rows = _calibrated(model, choice, freeze, calibration)
-    linear, experts, left, schemes = candidates(model, choice, patterns, freeze)
+    linear, experts, left, schemes = candidates(model, choice, patterns, freeze, heads)
     _check_weights([*linear, *experts])
     _check_columns(linear, rows)
     report = Report(left=left)
@@ -86,7 +90,7 @@ def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *
     for path, layer in _with_bar([*linear, *experts], choice.name, progress):
         if layer not in made:
             made[layer], errors = _experts_of(path, layer, schemes[path]) if "down_proj" in layer._parameters else \
-                _linear_of(path, layer, schemes[path], freeze, rows.get(path))
+                linear_of(path, layer, schemes[path], freeze, rows.get(path))
             report.extend(errors)
         set_module(model, path, made[layer])
     if not freeze:
@@ -176,7 +180,7 @@ def _check_columns(layers, calibrated):
                              f"{calibrated[path].smooth.numel()}")
 
 
-def _linear_of(path, layer, scheme, freeze, calibrated):
+def linear_of(path, layer, scheme, freeze, calibrated):
     linear = float_linear(layer)
     weight = linear.weight.detach().contiguous()
     quantized = _octavo.quantize_weight(weight, scheme)

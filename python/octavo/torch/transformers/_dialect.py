@@ -43,7 +43,10 @@ def kind_of(layer: QuantizedLinear | RoutedExperts) -> Kind:
         packed = kind.code == "int8" and layer.w13.k % 4 == 0 and layer.w2.k % 4 == 0
         return kind._replace(packed=packed, experts=packed)
     weight = layer.quantized_weight()
-    kind = _kind(str(weight.data.dtype).removeprefix("torch."), _granularity(weight), layer._rule)
+    granularity = _granularity(weight)
+    if weight.cols == _MX and is_mx(f"group{_MX}", layer._rule):  # which is the whole row where K is 32
+        granularity = f"group{_MX}"
+    kind = _kind(str(weight.data.dtype).removeprefix("torch."), granularity, layer._rule)
     return kind._replace(packed=kind.code == "int8" and kind.activation is None and layer.in_features % 4 == 0)
 
 
@@ -73,8 +76,9 @@ def _granularity(weight: Quantized) -> str:
 
 
 def quantization_config(operation: str, layers: Mapping[str, Kind], left: Sequence[str], scheme: str,
-                        dialect: str) -> Json:
-    """The configuration of layers by their names in the files. left: linear layers that stay in float.
+                        dialect: str, heads: Sequence[str] = ()) -> Json:
+    """The configuration of layers by their names in the files. left: linear layers that stay in float; heads: output heads
+    among the layers, which readers may not count among linear layers.
 
     dialect: in which the tensors are written. Raises: ValueError (LLM.int8() beside other schemes, several thresholds).
     """
@@ -89,7 +93,7 @@ def quantization_config(operation: str, layers: Mapping[str, Kind], left: Sequen
         config = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [_BLOCK, _BLOCK],
                   "modules_to_not_convert": list(left)}
     else:
-        config = _compressed_tensors(layers, kinds, left)
+        config = _compressed_tensors(layers, kinds, left, heads)
     return {**config, "octavo": {"scheme": scheme}}
 
 
@@ -99,11 +103,11 @@ def _bitsandbytes(kind, left):
             "llm_int8_threshold": kind.threshold, "llm_int8_skip_modules": list(left)}
 
 
-def _compressed_tensors(layers, kinds, left):
+def _compressed_tensors(layers, kinds, left, heads):
     groups = {}
     for number, kind in enumerate(kinds):
         alone = sum(other.experts == kind.experts for other in kinds) == 1
-        every = [_EXPERTS] if kind.experts else ["Linear"]
+        every = [_EXPERTS] if kind.experts else ["Linear", *heads]
         targets = every if alone else sorted(name for name, own in layers.items() if own == kind)
         groups[f"group_{number}"] = {"targets": targets, "weights": _weights(kind), "input_activations": _activations(kind),
                                      "output_activations": None, "format": _format(kind)}

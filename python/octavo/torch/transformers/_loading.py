@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def from_pretrained(path: str | os.PathLike[str], scheme: SchemeArgument | None = None, *, model_class: Any = None,
-                    ignore: Sequence[str] | None = None, fuse: bool = False, strict: bool = False,
+                    ignore: Sequence[str] | None = None, head: str | None = None, fuse: bool = False, strict: bool = False,
                     trust_remote_code: bool = False, **options: Any) -> "PreTrainedModel":
     """A model of transformers on Octavo's layers, of a quantised folder or of a float one.
 
@@ -31,7 +31,8 @@ def from_pretrained(path: str | os.PathLike[str], scheme: SchemeArgument | None 
     Args:
         path: the folder, or a model's name on the hub.
         scheme: of a float folder, as octavo.torch.quantize_ takes it. None: the folder is quantised.
-        ignore: of a float folder, the layers to leave in float, as octavo.torch.quantize_ takes them.
+        ignore, head: of a float folder, the layers to leave in float and the output head's scheme, as octavo.torch.quantize_ takes
+            them.
         model_class: transformers' class, or AutoModelFor...; None: the one that config.json names.
         fuse: of a quantised folder, whether layers that read the same activations (query, key and value; gate and up) become one product, which has
             the same bits and takes less time for few rows. They stay modules with their names, states and biases. A
@@ -68,14 +69,15 @@ def from_pretrained(path: str | os.PathLike[str], scheme: SchemeArgument | None 
         warnings.warn("from_pretrained: the model's class is the keyword model_class; the second argument is scheme", DeprecationWarning,
                       stacklevel=2)
         scheme, model_class = None, scheme
-    if scheme is None and ignore is not None:
-        raise ValueError(f"from_pretrained: ignore must be None without a scheme; got {ignore!r}")
+    for name, value in (("ignore", ignore), ("head", head)):
+        if scheme is None and value is not None:
+            raise ValueError(f"from_pretrained: {name} must be None without a scheme; got {value!r}")
     if scheme is not None and fuse:
         raise ValueError("from_pretrained: fuse must be False with a scheme (save_pretrained the model, and load it with fuse=True); got True")
     need_transformers("from_pretrained")
     import transformers
 
-    chosen_config = None if scheme is None else octavo_config()(scheme, ignore)
+    chosen_config = None if scheme is None else octavo_config()(scheme, ignore, head=head)
 
     config = options.pop("config", None) or \
         transformers.AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)

@@ -19,8 +19,9 @@ from ..._checkpoint import open_checkpoint
 from ..layers._quantized_linear import QuantizedLinear
 from ..layers._schemes import SchemeArgument
 from ..models._canonical import LAYERS
+from ..models._head import head_of, head_scheme
 from ..models._linear_modules import candidates, is_conv1d
-from ..models._quantize import float_linear, patterns_of, warn_of_left
+from ..models._quantize import float_linear, linear_of, patterns_of, warn_of_left
 from ..models._replace import set_module
 from ..models._report import LayerError, Report, experts_error
 from ..models._routed_experts import RoutedExperts
@@ -37,6 +38,7 @@ class OctavoConfig(QuantizationConfigMixin):
             octavo.torch.quantize_ takes it; or a mapping of patterns to schemes.
         ignore: layers to leave in float, as octavo.torch.quantize_ takes them.
         modules_to_not_convert: the same in transformers' words: a module's name, or its end, with all that is in it.
+        head: the scheme of the output head, as octavo.torch.quantize_ takes it.
 
     Raises:
         ValueError: an unknown scheme.
@@ -49,11 +51,12 @@ class OctavoConfig(QuantizationConfigMixin):
     """
 
     def __init__(self, scheme: SchemeArgument = "int8-dynamic", ignore: Sequence[str] | None = None,
-                 modules_to_not_convert: Sequence[str] | None = None) -> None:
+                 modules_to_not_convert: Sequence[str] | None = None, head: str | None = None) -> None:
         self.quant_method = "octavo"  # type: ignore[assignment]
         self.scheme = SchemeChoice("OctavoConfig", scheme).given
         self.ignore = None if ignore is None else list(ignore)
         self.modules_to_not_convert = None if modules_to_not_convert is None else list(modules_to_not_convert)
+        self.head = head_scheme("OctavoConfig", head)
         self._declared: dict[str, Any] | None = None  # a quantised folder's own quantization_config
         self._fuse = False
         self._strict = False
@@ -70,7 +73,8 @@ class OctavoConfig(QuantizationConfigMixin):
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
         if "scheme" in config_dict:
-            config = cls(config_dict["scheme"], config_dict.get("ignore"), config_dict.get("modules_to_not_convert"))
+            config = cls(config_dict["scheme"], config_dict.get("ignore"), config_dict.get("modules_to_not_convert"),
+                         config_dict.get("head"))
         else:
             config = cls.of_folder(config_dict)
         return (config, kwargs) if return_unused_kwargs else config
@@ -79,7 +83,7 @@ class OctavoConfig(QuantizationConfigMixin):
         if self._declared is not None:
             return dict(self._declared)
         return {"quant_method": self.quant_method, "scheme": self.scheme, "ignore": self.ignore,
-                "modules_to_not_convert": self.modules_to_not_convert}
+                "modules_to_not_convert": self.modules_to_not_convert, "head": self.head}
 
 
 class OctavoQuantizer(HfQuantizer):
@@ -139,7 +143,9 @@ class OctavoQuantizer(HfQuantizer):
         patterns = patterns_of("OctavoConfig", model, config.ignore if config.modules_to_not_convert is None else
                                [*(config.ignore or ()), *not_converted(config.modules_to_not_convert)])
         tied = [key.rpartition(".")[0] for key in getattr(model, "all_tied_weights_keys", {})]
-        linear, experts, left, schemes = candidates(model, choice, (*patterns, *tied), True)
+        heads = head_of("OctavoConfig", model, config.head)  # quantised once it is loaded: it may be tied
+        linear, experts, left, schemes = candidates(model, choice, (*patterns, *tied, *heads), True)
+        left = [row for row in left if row.name not in heads]
         for path, layer in linear:
             made = LAYERS[schemes[path]].from_float(float_linear(layer), False)
             made.stands_for_conv1d = is_conv1d(layer)
@@ -148,6 +154,14 @@ class OctavoQuantizer(HfQuantizer):
             self._swap(model, path, RoutedExperts.empty_like(layer, schemes[path]), ("gate_up_proj", "down_proj"))
         self.report = Report(left=left)
         warn_of_left("OctavoConfig", left)
+
+    def _take_head(self, model):
+        if self.pre_quantized or self.quantization_config._declared is not None:
+            return
+        for path, scheme in head_of("OctavoConfig", model, self.quantization_config.head).items():
+            made, rows = linear_of(path, model.get_submodule(path), scheme, True, None)
+            self.report.extend(rows)
+            set_module(model, path, made)
 
     def _swap(self, model, path, layer, parameters):
         set_module(model, path, layer)
@@ -184,6 +198,7 @@ class OctavoQuantizer(HfQuantizer):
             self._folder = None
         for name in sorted(self._pending):  # not in the files: transformers has told, and made some up
             self.take(model, name, model.get_parameter(name).detach())
+        self._take_head(model)
         for path, layer in list(model.named_modules()):
             if isinstance(layer, RoutedExperts):
                 layer.take_biases()

@@ -156,7 +156,7 @@ def declared_state(model: "PreTrainedModel", layers: dict[str, QuantizedLinear |
     scheme = schemes[0] if len(schemes) == 1 else "mixed"
     left = sorted({alias for name in _left(model) for alias in (name, in_files[name])})
     config = quantization_config("save_pretrained", {in_files[name]: kind for name, kind in kinds.items()}, left, scheme,
-                                 dialect)
+                                 dialect, [in_files[name] for name, layer in layers.items() if layer is _head_of(model)])
     if dialect == "bitsandbytes":
         _warn_of_four_dimensions(model, layers)
         columns = {in_files[name]: _columns(layer) for name, layer in layers.items() if _columns(layer)}
@@ -327,8 +327,13 @@ def _declaring(model: "PreTrainedModel", config: Json,
 
 def _untied(model):
     """Whether an output head that was tied to the embeddings has codes of its own."""
-    head = model.get_output_embeddings()
+    head = _head_of(model)
     return isinstance(head, QuantizedLinear) and head.frozen
+
+
+def _head_of(model):
+    outputs = getattr(model, "get_output_embeddings", None)
+    return outputs() if callable(outputs) else None
 
 
 def _has_codes(name, state):
