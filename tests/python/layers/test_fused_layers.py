@@ -460,3 +460,38 @@ def test_a_compiled_model_has_the_same_values(tmp_path):
     with torch.no_grad():
         first, second = (torch.compile(layer, fullgraph=True, backend="aot_eager")(x) for layer in layers)
     assert same(first, second)
+
+
+@pytest.mark.filterwarnings("ignore:.*stay in float")
+@pytest.mark.parametrize("maker, scheme", [(small.qwen2, "int8-dynamic"), (small.deepseek_v3, "fp8-dynamic"), (small.llama, "fp8-block"), (small.bert, "llm-int8")],
+                         ids=small.name_of)
+def test_quantising_fuses_too(maker, scheme, tmp_path):
+    """quantize_ and OctavoConfig: the products, bits, states and files that separate layers have."""
+    ids, source, plain = small.tokens(), small.made(maker), small.made(maker)
+    source.save_pretrained(tmp_path / "float")
+    octavo.torch.quantize_(plain, scheme)
+    plain.save_pretrained(tmp_path / "plain")
+    fused = copy.deepcopy(source)
+    octavo.torch.quantize_(fused, scheme, fuse=True)
+    loaded = type(source).from_pretrained(tmp_path / "float", quantization_config=octavo.torch.OctavoConfig(scheme, fuse=True))
+    for model in (fused, loaded):
+        assert len(products(model)) == GROUPS[maker]
+        assert same(small.outputs(model, ids), small.outputs(plain, ids))
+        ours, theirs = model.state_dict(), plain.state_dict()
+        assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    fused.save_pretrained(tmp_path / "fused")
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "fused" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+
+
+def test_layers_with_a_calibration_fuse_where_scales_are_one(tmp_path):
+    """Query, key and value read one tensor, so that their static scales are equal; and layers that train do not fuse."""
+    model = small.made(small.llama)
+    found = octavo.torch.calibrate(model, [small.tokens(5)], "int8-dynamic")
+    plain = copy.deepcopy(model)
+    octavo.torch.quantize_(plain, calibration=found)
+    octavo.torch.quantize_(model, calibration=found, fuse=True)
+    assert len(products(model)) == GROUPS[small.llama]
+    assert same(small.outputs(model, small.tokens()), small.outputs(plain, small.tokens()))
+    with pytest.raises(ValueError, match="quantize_: fuse must be False where weights train"):
+        octavo.torch.quantize_(small.made(small.llama), freeze=False, fuse=True)

@@ -131,8 +131,7 @@ def test_the_door_says_what_is_wrong(folders, tmp_path):
             (tmp_path / "int8", {"scheme": "fp8-dynamic"}, "scheme must be None for a folder that is quantised already; got 'fp8-dynamic'"),
             (tmp_path / "undeclared", {"scheme": "fp8-dynamic"}, "OctavoConfig: folder must have float weights"),
             (folder, {"scheme": "int9"}, "scheme must be int8-dynamic"),
-            (folder, {"ignore": ["lm_head"]}, "ignore must be None without a scheme"),
-            (folder, {"scheme": "int8-dynamic", "fuse": True}, "fuse must be False with a scheme")):
+            (folder, {"ignore": ["lm_head"]}, "ignore must be None without a scheme")):
         with pytest.raises(ValueError, match=said):
             octavo.torch.from_pretrained(path, **options)
     with pytest.warns(DeprecationWarning, match="the model's class is the keyword model_class"):

@@ -28,31 +28,66 @@ _READERS: dict[str, tuple[str, ...]] = {
 }
 
 
+class Fusing:
+    """Groups of a model's layers that read the same activations; each becomes one product when its last layer was added."""
+
+    def __init__(self, operation: str, model: torch.nn.Module) -> None:
+        self._operation, self._model = operation, model
+        self.groups: list[tuple[str, ...]] = []  # by names of modules
+        for path, module in model.named_modules():
+            readers = _READERS.get(type(module).__name__, ())
+            names = tuple(f"{path}.{name}" if path else name for name in readers if getattr(module, name, None) is not None)
+            if len(names) > 1:
+                self.groups.append(names)
+        self._group_of = {name: names for names in self.groups for name in names}
+        self._weights: dict[str, Weight] = {}
+        self._made: list[tuple[str, ...]] = []
+        self._left: list[str] = []
+
+    def add(self, path: str, weight: Weight) -> tuple[str, ...]:
+        """A layer is in its place, frozen. weight: what it was packed of, which is let go with the group's last layer.
+
+        Returns: layers that are one product now, whose `weight` is another object.
+        """
+        names = self._group_of.get(path)
+        if names is None:
+            return ()
+        self._weights[path] = weight
+        if any(name not in self._weights for name in names):
+            return ()
+        weights = [self._weights.pop(name) for name in names]
+        layers = [self._model.get_submodule(name) for name in names]
+        why = _refusal(layers) or _join(layers, weights)
+        if why is None:
+            self._made.append(names)
+            return names
+        self._left.append(f"{', '.join(names)} ({why})")
+        return ()
+
+    def end(self, stacklevel: int = 3) -> list[tuple[str, ...]]:
+        """The groups that are one product. stacklevel: of the warning's line. Warns (UserWarning) of groups whose layers differ in what a fused product has once,
+        and of a model that has no group."""
+        self._weights.clear()
+        left = list(self._left)
+        if not self._made and not left:
+            left.append(f"all of {type(self._model).__name__} (no known module has quantised layers that read one tensor)")
+        if left:
+            more = f"; and {len(left) - 1} more groups" if len(left) > 1 else ""
+            warnings.warn(f"{self._operation}: layers stay products of their own: {left[0]}{more}", stacklevel=stacklevel)
+        return self._made
+
+
 def fuse_layers(operation: str, model: torch.nn.Module, weight_of: Callable[[str], Weight]) -> list[tuple[str, ...]]:
     """Makes layers of a model that read the same activations one product, in place.
 
-    weight_of: of a frozen layer's module. Returns: the groups of layers. Warns (UserWarning) of groups whose layers differ
-    in what a fused product has once, and of a model that has no group.
+    weight_of: of a frozen layer's module. Returns and warns: as Fusing.end.
     """
-    made: list[tuple[str, ...]] = []
-    left: list[str] = []
-    for path, module in model.named_modules():
-        readers = _READERS.get(type(module).__name__, ())
-        names = tuple(f"{path}.{name}" for name in readers if getattr(module, name, None) is not None)
-        layers = [model.get_submodule(name) for name in names]
-        if len(layers) < 2 or not all(isinstance(layer, QuantizedLinear) for layer in layers):
-            continue
-        why = _refusal(layers) or _join(layers, [weight_of(name) for name in names])
-        if why is None:
-            made.append(names)
-        else:
-            left.append(f"{', '.join(names)} ({why})")
-    if not made and not left:
-        left.append(f"all of {type(model).__name__} (no known module has quantised layers that read one tensor)")
-    if left:
-        more = f"; and {len(left) - 1} more groups" if len(left) > 1 else ""
-        warnings.warn(f"{operation}: layers stay products of their own: {left[0]}{more}", stacklevel=4)
-    return made
+    fusing = Fusing(operation, model)
+    for names in fusing.groups:
+        if all(isinstance(model.get_submodule(name), QuantizedLinear) for name in names):
+            for name in names:
+                fusing.add(name, weight_of(name))
+    return fusing.end(stacklevel=5)
 
 
 def _refusal(layers: Sequence[Any]) -> str | None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 
 from ... import _octavo
+from ..layers._fuse import Fusing
 from ..layers._schemes import SCHEMES, SchemeArgument
 from ._calibrated_experts import experts_to_calibrate, layers_of_experts
 from ._calibration import Calibration
@@ -31,7 +32,8 @@ _Item = TypeVar("_Item")
 
 def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *,
               ignore: Sequence[str] | None = None, freeze: bool = True,
-              progress: bool | None = None, calibration: Calibration | None = None, head: str | None = None) -> Report:
+              progress: bool | None = None, calibration: Calibration | None = None, head: str | None = None,
+              fuse: bool = False) -> Report:
     """Swaps the linear layers and experts of a model for layers in 8 bits, in place.
 
     torch.nn.Linear and its subclasses that add nothing but an __init__, the Conv1D of transformers (GPT-2), and the experts
@@ -53,6 +55,8 @@ def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *
             have static experts).
         head: the scheme of the output head (model.get_output_embeddings()), "int8" and "fp8" for short. None: it stays in float,
             unless `ignore` is a list of your own. A head that shares the embeddings' weight gets codes of its own.
+        fuse: whether layers that read the same activations become one product, as octavo.torch.from_pretrained has it, in modules
+            of transformers.
 
     Returns:
         The per-layer error table, a list of LayerError that prints as one; its `left` names every product that stays in float, and
@@ -61,11 +65,12 @@ def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *
 
     Raises:
         ValueError: before any layer is swapped: an unknown scheme, a model that is a linear layer itself, a pattern of `ignore` or of
-            `scheme` that decides for nothing, a calibration for other codes or columns, a head that is no linear layer.
+            `scheme` that decides for nothing, a calibration for other codes or columns, a head that is no linear layer, fuse of layers
+            that train.
         RuntimeError: before any layer is swapped: a weight that is not finite.
 
     Warns:
-        UserWarning: of products that stay in float though nobody asked for it.
+        UserWarning: of products that stay in float though nobody asked for it; fuse: of layers that stay products of their own.
 
     Example:
         >>> import torch, octavo.torch
@@ -79,6 +84,8 @@ def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *
     if is_linear(model) or is_conv1d(model):
         raise ValueError("quantize_: model must contain linear layers; got one itself (use "
                          f"octavo.torch.nn.{LAYERS[choice.schemes[0]].__name__}.from_float)")
+    if fuse and not freeze:
+        raise ValueError("quantize_: fuse must be False where weights train (freeze=False); got True")
     heads = head_of("quantize_", model, head)
     patterns = patterns_of("quantize_", model, ignore)
     rows = _calibrated(model, choice, freeze, calibration)
@@ -86,13 +93,21 @@ def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *
     _check_weights([*linear, *experts])
     _check_columns(linear, rows)
     report = Report(left=left)
+    fusing = Fusing("quantize_", model) if fuse else None
     made: dict[torch.nn.Module, torch.nn.Module] = {}  # by the float layer: one that stands in two places stays one
     for path, layer in _with_bar([*linear, *experts], choice.name, progress):
+        weight = None
         if layer not in made:
-            made[layer], errors = _experts_of(path, layer, schemes[path]) if "down_proj" in layer._parameters else \
-                linear_of(path, layer, schemes[path], freeze, rows.get(path))
+            if "down_proj" in layer._parameters:
+                made[layer], errors = _experts_of(path, layer, schemes[path])
+            else:
+                made[layer], errors, weight = linear_of(path, layer, schemes[path], freeze, rows.get(path))
             report.extend(errors)
         set_module(model, path, made[layer])
+        if fusing is not None and weight is not None:
+            fusing.add(path, weight)
+    if fusing is not None:
+        fusing.end()
     if not freeze:
         call_layers_of(model)
     warn_of_left("quantize_", left)
@@ -181,6 +196,7 @@ def _check_columns(layers, calibrated):
 
 
 def linear_of(path, layer, scheme, freeze, calibrated):
+    """The layer in 8 bits, its row of the report, and the weight that it was packed of."""
     linear = float_linear(layer)
     weight = linear.weight.detach().contiguous()
     quantized = _octavo.quantize_weight(weight, scheme)
@@ -192,7 +208,7 @@ def linear_of(path, layer, scheme, freeze, calibrated):
     if freeze:
         made.freeze(quantized)
     made.stands_for_conv1d = is_conv1d(layer)
-    return made, [row]
+    return made, [row], quantized
 
 
 def _experts_of(path, module, scheme):

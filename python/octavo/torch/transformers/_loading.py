@@ -34,7 +34,7 @@ def from_pretrained(path: str | os.PathLike[str], scheme: SchemeArgument | None 
         ignore, head: of a float folder, the layers to leave in float and the output head's scheme, as octavo.torch.quantize_ takes
             them.
         model_class: transformers' class, or AutoModelFor...; None: the one that config.json names.
-        fuse: of a quantised folder, whether layers that read the same activations (query, key and value; gate and up) become one product, which has
+        fuse: whether layers that read the same activations (query, key and value; gate and up) become one product, which has
             the same bits and takes less time for few rows. They stay modules with their names, states and biases. A
             UserWarning names layers that differ in scheme, activation rule or bias and stay products of their own.
         strict: whether every quantised layer of the folder has to have a place in the model. Else those without are passed
@@ -72,12 +72,10 @@ def from_pretrained(path: str | os.PathLike[str], scheme: SchemeArgument | None 
     for name, value in (("ignore", ignore), ("head", head)):
         if scheme is None and value is not None:
             raise ValueError(f"from_pretrained: {name} must be None without a scheme; got {value!r}")
-    if scheme is not None and fuse:
-        raise ValueError("from_pretrained: fuse must be False with a scheme (save_pretrained the model, and load it with fuse=True); got True")
     need_transformers("from_pretrained")
     import transformers
 
-    chosen_config = None if scheme is None else octavo_config()(scheme, ignore, head=head)
+    chosen_config = None if scheme is None else octavo_config()(scheme, ignore, head=head, fuse=fuse)
 
     config = options.pop("config", None) or \
         transformers.AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)

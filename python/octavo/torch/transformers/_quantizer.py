@@ -16,6 +16,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from ... import _octavo
 from ..._checkpoint import open_checkpoint
+from ..layers._fuse import Fusing
 from ..layers._quantized_linear import QuantizedLinear
 from ..layers._schemes import SchemeArgument
 from ..models._canonical import LAYERS
@@ -38,7 +39,8 @@ class OctavoConfig(QuantizationConfigMixin):
             octavo.torch.quantize_ takes it; or a mapping of patterns to schemes.
         ignore: layers to leave in float, as octavo.torch.quantize_ takes them.
         modules_to_not_convert: the same in transformers' words: a module's name, or its end, with all that is in it.
-        head: the scheme of the output head, as octavo.torch.quantize_ takes it.
+        head, fuse: the scheme of the output head, and whether layers that read the same activations become one product, as
+            octavo.torch.quantize_ takes them.
 
     Raises:
         ValueError: an unknown scheme.
@@ -51,21 +53,21 @@ class OctavoConfig(QuantizationConfigMixin):
     """
 
     def __init__(self, scheme: SchemeArgument = "int8-dynamic", ignore: Sequence[str] | None = None,
-                 modules_to_not_convert: Sequence[str] | None = None, head: str | None = None) -> None:
+                 modules_to_not_convert: Sequence[str] | None = None, head: str | None = None, fuse: bool = False) -> None:
         self.quant_method = "octavo"  # type: ignore[assignment]
         self.scheme = SchemeChoice("OctavoConfig", scheme).given
         self.ignore = None if ignore is None else list(ignore)
         self.modules_to_not_convert = None if modules_to_not_convert is None else list(modules_to_not_convert)
         self.head = head_scheme("OctavoConfig", head)
         self._declared: dict[str, Any] | None = None  # a quantised folder's own quantization_config
-        self._fuse = False
+        self.fuse = fuse
         self._strict = False
 
     @classmethod
     def of_folder(cls, declared: dict[str, Any] | None, fuse: bool = False, strict: bool = False) -> "OctavoConfig":
         """That of a folder which is quantised already. fuse, strict: as octavo.torch.from_pretrained takes them."""
         config = cls()
-        config._fuse, config._strict = fuse, strict
+        config.fuse, config._strict = fuse, strict
         config._declared = dict(declared or {})
         config.scheme = config._declared.get("octavo", {}).get("scheme", config.scheme)
         return config
@@ -74,7 +76,7 @@ class OctavoConfig(QuantizationConfigMixin):
     def from_dict(cls, config_dict: dict[str, Any], return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
         if "scheme" in config_dict:
             config = cls(config_dict["scheme"], config_dict.get("ignore"), config_dict.get("modules_to_not_convert"),
-                         config_dict.get("head"))
+                         config_dict.get("head"), config_dict.get("fuse", False))
         else:
             config = cls.of_folder(config_dict)
         return (config, kwargs) if return_unused_kwargs else config
@@ -83,7 +85,7 @@ class OctavoConfig(QuantizationConfigMixin):
         if self._declared is not None:
             return dict(self._declared)
         return {"quant_method": self.quant_method, "scheme": self.scheme, "ignore": self.ignore,
-                "modules_to_not_convert": self.modules_to_not_convert, "head": self.head}
+                "modules_to_not_convert": self.modules_to_not_convert, "head": self.head, "fuse": self.fuse}
 
 
 class OctavoQuantizer(HfQuantizer):
@@ -98,6 +100,7 @@ class OctavoQuantizer(HfQuantizer):
         super().__init__(quantization_config, **options)
         self.report = Report()
         self._folder: FolderLayers | None = None
+        self._fusing: Fusing | None = None
         self._pending: set[str] = set()  # parameters to quantise
         self._dtype = torch.float32
         self._device: torch.device | None = None  # that of the device map
@@ -146,6 +149,8 @@ class OctavoQuantizer(HfQuantizer):
         heads = head_of("OctavoConfig", model, config.head)  # quantised once it is loaded: it may be tied
         linear, experts, left, schemes = candidates(model, choice, (*patterns, *tied, *heads), True)
         left = [row for row in left if row.name not in heads]
+        if config.fuse:
+            self._fusing = Fusing("OctavoConfig", model)
         for path, layer in linear:
             made = LAYERS[schemes[path]].from_float(float_linear(layer), False)
             made.stands_for_conv1d = is_conv1d(layer)
@@ -159,7 +164,7 @@ class OctavoQuantizer(HfQuantizer):
         if self.pre_quantized or self.quantization_config._declared is not None:
             return
         for path, scheme in head_of("OctavoConfig", model, self.quantization_config.head).items():
-            made, rows = linear_of(path, model.get_submodule(path), scheme, True, None)
+            made, rows, _ = linear_of(path, model.get_submodule(path), scheme, True, None)
             self.report.extend(rows)
             set_module(model, path, made)
 
@@ -187,17 +192,22 @@ class OctavoQuantizer(HfQuantizer):
             self.report.append(LayerError(path, tuple(weight.shape), error.sqnr_db, error.max_error, error.saturated, layer.scheme))
             layer.weight = torch.nn.Parameter(weight, False)
             layer.freeze(quantized)
-            setattr(layer.weight, "_is_hf_initialized", True)  # transformers makes up what has no such mark
+            fused = self._fusing.add(path, quantized) if self._fusing is not None and layer.place is None else ()
+            for each in (path, *fused):  # transformers makes up what has no such mark
+                setattr(model.get_submodule(each).weight, "_is_hf_initialized", True)
         self._pending.discard(name)
 
     def _process_model_after_weight_loading(self, model: Any, **options: Any) -> Any:
         if self._folder is not None:
             self._folder.fill(model, self._dtype)
-            if self.quantization_config._fuse:
+            if self.quantization_config.fuse:
                 self._folder.fuse(model)
             self._folder = None
         for name in sorted(self._pending):  # not in the files: transformers has told, and made some up
             self.take(model, name, model.get_parameter(name).detach())
+        if self._fusing is not None:
+            self._fusing.end()
+            self._fusing = None
         self._take_head(model)
         for path, layer in list(model.named_modules()):
             if isinstance(layer, RoutedExperts):
