@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens a second of servers and libraries with Octavo and without, and of their peers: `./dev bench --serve [OPTIONS]`.
+"""Tokens and sentences a second of servers and libraries with Octavo and without, and of their peers: `./dev bench --serve`.
 
 A cell is a variant of table.py, a model, a number of threads, a round; it runs in a process of its own, and its line goes to
 BUILD/cells.jsonl. Rounds go through all variants in turn. A further run goes on where the last one stopped. A variant
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from . import environments, models, page
-from .table import CASES, FORMATS, MODELS, VARIANTS, Variant
+from .table import FORMATS, MODELS, VARIANTS, Variant
 
 ENGINES = Path(__file__).resolve().parent / "engines"
 CELL_SECONDS = 400
@@ -44,7 +44,7 @@ def main() -> int:
             for model in options.models:
                 for variant in variants:
                     key = (turn, threads, model, variant.name)
-                    if key in known or (model, variant.name) in refused or (MODELS[model].experts and not variant.experts):
+                    if key in known or (model, variant.name) in refused or not variant.runs(MODELS[model]):
                         continue
                     if time.monotonic() > end:
                         break
@@ -60,7 +60,7 @@ def main() -> int:
                     there.append(found)
                     with cells.open("a") as file:
                         file.write(json.dumps(found) + "\n")
-                    print(f"{model:15} {variant.name:29} {threads} threads ", *(f"{found[case]:8.1f}" for case in CASES), flush=True)
+                    print(f"{model:15} {variant.name:29} {threads} threads ", *(f"{found[case]:8.1f}" for case in MODELS[model].cases), flush=True)
     if there and not options.prepare:
         print(page.text(there))
     if options.write:
@@ -77,7 +77,7 @@ def cell(options: argparse.Namespace, variant: Variant, model: str, threads: int
         return None
     windows = options.build / "models" / model / "windows.json"
     output = environments.checked(
-        [python, ENGINES / variant.script, folder, variant.scheme or variant.weights, str(threads), *([windows] if MODELS[model].trained else [])],
+        [python, ENGINES / variant.script, folder, variant.scheme or variant.weights, str(threads), *([windows] if windows.exists() else [])],
         options.build / f"log/cell-{model}-{variant.name}.log", seconds=CELL_SECONDS,
         env=environments.variables(variant.environment, python) | variant.variables | {"LLAMA_CPP": str(options.build / "llama.cpp")},
         preexec_fn=lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads]))

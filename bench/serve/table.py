@@ -20,6 +20,7 @@ ENVIRONMENTS = {each.name: each for each in (
     Environment("torchao"),
     Environment("openvino", remove=("torchvision", "torchaudio", "torchcodec")),
     Environment("ctranslate2"),
+    Environment("onnxruntime"),
     Environment("llama.cpp"),
 )}
 
@@ -40,6 +41,10 @@ FORMATS = {each.name: each for each in (
     Format("openvino", "openvino", ("optimum-cli", "export", "openvino", "--task", "text-generation-with-past", "--weight-format", "int8",
                                     "--model", "{float}", "{target}")),
     Format("ctranslate2", "ctranslate2", ("python", "{formats}/ctranslate2_folder.py", "{float}", "{target}")),
+    Format("int8-encoder", "octavo", ("octavo", "quantize", "{float}", "{target}", "--scheme", "int8-dynamic")),
+    Format("openvino-encoder", "openvino", ("optimum-cli", "export", "openvino", "--task", "feature-extraction", "--weight-format", "int8",
+                                            "--model", "{float}", "{target}")),
+    Format("onnx", "onnxruntime", ("python", "{formats}/onnx_file.py", "{float}", "{target}")),
     Format("q8_0", "torchao", ("python", "{formats}/gguf_file.py", "{llama_cpp}/src", "{float}", "{target}")),
 )}
 
@@ -49,12 +54,20 @@ class Model:
     name: str
     experts: bool = False
     trained: bool = False
+    encoder: bool = False
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        return SENTENCES if self.encoder else CASES
 
 
 MODELS = {each.name: each for each in (
     Model("SmolLM2-135M", trained=True),
     Model("Llama-0.85B"),   # random weights
     Model("Qwen3-MoE-0.9B", experts=True),  # random weights
+    Model("MiniLM-L6", trained=True, encoder=True),
+    Model("BERT-base", encoder=True),  # random weights
+    Model("ModernBERT-base", encoder=True),  # random weights
 )}
 
 
@@ -72,7 +85,10 @@ class Variant:
     scheme: str = ""
     variables: dict[str, str] = field(default_factory=dict)
     experts: bool = True  # whether it runs mixtures of experts
-    dense: bool = True
+    encoder: bool = False
+
+    def runs(self, model: Model) -> bool:
+        return self.encoder == model.encoder and (self.experts or not model.experts)
 
 
 VARIANTS = (
@@ -88,6 +104,16 @@ VARIANTS = (
     Variant("openvino-int8", "OpenVINO GenAI", "int8", "openvino", "openvino_engine.py", "openvino", head="int8"),
     Variant("llama.cpp-q8_0", "llama.cpp", "Q8_0", "llama.cpp", "llama_cpp_engine.py", "q8_0", head="Q8_0"),
     Variant("ctranslate2-int8", "CTranslate2", "int8", "ctranslate2", "ctranslate2_engine.py", "ctranslate2", head="int8", experts=False),
+    Variant("octavo-int8", "transformers + Octavo", "int8", "octavo", "encoder_engine.py", "int8-encoder", head="", ours=True, scheme="octavo",
+            encoder=True),
+    Variant("octavo-int8-compiled", "the same, compiled", "int8", "octavo", "encoder_engine.py", "int8-encoder", head="", ours=True,
+            scheme="octavo,compiled", encoder=True),
+    Variant("torch-bf16", "transformers", "bf16", "octavo", "encoder_engine.py", head="", scheme="bf16", encoder=True),
+    Variant("torch-bf16-compiled", "the same, compiled", "bf16", "octavo", "encoder_engine.py", head="", scheme="bf16,compiled", encoder=True),
+    Variant("torch-float32", "transformers", "float32", "octavo", "encoder_engine.py", head="", scheme="float32", encoder=True),
+    Variant("onnxruntime-int8", "ONNX Runtime", "int8", "onnxruntime", "onnx_encoder_engine.py", "onnx", head="", encoder=True),
+    Variant("openvino-encoder-int8", "OpenVINO", "int8", "openvino", "openvino_encoder_engine.py", "openvino-encoder", head="", encoder=True),
 )
 
+SENTENCES = ("1 x 16", "32 x 16", "32 x 128")  # sentences x tokens
 CASES = (*(f"decode {rows}" for rows in (1, 4, 16, 64)), "prompt 512", "prompt 2048")

@@ -22,7 +22,8 @@ def head_scheme(operation: str, head: str | None) -> str | None:
 def head_of(operation: str, model: torch.nn.Module, head: str | None) -> dict[str, str]:
     """The scheme of each place of the head: what model.get_output_embeddings() gives.
 
-    Raises: ValueError (an unknown scheme, a model without a head that is a linear layer).
+    Raises:
+        ValueError: an unknown scheme, a model without a head that is a linear layer.
     """
     scheme = head_scheme(operation, head)
     if scheme is None:
