@@ -77,6 +77,7 @@ class FusedMoE(EightBitModule):
     """
 
     batch_invariant: bool = False
+    _count: int
     w13: ExpertWeights
     w2: ExpertWeights
 
@@ -122,6 +123,7 @@ class FusedMoE(EightBitModule):
         for name, weight in weights.items():
             object.__setattr__(self, name, weight)
             object.__setattr__(self, f"_{name}_handle", handle_of(weight))
+            object.__setattr__(self, "_count", weight.experts)  # torch.compile traces no attribute of packed experts
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("w13", "w2") and name in self.__dict__:

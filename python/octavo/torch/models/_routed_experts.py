@@ -156,13 +156,13 @@ class RoutedExperts(FusedMoE):
         In the place of Llama 4's experts hidden_states [E * M, H] alone, whose first M rows are expert 0's.
         """
         if self._all_rows:
-            rows = hidden_states.reshape(self.w13.experts, -1, self.w13.k)
+            rows = hidden_states.reshape(self._count, -1, hidden_states.shape[-1])
             found = [self._expert(x, expert) for expert, x in enumerate(rows)]
             return torch.cat(found).reshape(-1, self.out_features)
         assert top_k_index is not None and top_k_weights is not None
         if self.gate is not None:
-            return one_by_one(hidden_states, top_k_index, top_k_weights, self.w13.experts, self._expert)
-        ids = torch.where(top_k_index < self.w13.experts, top_k_index, -1).to(torch.int32)
+            return one_by_one(hidden_states, top_k_index, top_k_weights, self._count, self._expert)
+        ids = torch.where(top_k_index < self._count, top_k_index, -1).to(torch.int32)
         return super().forward(hidden_states, top_k_weights.float(), ids)
 
     def _expert(self, x, expert):
