@@ -80,5 +80,5 @@ def _build_llama_cpp(environment: Environment, folder: Path, requirements: Path,
 def variables(name: str, python: Path) -> dict[str, str]:
     """What a command of the environment runs under."""
     path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
-    kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "OCTAVO_CLI")}
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return kept | {"PATH": path, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
