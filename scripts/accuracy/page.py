@@ -20,7 +20,7 @@ def page(results: dict[str, Any]) -> str:
         raise ValueError("accuracy: results must hold at least one row; got none")
     about = results["about"]
     parts = [_HEAD, f"## Perplexity of {NAME}\n", _model_text(about, results["rows"]), _model_table(results["rows"]),
-             _worst(results["rows"])]
+             _worst(results["rows"]), *_head_parts(results["rows"])]
     if results["recall"]:
         parts += ["## Answers of a sentence encoder\n", _RECALL, _recall_table(results["recall"])]
     parts += ["## How it was measured\n", _how(about)]
@@ -51,7 +51,7 @@ def _model_table(rows):
     for variant in VARIANTS:
         for smooth in (False, True):
             row = rows.get(key(variant.name, smooth))
-            if row is None:
+            if row is None or variant.head:
                 continue
             mark = "**" if key(variant.name, smooth) == worst else ""
             lines.append(f"| {mark}{variant.name}{mark} | {variant.words} | {'yes' if smooth else 'no'} | "
@@ -60,13 +60,25 @@ def _model_table(rows):
     return "\n".join(lines) + "\n"
 
 
+def _head_parts(rows):
+    """The rows whose output head is in 8 bits, too; nothing without one."""
+    found = [(variant.words, rows[variant.name]) for variant in VARIANTS if variant.head and variant.name in rows]
+    if not found:
+        return []
+    lines = ["| the output head in 8 bits, too | perplexity | loss | KL | cosine of logits | same token |", "|---|---|---|---|---|---|"]
+    lines += [f"| {words} | {row['perplexity']:.3f} | {row['loss_increase']:+.4f} ± {row['loss_increase_error']:.4f} | {row['kl']:.4f} | "
+              f"{row['cosine']:.5f} | {100 * row['agreement']:.1f} % |" for words, row in found]
+    return ["## With the output head\n", "\n".join(lines) + "\n"]
+
+
 def key(name: str, smooth: bool) -> str:
     """Of a row in results.json."""
     return f"{name}, SmoothQuant" if smooth else name
 
 
 def _worst_key(rows):
-    return max(rows, key=lambda name: rows[name]["loss_increase"])
+    whole = {variant.name for variant in VARIANTS if variant.head}
+    return max((name for name in rows if name not in whole), key=lambda name: rows[name]["loss_increase"])
 
 
 def _worst(rows):

@@ -25,6 +25,7 @@ class Variant(NamedTuple):
     static: bool = False  # activations by a calibration's scales, or its outlier columns
     finish: Callable[[Path], None] | None = None  # what is done to the folder that was saved
     smooths: bool = True  # whether SmoothQuant can change anything: activations are quantised
+    head: str | None = None  # the output head's scheme, as quantize_ takes it
     gptq: bool = False  # codes of the float folder by a calibration's Hessians, as octavo.quantize_file makes them
 
 
@@ -42,10 +43,12 @@ def _config(folder: Path) -> Any:
 
 VARIANTS = (
     Variant("int8-dynamic", "int8-dynamic", "int8 per channel; int8 per token"),
+    Variant("int8-dynamic, head too", "int8-dynamic", "int8-dynamic of all linear layers", smooths=False, head="int8-dynamic"),
     Variant("int8-dynamic, GPTQ", "int8-dynamic", "int8 per channel by GPTQ; int8 per token", gptq=True),
     Variant("int8-static", "int8-dynamic", "int8 per channel; int8, one calibrated scale a layer", static=True),
     Variant("int8 weight-only", "int8-dynamic", "int8 per channel; as they are", finish=_weight_only, smooths=False),
     Variant("fp8-dynamic", "fp8-dynamic", "e4m3fn per channel; e4m3fn per token"),
+    Variant("fp8-dynamic, head too", "fp8-dynamic", "fp8-dynamic of all linear layers", smooths=False, head="fp8-dynamic"),
     Variant("fp8-static", "fp8-dynamic", "e4m3fn per channel; e4m3fn, one calibrated scale a layer", static=True),
     Variant("fp8 weight-only", "fp8-dynamic", "e4m3fn per channel; as they are", finish=_weight_only, smooths=False),
     Variant("fp8-block", "fp8-block", "e4m3fn per 128 x 128 block; e4m3fn per group of 128"),
@@ -61,7 +64,8 @@ def write(variant: Variant, model: Any, calibration: Calibration, folder: Path) 
     if variant.scheme == "mxfp8":
         _write_mx(model, folder)
         return
-    octavo.torch.quantize_(model, variant.scheme, calibration=_for_codes(calibration, variant.scheme) if variant.static else None)
+    octavo.torch.quantize_(model, variant.scheme, calibration=_for_codes(calibration, variant.scheme) if variant.static else None,
+                          head=variant.head)
     model.save_pretrained(folder)
     if variant.finish:
         variant.finish(folder)
