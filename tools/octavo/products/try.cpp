@@ -31,6 +31,19 @@ using Clock = std::chrono::steady_clock;
 constexpr std::array<int, 4> kTriedRows{1, 16, 256, 1024};
 constexpr int kInner = 2048;
 
+// What a scheme's layers take, beside bfloat16's: of a few rows, and of a prompt.
+constexpr std::array<int, 2> kAdvisedRows{16, 256};
+struct Advised {
+  const char* name;
+  const char* line;  ///< without its shape
+};
+constexpr std::array<Advised, 3> kAdvised{{
+    {"bfloat16", "scaled_mm bf16:bf16:bf16 prepacked"},
+    {"int8-dynamic", "scaled_mm bf16:int8:bf16 scale=token:channel quantize=int8 prepacked"},
+    {"fp8-dynamic", "scaled_mm bf16:e4m3fn:bf16 scale=token:channel quantize=e4m3fn prepacked"},
+}};
+constexpr std::size_t kMeasurements = kAdvised.size() * kAdvisedRows.size();
+
 struct TryArguments {
   double seconds = 40.0;
   bool json = false;
@@ -107,6 +120,25 @@ class Report {
     if (std::ranges::find(notes_, text) == notes_.end()) notes_.push_back(std::move(text));
   }
 
+  // times[i][j]: of kAdvised[i] at kAdvisedRows[j].
+  void advise(const std::array<std::array<double, 2>, 3>& times) const {
+    const auto ratio = [&](std::size_t scheme, std::size_t row) {
+      return times[0][row] / times[scheme][row];
+    };
+    fmt::print("\nModels here, times as fast as bfloat16 by Octavo:\n");
+    for (std::size_t i = 1; i < kAdvised.size(); ++i) {
+      fmt::print("  {:<14}{:.2f} with {} rows, {:.2f} with {}\n", kAdvised[i].name, ratio(i, 0),
+                 kAdvisedRows[0], ratio(i, 1), kAdvisedRows[1]);
+    }
+    const bool fp8 = ratio(2, 0) > ratio(1, 0) && ratio(2, 1) > ratio(1, 1);
+    fmt::print(
+        "Take {}{}. The output head in 8 bits, too (--head), saves time with few rows.\n"
+        "Another program is the better choice for one user of a small model, and for fewer than 8 "
+        "bits:\nllama.cpp (docs/compare.md).\n",
+        kAdvised[fp8 ? 2 : 1].name,
+        fp8 ? "" : ", and fp8-dynamic only for folders that are fp8 already");
+  }
+
   void finish(const std::vector<TriedRow>& rows) const {
     fmt::print("\n");
     fmt::print(
@@ -154,7 +186,8 @@ int run(const TryArguments& arguments) {
   std::unique_ptr<Report> report;
   if (!arguments.json) report = std::make_unique<Report>();
   const double share =
-      arguments.seconds / static_cast<double>(kTriedRows.size() * thread_counts.size());
+      arguments.seconds /
+      static_cast<double>(kTriedRows.size() * thread_counts.size() + kMeasurements);
   const Clock::time_point start = Clock::now();
   std::vector<TriedRow> rows;
   int code = kGood;
@@ -182,7 +215,21 @@ int run(const TryArguments& arguments) {
       rows.push_back(std::move(row));
     }
   }
-  if (report != nullptr) report->finish(rows);
+  if (report == nullptr) return code;
+  report->finish(rows);
+  std::array<std::array<double, 2>, 3> times{};
+  for (std::size_t i = 0; i < kAdvised.size(); ++i) {
+    for (std::size_t j = 0; j < kAdvisedRows.size(); ++j) {
+      const ProblemLine line = parse_problem_line(
+          fmt::format("{} {}x{}x{}", kAdvised[i].line, kAdvisedRows[j], kInner, kInner));
+      times[i][j] = kit::measure(line, {.backend = {},
+                                        .threads = all,
+                                        .sample_seconds = std::clamp(share / 100.0, 0.001, 0.05),
+                                        .budget_seconds = 0.5 * share})
+                        .median_us;
+    }
+  }
+  report->advise(times);
   return code;
 }
 
