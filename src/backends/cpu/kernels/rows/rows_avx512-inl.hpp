@@ -2,8 +2,7 @@
 // What the AVX-512 kernels share.
 //
 // Needs: bfloat16s, ChunkSums, Lanes, Mantissas, put_vector, round_bfloat16, signed_bytes,
-// unpacked_bfloat16,
-//        vector_at
+//        unpacked_bfloat16, vector_at
 // Gives: any_below, any_greater, fused, half_to_float, high_halves, kLanesWithSigns, kTable,
 //        looked_up, put_bytes, put_low_bytes, put_lower_halves, put_saturated, put_signed_halves,
 //        put_with_signs, stream, subtract_saturated, sum_of_halves, wide_halves
