@@ -239,6 +239,20 @@ TEST(Attention, OtherRowsDoNotMatter) {
   }
 }
 
+// Nor do tokens before the first one that is seen.
+TEST(Attention, PaddingDoesNotMatter) {
+  const Shapes s{1, 5, 4, 2, 64, 1, 620};
+  const Call call(s, DType::bfloat16, 11);
+  for (const std::int64_t start : {1, 17, 300}) {
+    const Tensor list = integers({start}, {1});
+    const Tensor got = call({.starts = list, .window = 290});
+    const auto tail = [&](const Tensor& t) { return t.view().slice(1, start, 620); };
+    expect_same_bits(got,
+                     attention(call.q, tail(call.keys.codes), tail(call.keys.scales),
+                               tail(call.values.codes), tail(call.values.scales), {.window = 290}));
+  }
+}
+
 TEST(Attention, SpecialValues) {
   const Shapes s{1, 1, 1, 1, 64, 1, 300};
   const auto first = [](const Tensor& y) { return y.data_as<float>()[0]; };
