@@ -269,6 +269,8 @@ TEST(Attention, SpecialValues) {
     const Tensor all = integers({300}, {1});
     EXPECT_TRUE(zero({.lengths = none}));  // an empty cache
     EXPECT_TRUE(zero({.starts = all}));    // all of it is padding
+    const Tensor most = integers({std::numeric_limits<std::int64_t>::max()}, {1});
+    EXPECT_TRUE(zero({.starts = most}));
     EXPECT_FALSE(zero({}));
     for (const float bad : {kNan, kInfinity, -kInfinity, -1.0F, -0.0F}) {
       for (Tensor Tokens::*const scales : {&Tokens::scales}) {
