@@ -2,6 +2,7 @@
 // Attention over keys and values in 8 bits: what its arguments must be.
 #include "octavo/attention.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <utility>
@@ -146,6 +147,7 @@ Result<Sequences> read_sequences(const TensorView& q, const TensorView& keys,
       return fail(Code::invalid_argument, "attention: starts[{}] must be at least 0; got {}", b,
                   s.starts[b]);
     }
+    s.starts[b] = std::min(s.starts[b], most);
     const std::int64_t used = length == 0 ? 0 : (length - 1) / keys.shape[1] + 1;
     for (std::int64_t i = 0; i < used; ++i) {
       const std::int64_t page =

@@ -239,6 +239,20 @@ TEST(Attention, OtherRowsDoNotMatter) {
   }
 }
 
+// Nor do tokens before the first one that is seen.
+TEST(Attention, PaddingDoesNotMatter) {
+  const Shapes s{1, 5, 4, 2, 64, 1, 620};
+  const Call call(s, DType::bfloat16, 11);
+  for (const std::int64_t start : {1, 17, 300}) {
+    const Tensor list = integers({start}, {1});
+    const Tensor got = call({.starts = list, .window = 290});
+    const auto tail = [&](const Tensor& t) { return t.view().slice(1, start, 620); };
+    expect_same_bits(got,
+                     attention(call.q, tail(call.keys.codes), tail(call.keys.scales),
+                               tail(call.values.codes), tail(call.values.scales), {.window = 290}));
+  }
+}
+
 TEST(Attention, SpecialValues) {
   const Shapes s{1, 1, 1, 1, 64, 1, 300};
   const auto first = [](const Tensor& y) { return y.data_as<float>()[0]; };
@@ -255,6 +269,8 @@ TEST(Attention, SpecialValues) {
     const Tensor all = integers({300}, {1});
     EXPECT_TRUE(zero({.lengths = none}));  // an empty cache
     EXPECT_TRUE(zero({.starts = all}));    // all of it is padding
+    const Tensor most = integers({std::numeric_limits<std::int64_t>::max()}, {1});
+    EXPECT_TRUE(zero({.starts = most}));
     EXPECT_FALSE(zero({}));
     for (const float bad : {kNan, kInfinity, -kInfinity, -1.0F, -0.0F}) {
       for (Tensor Tokens::*const scales : {&Tokens::scales}) {

@@ -68,7 +68,10 @@ struct Row {
   void add_chunk(std::int64_t first, std::int64_t end) noexcept {
     std::array<float, kChunk> p_of{};
     std::array<float, kChunk> weights{};
-    const auto at = [](std::int64_t token) { return static_cast<std::size_t>(token) % kChunk; };
+    const std::int64_t start = p.starts[sequence];
+    const auto at = [start](std::int64_t token) {
+      return static_cast<std::size_t>(token - start) % kChunk;
+    };
     float m = -std::numeric_limits<float>::infinity();
     for (std::int64_t j = first; j < end; ++j) {
       p_of[at(j)] = score(j);
@@ -120,9 +123,12 @@ void attend(const AttentionProblem& p, std::int64_t r) noexcept {
           .f = p.q_scales[r] * p.scale,
           .seen = seen_tokens(p, sequence, r / p.heads % p.queries)};
   const auto [begin, end] = row.seen;
-  for (std::int64_t c = begin / kAttentionChunk; c * kAttentionChunk < end; ++c) {
-    if (begin >= end) break;
-    row.add_chunk(std::max(begin, c * kAttentionChunk), std::min(end, (c + 1) * kAttentionChunk));
+  const std::int64_t start = p.starts[sequence];
+  for (std::int64_t first = begin; first < end;) {
+    const std::int64_t chunk = (first - start) / kAttentionChunk;
+    const std::int64_t last = std::min(end, start + (chunk + 1) * kAttentionChunk);
+    row.add_chunk(first, last);
+    first = last;
   }
   for (std::int64_t d = 0; d < p.depth; ++d) {
     float value = begin >= end ? 0.0F : row.out[static_cast<std::size_t>(d)] / row.total;

@@ -112,7 +112,7 @@ void gather(const Block& b, std::int64_t base, std::int64_t first, std::int64_t 
 void run_chunk(const Block& b, std::int64_t index, Parts& parts) noexcept {
   const Kernels& kernels = best_kernels();
   const AttentionProblem& p = b.p;
-  const std::int64_t base = index * kChunkTokens;
+  const std::int64_t base = p.starts[b.sequence] + index * kChunkTokens;
   const std::int64_t first = std::max(base, b.all.first);
   const std::int64_t end = std::min(base + kChunkTokens, b.all.end);
   parts.totals = {};
@@ -165,7 +165,9 @@ void run_block(const AttentionProblem& p, std::int64_t index) noexcept {
   const Block block(p, index);
   std::array<Sums, kRows> sums;
   Parts parts;
-  for (std::int64_t c = block.all.first / kChunkTokens; c * kChunkTokens < block.all.end; ++c) {
+  const std::int64_t start = p.starts[block.sequence];
+  for (std::int64_t c = (block.all.first - start) / kChunkTokens;
+       start + c * kChunkTokens < block.all.end; ++c) {
     run_chunk(block, c, parts);
     for (std::int64_t i = 0; i < block.count; ++i) {
       const auto at = static_cast<std::size_t>(i);
