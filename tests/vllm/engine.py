@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads a folder into vLLM, multiplies by each of its layers, generates: engine.py FOLDER [--compiled].
 
-Prints one JSON object: how many layers and experts Octavo multiplies, what differs from Octavo's own reading of the
-folder, tokens, and how often octavo.linear ran while they were made.
+Prints one JSON object: how many layers (of them output heads) and experts Octavo multiplies, what differs from
+Octavo's own reading of the folder, tokens, and how often octavo.linear ran while they were made.
 """
 
 import json
@@ -17,6 +17,7 @@ from vllm.config import set_current_vllm_config  # noqa: E402
 from vllm.forward_context import set_forward_context  # noqa: E402
 from vllm.model_executor.layers.activation import SiluAndMul  # noqa: E402
 from vllm.model_executor.layers.layernorm import RMSNorm  # noqa: E402
+from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead  # noqa: E402
 
 import octavo  # noqa: E402
 
@@ -72,15 +73,16 @@ def main(folder, compiled):
     llm = vllm.LLM(folder, skip_tokenizer_init=True, enforce_eager=not compiled, dtype="bfloat16", max_model_len=128, max_num_seqs=8,
                    disable_log_stats=True)
     worker = llm.llm_engine.model_executor.driver_worker.worker
-    found = {"layers": 0, "experts": 0, "norms": 0, "activations": 0, "differing": {}, "octavo": octavo.__file__}
+    found = {"layers": 0, "heads": 0, "experts": 0, "norms": 0, "activations": 0, "differing": {}, "octavo": octavo.__file__}
     torch.manual_seed(1)
     file = octavo.open_checkpoint(folder, framework="pt")
     with torch.inference_mode(), set_current_vllm_config(worker.vllm_config), set_forward_context(None, worker.vllm_config):
         for name, layer in worker.model_runner.model.named_modules():
             if hasattr(layer, "octavo_weight"):
                 found["layers"] += 1
-                stem, _, last = name.rpartition(".")
-                weight = octavo.checkpoints.fuse([file.weight(f"{stem}.{part}") for part in JOINED.get(last, (last,))])
+                found["heads"] += isinstance(layer, ParallelLMHead)
+                stem, dot, last = name.rpartition(".")
+                weight = octavo.checkpoints.fuse([file.weight(f"{stem}{dot}{part}") for part in JOINED.get(last, (last,))])
                 different = differing_rows(layer, weight, torch.randn(5, layer.octavo_weight.k, dtype=torch.bfloat16))
             elif (kernel := getattr(getattr(layer, "quant_method", None), "moe_kernel", None)) is not None:
                 found["experts"] += 1

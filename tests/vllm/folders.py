@@ -17,6 +17,7 @@ MODELS = {
     "qwen3": ("Qwen3ForCausalLM", "Qwen3Config", SIZES | {"head_dim": 64}),
     "qwen3-moe": ("Qwen3MoeForCausalLM", "Qwen3MoeConfig", SIZES | EXPERTS | {"head_dim": 64, "num_experts": 8, "decoder_sparse_step": 1,
                                                                             "norm_topk_prob": True}),
+    "llama-tied": ("LlamaForCausalLM", "LlamaConfig", SIZES | {"tie_word_embeddings": True}),
     # vLLM's MLA takes heads of 512 + 64 alone.
     "deepseek-v2": ("DeepseekV2ForCausalLM", "DeepseekV2Config", SIZES | EXPERTS | {
         "num_key_value_heads": 4, "kv_lora_rank": 512, "q_lora_rank": 128, "qk_rope_head_dim": 64, "qk_nope_head_dim": 64, "v_head_dim": 64,
@@ -26,6 +27,8 @@ BLOCKS_OF_MLA = ("--ignore", "re:.*q_a_proj")  # vLLM joins it to a layer whose 
 FOLDERS = {
     "llama-int8": ("llama", "int8-dynamic"), "llama-fp8": ("llama", "fp8-dynamic"), "llama-block": ("llama", "fp8-block"),
     "llama-int8-weight": ("llama", "int8-weight-only"), "llama-fp8-weight": ("llama", "fp8-weight-only"), "llama-mx": ("llama", "mxfp8"),
+    "llama-int8-head": ("llama", "int8-dynamic", "--head"), "llama-tied-int8-head": ("llama-tied", "int8-dynamic", "--head"),
+    "llama-tied-mx-head": ("llama-tied", "mxfp8", "--head"),
     "qwen3-int8": ("qwen3", "int8-dynamic"), "qwen3-moe-int8": ("qwen3-moe", "int8-dynamic", "--experts", "separate"),
     "qwen3-moe-fp8": ("qwen3-moe", "fp8-dynamic"), "qwen3-moe-block": ("qwen3-moe", "fp8-block"),
     "deepseek-v2-int8": ("deepseek-v2", "int8-dynamic", "--experts", "separate"), "deepseek-v2-fp8": ("deepseek-v2", "fp8-dynamic"),

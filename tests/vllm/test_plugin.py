@@ -26,6 +26,7 @@ def engine(folder, *options, **environment):
 def test_layers_have_octavos_bits(name, models):
     found, said = engine(coded_model(models, name))
     assert found["differing"] == {} and found["layers"] >= 4 and found["norms"] >= 5
+    assert found["heads"] == name.endswith("-head")
     assert found["activations"] + found["experts"] > 0
     assert found["experts"] == {"qwen3-moe": 2, "deepseek-v2": 1}.get(FOLDERS.get(name, ("",))[0], 0)
     assert found["calls"] >= found["layers"] * 5  # 6 tokens were generated; MLA calls a layer for the first alone

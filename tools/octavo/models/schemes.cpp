@@ -49,7 +49,10 @@ void print_schemes() {
   fmt::print(
       "\nbytes: of a weight of a {0} x {0} layer, scales included; bfloat16 has 2\n"
       "loss: cross entropy over the float model's, in nats, of a model of 135 million parameters "
-      "(docs/accuracy.md)\n",
+      "(docs/accuracy.md)\n"
+      "The output head stays in float, unless octavo quantize --head asks: less time with few "
+      "rows, "
+      "more loss.\n",
       kSize);
 }
 
