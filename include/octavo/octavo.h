@@ -2,6 +2,7 @@
 /* Everything Octavo offers to C; docs/c-api.md is its introduction. */
 #pragma once
 
+#include "octavo/c/attention.h"
 #include "octavo/c/base.h"
 #include "octavo/c/checkpoint.h"
 #include "octavo/c/explain.h"

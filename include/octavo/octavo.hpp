@@ -2,6 +2,7 @@
 // Everything Octavo offers.
 #pragma once
 
+#include "octavo/attention.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/bnb.hpp"
 #include "octavo/checkpoint.hpp"

@@ -6,7 +6,7 @@ DLPack; nothing is copied. Results are tensors of the framework that the argumen
 is imported by `octavo.torch` alone, and by nothing before a torch tensor arrives; torch tensors are
 differentiable where the contract has a gradient.
 
-The names here are those that most programs need. The others are in submodules: checkpoints, gradients, llm_int8, machine, moe,
+The names here are those that most programs need. The others are in submodules: attention, checkpoints, gradients, llm_int8, machine, moe,
 norms, quantizers, sharding, types; octavo.torch, octavo.bnb and octavo.w8a8_utils are imported by themselves.
 
 Errors say `operation: argument.property must <rule>; got <values>` and are ValueError,
@@ -16,7 +16,7 @@ NotImplementedError, MemoryError, OSError or RuntimeError.
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from . import checkpoints, gradients, llm_int8, machine, moe, norms, quantizers, sharding, types
+from . import attention, checkpoints, gradients, llm_int8, machine, moe, norms, quantizers, sharding, types
 from ._checkpoint import open_checkpoint
 from ._deprecated import moved
 from ._explain import explain

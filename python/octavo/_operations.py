@@ -478,6 +478,55 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, epsilon: float = 1e-6, *, 
         return again(error, rms_norm, KINDS["rms_norm"], locals())
 
 
+def attention(q: Tensor, keys: Tensor, key_scales: Tensor, values: Tensor, value_scales: Tensor, *,
+              block_table: Tensor | None = None, lengths: Tensor | None = None, starts: Tensor | None = None,
+              scale: float = 0.0, window: int = 0, bidirectional: bool = False, backend: str | None = None,
+              out: Tensor | None = None) -> Result:
+    """softmax(q keys^T * scale) values over a cache of int8 codes, with one float32 scale for each token and head.
+
+    The T queries of a sequence are its last T tokens. `octavo.quantize(rows)` of rows [N, D] makes codes and
+    scales. Products are exact sums of codes, softmax is float32 in a written order: a row's bits depend on no
+    other row, nor on how tokens lie in pages, and are the same on every CPU. Rows that see no token are 0. Not
+    differentiable. CUDA devices are refused. Source: specification section 7.
+
+    Args:
+        q: [B, T, H, D], bfloat16, float16 or float32; D is at most 1024.
+        keys: [pages, page_size, H_kv, D], int8; elements of a head are neighbours, other strides are free.
+        key_scales: [pages, page_size, H_kv], float32.
+        values: as keys.
+        value_scales: as key_scales.
+        block_table: int32 or int64 [B, P]: the pages of each sequence in order; default: sequence b has page b.
+        lengths: int32 or int64 [B]: tokens of each sequence, the queries' among them; default: whole pages.
+        starts: int32 or int64 [B]: tokens before it are not seen (padding); default: 0.
+        scale: of scores; 0: 1 / sqrt(D).
+        window: how many tokens a query sees at most, itself among them; 0: all.
+        bidirectional: queries see later tokens, too.
+        backend: force a backend by name; default: the best that accepts.
+        out: [B, T, H, D]; default: allocated by the call.
+
+    Returns:
+        [B, T, H, D] of q's type.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> ones = numpy.ones((1, 2, 1, 4), numpy.int8), numpy.ones((1, 2, 1), numpy.float32)
+        >>> octavo.attention.attention(numpy.ones((1, 1, 1, 4), numpy.float32), *ones, *ones).ravel().tolist()
+        [1.0, 1.0, 1.0, 1.0]
+    """
+    try:
+        function = torch_operations().attention if is_torch(q) else _octavo.attention
+        return function(q, keys, key_scales, values, value_scales, block_table, lengths, starts, scale, window,
+                        bidirectional, backend, out)
+    except REFUSED as error:
+        return again(error, attention, KINDS["attention"], locals())
+
+
 def fused_experts(x: Tensor, w13: ExpertWeights, w2: ExpertWeights, topk_weights: Tensor, topk_ids: Tensor, *,
                   bias13: Tensor | None = None, bias2: Tensor | None = None,
                   apply_router_weight_on_input: bool = False, expert_map: Tensor | None = None,

@@ -14,6 +14,7 @@ void bind_functional(nb::module_& m);
 void bind_linear(nb::module_& m);
 void bind_experts(nb::module_& m);
 void bind_norms(nb::module_& m);
+void bind_attention(nb::module_& m);
 void bind_quantize(nb::module_& m);
 void bind_llm_int8(nb::module_& m);
 void bind_checkpoint(nb::module_& m);

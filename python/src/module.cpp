@@ -101,4 +101,5 @@ NB_MODULE(_octavo, m) {
   bind_w8a8(m);
   bind_experts(m);
   bind_norms(m);
+  bind_attention(m);
 }

@@ -15,6 +15,7 @@
 #include <string>
 
 #include "tensors/arguments.hpp"
+#include "octavo/attention.hpp"
 #include "octavo/grouped.hpp"
 #include "octavo/linear.hpp"
 #include "octavo/matmul.hpp"
@@ -553,6 +554,55 @@ void define_rms_norm(nb::module_& m, const char* name, const char* doc, const Na
         nb::arg("epsilon") = 1e-6,
         nb::arg("backend").none() = nb::none(),
         nb::arg("residual").none() = nb::none(),
+        nb::arg("out").none() = nb::none(), doc);
+}
+
+struct AttentionArguments {
+  nb::handle q;
+  nb::handle keys;
+  nb::handle key_scales;
+  nb::handle values;
+  nb::handle value_scales;
+  nb::handle block_table;
+  nb::handle lengths;
+  nb::handle starts;
+  double scale;
+  std::int32_t window;
+  bool bidirectional;
+  const Name& backend;
+  nb::handle out;
+};
+
+inline AttentionOptions options_of(Call& call, const AttentionArguments& a) {
+  AttentionOptions o;
+  o.block_table = call.tensor(a.block_table, "block_table");
+  o.lengths = call.tensor(a.lengths, "lengths");
+  o.starts = call.tensor(a.starts, "starts");
+  o.scale = static_cast<float>(a.scale);
+  o.window = a.window;
+  o.bidirectional = a.bidirectional;
+  o.out = call.out(a.out);
+  o.backend = text_of(a.backend);
+  return o;
+}
+
+template <auto Body, class... Head, class... Names>
+void define_attention(nb::module_& m, const char* name, const char* doc, const Names&... names) {
+  const auto call = [](Head... head, nb::handle q, nb::handle keys, nb::handle key_scales, nb::handle values, nb::handle value_scales, nb::handle block_table, nb::handle lengths, nb::handle starts, double scale, std::int32_t window, bool bidirectional, const Name& backend, nb::handle out) {
+    return apply<Body>(AttentionArguments{q, keys, key_scales, values, value_scales, block_table, lengths, starts, scale, window, bidirectional, backend, out}, head...);
+  };
+  m.def(name, call, names..., nb::arg("q"),
+        nb::arg("keys"),
+        nb::arg("key_scales"),
+        nb::arg("values"),
+        nb::arg("value_scales"),
+        nb::arg("block_table").none() = nb::none(),
+        nb::arg("lengths").none() = nb::none(),
+        nb::arg("starts").none() = nb::none(),
+        nb::arg("scale") = 0.0,
+        nb::arg("window") = 0,
+        nb::arg("bidirectional") = false,
+        nb::arg("backend").none() = nb::none(),
         nb::arg("out").none() = nb::none(), doc);
 }
 

@@ -223,6 +223,52 @@ struct RmsNormProblem {
 /// Sums of squares that a row is added up in.
 inline constexpr std::int64_t kNormSums = 256;
 
+/// Codes of 8 bits of tokens in pages, and a float32 scale for each token and head. Strides count
+/// elements from page to page, from slot to slot, from head to head; a head's elements are
+/// neighbours.
+struct CodedTokens {
+  const std::int8_t* codes = nullptr;
+  std::array<std::int64_t, 3> strides{};
+  const float* scales = nullptr;
+  std::array<std::int64_t, 3> scale_strides{};
+};
+
+/// Section 7: attention. Rows are in the order of [batch, queries, heads].
+struct AttentionProblem {
+  std::int64_t batch = 0, queries = 0, heads = 0, kv_heads = 0, depth = 0;
+  const std::int8_t* q = nullptr;   ///< codes of rows, [rows, depth], row-major
+  const float* q_scales = nullptr;  ///< [rows]
+  CodedTokens keys, values;
+  std::int64_t page_size = 0;
+  std::int64_t table_step = 0;            ///< from a sequence's pages to the next one's
+  const std::int64_t* pages = nullptr;    ///< on the host: where a sequence's tokens are
+  const std::int64_t* lengths = nullptr;  ///< on the host, [batch]
+  const std::int64_t* starts = nullptr;   ///< on the host, [batch]
+  float scale = 0.0F;
+  bool causal = true;
+  std::int64_t window = 0;  ///< 0: none
+  MatrixView out;           ///< [rows, depth], bfloat16, float16 or float32
+
+  std::int64_t rows() const noexcept { return batch * queries * heads; }
+};
+/// Positions whose products with values are one exact sum.
+inline constexpr std::int64_t kAttentionChunk = 256;
+inline constexpr std::int64_t kMostHeadElements = 1024;
+
+/// The tokens [first, end) that a query of a sequence sees.
+struct SeenTokens {
+  std::int64_t first, end;
+};
+inline SeenTokens seen_tokens(const AttentionProblem& p, std::int64_t sequence,
+                              std::int64_t query) noexcept {
+  const std::int64_t position = p.lengths[sequence] - p.queries + query;
+  std::int64_t first = p.starts[sequence];
+  if (p.window > 0 && position - p.window + 1 > first) first = position - p.window + 1;
+  const std::int64_t length = p.lengths[sequence];
+  const std::int64_t end = p.causal && position + 1 < length ? position + 1 : length;
+  return {first, end > first ? end : first};
+}
+
 /// Section 7: out[m] = cast(the sum over slots t of factors[m, t] * rows[places[m, t]]), from +0 in
 /// ascending t, in float32, each step rounded by itself.
 struct CombineProblem {
@@ -258,7 +304,7 @@ struct FinishProblem {
   MatmulOptions options;
 };
 
-/// All are there; rms_norm may be null.
+/// All are there; rms_norm and attention may be null.
 struct Passes {
   Status (*convert)(const ConvertProblem& problem, const ExecContext& context) noexcept;
   Status (*fill)(const FillProblem& problem, const ExecContext& context) noexcept;
@@ -287,6 +333,11 @@ struct Passes {
 
   Status (*silu_and_mul)(const SiluProblem& problem, const ExecContext& context) noexcept;
   Status (*rms_norm)(const RmsNormProblem& problem, const ExecContext& context) noexcept;
+  /// Scratch memory that attention works faster with, on so many threads.
+  std::size_t (*attention_scratch)(const AttentionProblem& problem, int threads) noexcept;
+  /// `scratch`: null, or as much.
+  Status (*attention)(const AttentionProblem& problem, void* scratch,
+                      const ExecContext& context) noexcept;
   Status (*silu_and_mul_vjp)(const SiluVjpProblem& problem, const ExecContext& context) noexcept;
   Status (*combine)(const CombineProblem& problem, const ExecContext& context) noexcept;
   /// As `quantize_activations`, of experts: the result in `arena`'s memory.

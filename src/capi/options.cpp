@@ -27,6 +27,7 @@ std::span<const FlagName> flag_names() noexcept {
       {OCTAVO_NON_FINITE_IGNORE, "NON_FINITE_IGNORE"},
       {OCTAVO_WIDEN, "WIDEN"},
       {OCTAVO_EXACT_SUBNORMALS, "EXACT_SUBNORMALS"},
+      {OCTAVO_BIDIRECTIONAL, "BIDIRECTIONAL"},
   };
   return kNames;
 }
@@ -219,6 +220,21 @@ RmsNormOptions options_from(const ArgumentPath& place, const octavo_rms_norm_opt
   o.weight = optional_view(place.of("weight"), c.weight);
   if (c.epsilon != 0) o.epsilon = static_cast<float>(c.epsilon);
   o.residual = optional_view(place.of("residual"), c.residual);
+  o.out = optional_view(place.of("out"), c.out);
+  o.backend = c.backend;
+  return o;
+}
+
+AttentionOptions options_from(const ArgumentPath& place, const octavo_attention_options* given) {
+  const octavo_attention_options c = read_struct(place, given);
+  check_flags(place, c.flags, OCTAVO_BIDIRECTIONAL);
+  AttentionOptions o;
+  o.block_table = optional_view(place.of("block_table"), c.block_table);
+  o.lengths = optional_view(place.of("lengths"), c.lengths);
+  o.starts = optional_view(place.of("starts"), c.starts);
+  o.scale = static_cast<float>(c.scale);
+  o.window = c.window;
+  o.bidirectional = (c.flags & OCTAVO_BIDIRECTIONAL) != 0;
   o.out = optional_view(place.of("out"), c.out);
   o.backend = c.backend;
   return o;

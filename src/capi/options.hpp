@@ -5,6 +5,7 @@
 #pragma once
 
 #include "capi/operand.hpp"
+#include "octavo/attention.hpp"
 #include "octavo/functional.hpp"
 #include "octavo/grouped.hpp"
 #include "octavo/linear.hpp"
@@ -33,6 +34,7 @@ QuantizeOptions options_from(const ArgumentPath& place, const octavo_quantize_op
 ActivationQuant options_from(const ArgumentPath& place, const octavo_activation* given);
 PackOptions options_from(const ArgumentPath& place, const octavo_pack_options* given);
 RmsNormOptions options_from(const ArgumentPath& place, const octavo_rms_norm_options* given);
+AttentionOptions options_from(const ArgumentPath& place, const octavo_attention_options* given);
 VectorwiseOptions options_from(const ArgumentPath& place, const octavo_vectorwise_options* given);
 MixedScaledMmOptions options_from(const ArgumentPath& place, const octavo_mixed_scaled_mm_options* given);
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/data/overlap.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
 #include "octavo/norm.hpp"
 #include "ops/product/lower.hpp"

@@ -134,6 +134,11 @@ std::map<std::string, Call> with_nulls() {
        [] { return octavo_weight_compare(nullptr, nullptr, nullptr, nullptr); }},
       {"octavo_scheme_from_name", [] { return octavo_scheme_from_name(nullptr, nullptr); }},
       {"octavo_strings_at", [] { return octavo_strings_at(nullptr, 0, nullptr); }},
+      {"octavo_attention",
+       [] {
+         return octavo_attention(nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
+                                 nullptr);
+       }},
       {"octavo_rms_norm", [] { return octavo_rms_norm(nullptr, nullptr, nullptr, nullptr); }},
       {"octavo_thread_team_create", [] { return octavo_thread_team_create(2, nullptr); }},
       {"octavo_thread_team_end", [] { return octavo_thread_team_end(nullptr); }},

@@ -80,6 +80,14 @@ void each_tensor(const octavo_rms_norm_options&, const Visit& visit) {
 }
 
 template <class Visit>
+void each_tensor(const octavo_attention_options&, const Visit& visit) {
+  visit("block_table", &octavo_attention_options::block_table);
+  visit("lengths", &octavo_attention_options::lengths);
+  visit("starts", &octavo_attention_options::starts);
+  visit("out", &octavo_attention_options::out);
+}
+
+template <class Visit>
 void each_tensor(const octavo_vectorwise_options&, const Visit& visit) {
   visit("outlier_columns", &octavo_vectorwise_options::outlier_columns);
 }

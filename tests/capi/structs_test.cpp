@@ -54,6 +54,13 @@ TEST(CApiStructs, InputsOfOneSize) {
   expect_one_size<octavo_quantize_options>(
       "quantize", [&](auto* o) { return clean(octavo_quantize(s.x, o, nullptr, &s.q)); },
       octavo_quantize_options_init());
+  expect_one_size<octavo_attention_options>(
+      "attention",
+      [&](auto* o) {
+        return clean(octavo_attention(s.queries, s.tokens, s.token_scales, s.tokens, s.token_scales,
+                                      o, nullptr, s.t));
+      },
+      octavo_attention_options_init());
   expect_one_size<octavo_rms_norm_options>(
       "rms_norm", [&](auto* o) { return clean(octavo_rms_norm(s.x, o, nullptr, s.t)); },
       octavo_rms_norm_options_init());

@@ -233,6 +233,8 @@ enum {
   OCTAVO_WIDEN = 1 << 16,
   /* no path that counts numbers below 2^-126 as 0 */
   OCTAVO_EXACT_SUBNORMALS = 1 << 17,
+  /* attention: queries see later tokens, too */
+  OCTAVO_BIDIRECTIONAL = 1 << 18,
   /* what every product takes */
   OCTAVO_MATMUL_FLAGS = OCTAVO_OVERFLOW_IEEE | OCTAVO_FAST_ACCUMULATION | OCTAVO_BATCH_INVARIANT |
                         OCTAVO_TORCH_COMPAT | OCTAVO_EXACT_SUBNORMALS

@@ -22,25 +22,28 @@ from .models._other_folders import watch_other_folders
 from .models._peft import watch_peft
 from .models._quantize import quantize_
 from .models._report import LayerError, Report
-from .operators import _norms  # noqa: F401  torch.ops.octavo.rms_norm
+from .operators import _attention, _norms  # noqa: F401  torch.ops.octavo.attention, rms_norm
 from .operators._cache_key import tag_caches
 from .operators._threads import choose_threads, use_threads
 from .overriding._override import Override, OverrideCalls, override
+from .transformers._attention import watch_attention
 from .transformers._loading import from_pretrained, load_
 from .transformers._register import octavo_config, register
 from .transformers._saving import watch_transformers
 
 if TYPE_CHECKING:
+    from .transformers._kv_cache import Int8Cache
     from .transformers._quantizer import OctavoConfig
 
 choose_threads()
 tag_caches()
 register()
 when_imported("transformers.modeling_utils", watch_transformers)
+when_imported("transformers.modeling_utils", watch_attention)
 watch_other_folders()
 watch_peft()
 
-__all__ = ["LEFT_IN_FLOAT", "Calibration", "Evaluation", "LayerCalibration", "LayerDrift", "LayerError", "LeftLayer",
+__all__ = ["LEFT_IN_FLOAT", "Calibration", "Evaluation", "Int8Cache", "LayerCalibration", "LayerDrift", "LayerError", "LeftLayer",
            "OctavoConfig", "Override", "OverrideCalls", "Report", "Smoothed", "calibrate", "evaluate", "from_pretrained",
            "functional", "load_", "nn", "override", "quantize_", "smooth_", "use_threads"]
 
@@ -49,4 +52,9 @@ def __getattr__(name: str) -> object:
     if name == "OctavoConfig":  # needs transformers
         need_transformers("OctavoConfig")
         return octavo_config()
+    if name == "Int8Cache":
+        need_transformers("Int8Cache")
+        from .transformers._kv_cache import Int8Cache
+
+        return Int8Cache
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,6 +28,8 @@ constinit const Passes kPasses{
     .split_sums = &host::split_sums,
     .silu_and_mul = &silu_and_mul,
     .rms_norm = &rms_norm,
+    .attention_scratch = &attention_scratch,
+    .attention = &attention,
     .silu_and_mul_vjp = &silu_and_mul_vjp,
     .combine = &combine,
     .activate = &host::activate<kPasses>,

@@ -20,7 +20,7 @@ constexpr std::array kRows {
   KernelsRow{&kAvx512Bf16Kernels,
              [](const CpuFeatures& cpu) noexcept {
                return cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl &&
-                      cpu.avx512_bf16 && cpu.avx512_vbmi;
+                      cpu.avx512_bf16 && cpu.avx512_vbmi && cpu.avx512_vnni;
              }},
       KernelsRow{&kAvx512Kernels,
                  [](const CpuFeatures& cpu) noexcept { return cpu.avx512f && cpu.avx512bw; }},

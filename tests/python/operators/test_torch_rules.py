@@ -325,6 +325,9 @@ def operators():
                                             row_absmax=ones4, threshold=0.0, wanted=[True, True, False])
     yield ops.int8_vectorwise_quant.default, dict(A=x3.half(), threshold=0.0)
     yield ops.silu_and_mul.default, dict(x=x)
+    yield ops.attention.default, dict(q=torch.randn(1, 2, 2, 8), keys=torch.ones(1, 4, 1, 8, dtype=torch.int8),
+                                      key_scales=torch.ones(1, 4, 1), values=torch.ones(1, 4, 1, 8, dtype=torch.int8),
+                                      value_scales=torch.ones(1, 4, 1), scale=0.0, window=0, bidirectional=False)
     yield ops.rms_norm.default, dict(x=x, epsilon=1e-6)
     yield ops.rms_norm.residual, dict(x=x, residual=torch.randn(6, 8), epsilon=1e-6)
     yield ops.silu_and_mul_vjp.default, dict(grad=grad, x=x, wanted=[True])
@@ -369,7 +372,7 @@ def test_fake_results_lie_as_real_ones(which, layout):
 
 def _quantized(name, layout):
     """Codes of a quantiser have no such layout."""
-    return name.endswith("codes") and layout not in ("contiguous", "turned")
+    return (name.endswith("codes") or name in ("keys", "values")) and layout not in ("contiguous", "turned")
 
 
 def shown(value):

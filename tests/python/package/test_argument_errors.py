@@ -37,6 +37,7 @@ def given(kind):
     codes, floats = of(np.ones((4, 4), np.int8)), of(np.ones((4, 4), np.float32))
     stack, experts = of(np.ones((2, 4, 4), np.float32)), octavo.moe.pack_experts(np.ones((2, 8, 4), np.float32))
     one, two = of(np.ones((4, 1), np.float32)), of(np.ones((4, 1), np.int32))
+    attended, attended_scales = of(np.ones((1, 4, 1, 16), np.int8)), of(np.ones((1, 4, 1), np.float32))
     return {
         "scaled_mm": dict(input=codes, mat2=codes),
         "linear": dict(x=floats, weight=octavo.pack(np.ones((4, 4), np.float32))),
@@ -48,6 +49,8 @@ def given(kind):
         "pack_experts": dict(weight=stack),
         "silu_and_mul": dict(x=floats),
         "rms_norm": dict(x=floats),
+        "attention": dict(q=floats.reshape(1, 1, 1, -1), keys=attended, key_scales=attended_scales, values=attended,
+                          value_scales=attended_scales),
         "fused_experts": dict(x=floats, w13=experts, w2=octavo.moe.pack_experts(np.ones((2, 4, 4), np.float32)), topk_weights=one,
                               topk_ids=two * 0),
     }
@@ -82,7 +85,7 @@ def wrong_values():
 def outcome(operation, arguments):
     """What an error says, or None. Whatever is no error of the promised kinds passes through."""
     try:
-        module = next(each for each in (octavo, octavo.moe, octavo.norms) if hasattr(each, operation))
+        module = next(each for each in (octavo.attention, octavo.moe, octavo.norms, octavo) if hasattr(each, operation))
         getattr(module, operation)(**arguments)
     except (ValueError, NotImplementedError, MemoryError, OSError, RuntimeError) as error:
         return str(error)

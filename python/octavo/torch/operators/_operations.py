@@ -4,7 +4,7 @@
 import torch
 
 from ... import _octavo
-from . import _experts, _grouped_list, _norms
+from . import _attention, _experts, _grouped_list, _norms
 from ._arguments import as_dtype, as_tensors, check_no_gradient
 from ._linear import call_linear, handle_of
 from ._routes import grouped_mm, scaled_grouped_mm, scaled_mm  # noqa: F401
@@ -69,3 +69,14 @@ def rms_norm(x, weight, epsilon, backend, residual, out):
     if residual is not None:
         return _norms.call_add_rms_norm(x, residual, weight, epsilon, backend)
     return _norms.call_rms_norm(x, weight, epsilon, backend)
+
+
+def attention(q, keys, key_scales, values, value_scales, block_table, lengths, starts, scale, window, bidirectional,
+              backend, out):
+    """octavo.attention.attention."""
+    check_no_gradient("attention", "tensors", q, key_scales, value_scales)
+    if out is not None:
+        return _octavo.attention(q, keys, key_scales, values, value_scales, block_table, lengths, starts, scale, window,
+                                 bidirectional, backend, out)
+    return _attention.call_attention(q, keys, key_scales, values, value_scales, block_table, lengths, starts, scale,
+                                     window, bidirectional, backend)

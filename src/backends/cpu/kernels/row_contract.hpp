@@ -197,6 +197,29 @@ struct CodeRow {
   float largest = 0.0F;  ///< the magnitude from which a code counts as saturated
 };
 
+/// Attention (specification section 7) over a chunk of tokens: rows, of which a kernel takes 8 at
+/// most, and addresses of tokens' codes. Tokens come sixteen at a time.
+inline constexpr std::int64_t kChunkTokens = 256;
+inline constexpr std::int64_t kHeadElements = 1024;  ///< from row to row of queries and sums
+
+/// A row's scores in a chunk: the tokens [first, end) are seen.
+struct ChunkScores {
+  const std::int32_t* sums = nullptr;  ///< [kChunkTokens]
+  const float* key_scales = nullptr;   ///< [kChunkTokens]
+  const float* value_scales = nullptr;
+  std::int64_t first = 0, end = 0;
+  float factor = 0.0F;  ///< f
+};
+/// m, l and W / 32767 of a chunk. l is 0 where no token is seen.
+struct ChunkTotals {
+  float most = 0.0F, total = 0.0F, step = 0.0F;
+};
+/// M and L.
+struct RowTotals {
+  float most = -std::numeric_limits<float>::infinity();
+  float total = 0.0F;
+};
+
 /// The functions of one instruction set. All of them give the same bits on every one.
 struct Kernels {
   const char* on_integers;  ///< what explain says of the tile
@@ -280,6 +303,22 @@ struct Kernels {
   /// meanwhile.
   void (*add_scaled)(const float* x, float factor, std::int64_t count, float* sums,
                      const float* next) noexcept;
+
+  /// sums[r][j] = q[r] . keys[j], of rows of kHeadElements (queries) and kChunkTokens (sums);
+  /// queries are zero from `depth` on to a multiple of 64, keys are not read there.
+  void (*attention_scores)(const std::int8_t* q, std::int64_t rows, std::int64_t depth,
+                           const std::int8_t* const* keys, std::int64_t tokens,
+                           std::int32_t* sums) noexcept;
+  /// Weights b [kChunkTokens], 0 where a token is not seen.
+  ChunkTotals (*attention_weights)(const ChunkScores& scores, std::int16_t* weights) noexcept;
+  /// sums[r][d] = sum over j of weights[r][j] * values[j][d], of rows of kChunkTokens (weights) and
+  /// kHeadElements (sums), written on to a multiple of 64.
+  void (*attention_values)(const std::int16_t* weights, std::int64_t rows, std::int64_t depth,
+                           const std::int8_t* const* values, std::int64_t tokens,
+                           std::int32_t* sums) noexcept;
+  /// A chunk enters M, L and O [depth, and on to a multiple of 16].
+  void (*attention_add)(const ChunkTotals& chunk, const std::int32_t* sums, std::int64_t depth,
+                        RowTotals& row, float* out) noexcept;
 
   /// absmax below a limit that is at most infinity, or NaN where there is one; flags[i] becomes 1
   /// where element i reaches the limit (NaN does not). Other threads may do the same to the flags.

@@ -92,6 +92,8 @@ inline bool any_greater(Lanes<std::int32_t, 8> a, Lanes<std::int32_t, 8> b) {
 #include "backends/cpu/kernels/rows/block_transpose-inl.hpp"
 #include "backends/cpu/kernels/codes/errors-inl.hpp"
 #include "backends/cpu/kernels/rows/silu-inl.hpp"
+#include "backends/cpu/kernels/rows/attention-inl.hpp"
+#include "backends/cpu/kernels/rows/chunk_sums_avx2-inl.hpp"
 #include "backends/cpu/kernels/codes/inverses-inl.hpp"
 #include "backends/cpu/kernels/codes/lane_codes-inl.hpp"
 #include "backends/cpu/kernels/codes/mantissa_ties-inl.hpp"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the AVX-512 kernels share.
 //
-// Needs: bfloat16s, Lanes, Mantissas, put_vector, round_bfloat16, signed_bytes, unpacked_bfloat16,
-//        vector_at
+// Needs: bfloat16s, ChunkSums, Lanes, Mantissas, put_vector, round_bfloat16, signed_bytes,
+//        unpacked_bfloat16, vector_at
 // Gives: any_below, any_greater, fused, half_to_float, high_halves, kLanesWithSigns, kTable,
 //        looked_up, put_bytes, put_low_bytes, put_lower_halves, put_saturated, put_signed_halves,
 //        put_with_signs, stream, subtract_saturated, sum_of_halves, wide_halves
@@ -153,6 +153,7 @@ inline bool any_greater(Lanes<std::int32_t, 16> a, Lanes<std::int32_t, 16> b) {
 #include "backends/cpu/kernels/rows/block_transpose-inl.hpp"
 #include "backends/cpu/kernels/codes/errors-inl.hpp"
 #include "backends/cpu/kernels/rows/silu-inl.hpp"
+#include "backends/cpu/kernels/rows/attention-inl.hpp"
 #include "backends/cpu/kernels/codes/inverses-inl.hpp"
 #include "backends/cpu/kernels/codes/lane_codes-inl.hpp"
 #include "backends/cpu/kernels/codes/mantissa_ties-inl.hpp"

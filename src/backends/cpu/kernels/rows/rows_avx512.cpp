@@ -33,6 +33,8 @@ inline Lanes<std::uint8_t, 64> bfloat16s(Lanes<float, 16> a, Lanes<float, 16> b)
 #include "backends/cpu/kernels/codes/mantissas_plain-inl.hpp"
 #include "backends/cpu/kernels/codes/signed_bytes_avx512-inl.hpp"
 
+#include "backends/cpu/kernels/rows/chunk_sums_avx2-inl.hpp"
+
 #include "backends/cpu/kernels/rows/rows_avx512-inl.hpp"
 OCTAVO_ISA_END
 

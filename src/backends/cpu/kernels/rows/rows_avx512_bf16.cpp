@@ -19,7 +19,7 @@
 namespace octavo::cpu {
 namespace {
 
-OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512bf16")
+OCTAVO_ISA_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512bf16,avx512vnni")
 #include "backends/cpu/kernels/vec/lanes-inl.hpp"
 
 // The instruction takes subnormal numbers for zeros and keeps a NaN's payload.
@@ -37,6 +37,8 @@ inline Lanes<std::uint8_t, 64> bfloat16s(Lanes<float, 16> a, Lanes<float, 16> b)
 inline void put_bytes(__m512i bytes, std::uint8_t* out, bool streamed);
 #include "backends/cpu/kernels/codes/mantissas_avx512-inl.hpp"
 #include "backends/cpu/kernels/codes/signed_bytes_vbmi-inl.hpp"
+
+#include "backends/cpu/kernels/rows/chunk_sums_vnni-inl.hpp"
 
 #include "backends/cpu/kernels/rows/rows_avx512-inl.hpp"
 OCTAVO_ISA_END

@@ -99,6 +99,8 @@ inline bool any_greater(Lanes<std::int32_t, 4> a, Lanes<std::int32_t, 4> b) {
 #include "backends/cpu/kernels/rows/block_transpose-inl.hpp"
 #include "backends/cpu/kernels/codes/errors-inl.hpp"
 #include "backends/cpu/kernels/rows/silu-inl.hpp"
+#include "backends/cpu/kernels/rows/attention-inl.hpp"
+#include "backends/cpu/kernels/rows/chunk_sums_plain-inl.hpp"
 #include "backends/cpu/kernels/codes/inverses-inl.hpp"
 #include "backends/cpu/kernels/codes/lane_codes-inl.hpp"
 #include "backends/cpu/kernels/codes/mantissa_ties-inl.hpp"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The table of an instruction set whose vectors hold `lanes` floats.
 //
-// Needs: add_products, Errors, Experts, finish, multiply_row, narrow_row, Outliers, Quantize,
+// Needs: add_products, Attention, ChunkSums, Errors, Experts, finish, multiply_row, narrow_row,
+// Outliers, Quantize,
 //        ScaledColumns, shift_sums, transpose, widen_row
 // Gives: make_kernels
 
@@ -30,6 +31,10 @@ constexpr octavo::cpu::Kernels make_kernels(const char* on_integers, const char*
           .silu_and_mul = &Experts<lanes>::silu_and_mul,
           .silu_and_mul_vjp = &Experts<lanes>::silu_and_mul_vjp,
           .add_scaled = &Experts<lanes>::add_scaled,
+          .attention_scores = &ChunkSums::scores,
+          .attention_weights = &Attention<lanes>::weights,
+          .attention_values = &ChunkSums::values,
+          .attention_add = &Attention<lanes>::add,
           .find_outliers = &OutliersOf::find,
           .scan_lines = &OutliersOf::scan_lines,
           .add_outliers = &OutliersOf::add,

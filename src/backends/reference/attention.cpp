@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// Section 7's attention to the letter, one element at a time.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "backends/reference/reference.hpp"
+#include "core/data/element.hpp"
+#include "core/fp_env.hpp"
+
+namespace octavo::reference {
+namespace {
+
+constexpr auto kChunk = static_cast<std::size_t>(kAttentionChunk);
+
+// e^x for x <= 0: 2^n p.
+float exponential(float x) noexcept {
+  if (std::isnan(x)) return x;
+  const float a = std::min(std::fabs(x), 128.0F);
+  const float n = std::nearbyint(a * -0x1.715476p+0F);
+  const float front = -a - n * 0x1.62e4p-1F;
+  const float f = front - n * 0x1.7f7d1cp-20F;
+  float q = 0x1.6a5056p-10F;
+  for (const float c : {0x1.123974p-7F, 0x1.5558acp-5F, 0x1.555492p-3F, 0x1.fffffcp-2F}) {
+    q = q * f;
+    q = q + c;
+  }
+  const float square = f * f;
+  const float tail = q * square + f;
+  return std::ldexp(tail + 1.0F, static_cast<int>(n));
+}
+
+float greater(float a, float b) noexcept { return a > b ? a : b; }
+
+// A row on its way through the chunks of its sequence.
+struct Row {
+  const AttentionProblem& p;
+  std::int64_t sequence, kv_head;
+  const std::int8_t* q;
+  float f;
+  SeenTokens seen;
+  float most = -std::numeric_limits<float>::infinity();
+  float total = 0.0F;
+  std::array<float, static_cast<std::size_t>(kMostHeadElements)> out{};
+  bool bad = false;
+
+  std::int64_t place(const std::array<std::int64_t, 3>& strides,
+                     std::int64_t token) const noexcept {
+    const std::int64_t page = p.pages[sequence * p.table_step + token / p.page_size];
+    return page * strides[0] + token % p.page_size * strides[1] + kv_head * strides[2];
+  }
+  float scale_of(const CodedTokens& tokens, std::int64_t token) const noexcept {
+    return load_float(DType::float32, tokens.scales, place(tokens.scale_strides, token));
+  }
+  const std::int8_t* codes_of(const CodedTokens& tokens, std::int64_t token) const noexcept {
+    return tokens.codes + place(tokens.strides, token);
+  }
+
+  float score(std::int64_t token) noexcept {
+    const std::int8_t* key = codes_of(p.keys, token);
+    std::int64_t sum = 0;
+    for (std::int64_t d = 0; d < p.depth; ++d) sum += std::int64_t{q[d]} * key[d];
+    const float product = static_cast<float>(sum) * f;
+    return product * scale_of(p.keys, token);
+  }
+
+  void add_chunk(std::int64_t first, std::int64_t end) noexcept {
+    std::array<float, kChunk> p_of{};
+    std::array<float, kChunk> weights{};
+    const std::int64_t start = p.starts[sequence];
+    const auto at = [start](std::int64_t token) {
+      return static_cast<std::size_t>(token - start) % kChunk;
+    };
+    float m = -std::numeric_limits<float>::infinity();
+    for (std::int64_t j = first; j < end; ++j) {
+      p_of[at(j)] = score(j);
+      m = greater(p_of[at(j)], m);
+      for (const CodedTokens* tokens : {&p.keys, &p.values}) {
+        const float scale = scale_of(*tokens, j);
+        bad = bad || !std::isfinite(scale) || std::signbit(scale);
+      }
+    }
+    std::array<float, 16> sums{};
+    float widest = 0x1p-100F;
+    for (std::int64_t j = first; j < end; ++j) {
+      const float e = exponential(p_of[at(j)] - m);
+      sums[at(j) % 16] += e;
+      weights[at(j)] = e * scale_of(p.values, j);
+      widest = greater(weights[at(j)], widest);
+    }
+    for (std::size_t half = 8; half > 0; half /= 2) {
+      for (std::size_t i = 0; i < half; ++i) sums[i] += sums[i + half];
+    }
+    const float next = greater(m, most);
+    const float u = exponential(most - next);
+    const float v = exponential(m - next);
+    total = total * u + sums[0] * v;
+    most = next;
+    const float inverse = 32767.0F / widest;
+    const float step = widest / 32767.0F;
+    for (std::int64_t d = 0; d < p.depth; ++d) {
+      std::int64_t sum = 0;
+      for (std::int64_t j = first; j < end; ++j) {
+        const float code = std::nearbyint(weights[at(j)] * inverse);
+        if (std::isnan(code) || std::fabs(code) > 32768.0F) continue;  // the row is NaN
+        sum += static_cast<std::int64_t>(code) * codes_of(p.values, j)[d];
+      }
+      const float o = static_cast<float>(sum) * step;
+      float& to = out[static_cast<std::size_t>(d)];
+      to = to * u + o * v;
+    }
+  }
+};
+
+void attend(const AttentionProblem& p, std::int64_t r) noexcept {
+  const std::int64_t head = r % p.heads;
+  const std::int64_t sequence = r / p.heads / p.queries;
+  Row row{.p = p,
+          .sequence = sequence,
+          .kv_head = head / (p.heads / p.kv_heads),
+          .q = p.q + r * p.depth,
+          .f = p.q_scales[r] * p.scale,
+          .seen = seen_tokens(p, sequence, r / p.heads % p.queries)};
+  const auto [begin, end] = row.seen;
+  const std::int64_t start = p.starts[sequence];
+  for (std::int64_t first = begin; first < end;) {
+    const std::int64_t chunk = (first - start) / kAttentionChunk;
+    const std::int64_t last = std::min(end, start + (chunk + 1) * kAttentionChunk);
+    row.add_chunk(first, last);
+    first = last;
+  }
+  for (std::int64_t d = 0; d < p.depth; ++d) {
+    float value = begin >= end ? 0.0F : row.out[static_cast<std::size_t>(d)] / row.total;
+    if (row.bad || std::isnan(value)) value = std::numeric_limits<float>::quiet_NaN();
+    store_float(p.out.dtype, p.out.data, r * p.out.strides[0] + d * p.out.strides[1], value,
+                Overflow::saturate);
+  }
+}
+
+}  // namespace
+
+std::size_t attention_scratch(const AttentionProblem&, int) noexcept { return 0; }
+
+Status attention(const AttentionProblem& problem, void*, const ExecContext&) noexcept {
+  const FloatEnvironment environment;
+  for (std::int64_t r = 0; r < problem.rows(); ++r) attend(problem, r);
+  return {};
+}
+
+}  // namespace octavo::reference
