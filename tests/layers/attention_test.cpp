@@ -313,51 +313,5 @@ TEST(Attention, AnyExtentMayBeZero) {
   for (std::int64_t i = 0; i < y.view().numel(); ++i) EXPECT_EQ(y.data_as<float>()[i], 0.0F);
 }
 
-TEST(Attention, Refuses) {
-  const Call c({2, 1, 4, 2, 8, 2, 4}, DType::float32, 1);
-  const Tensor& k = c.keys.codes;
-  const Tensor& ks = c.keys.scales;
-  const auto refused = [](const std::function<void()>& call, const std::string& sentence) {
-    expect_error(call, Code::invalid_argument, sentence);
-  };
-  refused([&] { (void)attention(ks, k, ks, k, ks); },
-          "attention: q.shape must be [B, T, H, D]; got [2, 4, 2]");
-  refused([&] { (void)attention(c.q, c.q, ks, k, ks); },
-          "attention: keys.dtype must be int8; got float32");
-  refused([&] { (void)attention(c.q, k, k, k, ks); },
-          "attention: key_scales.dtype must be float32; got int8");
-  refused([&] { (void)attention(c.q, k.view().slice(3, 0, 4), ks, k, ks); },
-          "attention: keys.shape must be [pages, page_size, H_kv, 8] (q's D); got [2, 4, 2, 4]");
-  refused([&] { (void)attention(c.q, k, ks, k.view().slice(1, 0, 3), ks); },
-          "attention: values.shape must be that of keys, [2, 4, 2, 8]; got [2, 3, 2, 8]");
-  refused([&] { (void)attention(c.q, k, ks, k, ks.view().slice(1, 0, 3)); },
-          "attention: value_scales.shape must be [2, 4, 2]; got [2, 3, 2]");
-  const Strided apart = strided(k, {64, 16, 8, 2});
-  refused([&] { (void)attention(c.q, apart.view, ks, k, ks); },
-          "attention: keys.strides must be 1 along D; got 2");
-  refused([&] { (void)attention(c.q.view().slice(2, 0, 3), k, ks, k, ks); },
-          "attention: q.shape[2] must be a multiple of keys.shape[2]; got 3 and 2");
-  refused(
-      [&] { (void)attention(c.q.view().slice(0, 0, 1), k, ks, k, ks); },
-      "attention: keys.shape must begin with 1, a page for each sequence, without a block_table; "
-      "got [2, 4, 2, 8]");
-  refused([&] { (void)c({.window = -1}); }, "attention: window must be at least 0; got -1");
-  refused([&] { (void)c({.scale = kInfinity}); }, "attention: scale must be finite; got inf");
-  const Tensor five = integers({4, 5}, {2});
-  const Tensor below = integers({-1, 0}, {2});
-  const Tensor table = integers({0, 2}, {2, 1});
-  refused([&] { (void)c({.lengths = five}); }, "attention: lengths[1] must be in [0, 4]; got 5");
-  refused([&] { (void)c({.starts = below}); }, "attention: starts[0] must be at least 0; got -1");
-  refused([&] { (void)c({.block_table = table}); },
-          "attention: block_table[1, 0] must be in [0, 2); got 2");
-  refused([&] { (void)c({.lengths = table}); }, "attention: lengths.shape must be [2]; got [2, 1]");
-  refused([&] { (void)c({.lengths = ks}); },
-          "attention: lengths.dtype must be int32 or int64; got float32");
-  const Tensor deep = Tensor::empty(DType::float32, {1, 1, 1, 1025});
-  const Tensor codes = Tensor::empty(DType::int8, {1, 1, 1, 1025});
-  expect_error([&] { (void)attention(deep, codes, ks, codes, ks); }, Code::unsupported,
-               "attention: q.shape[3] must be at most 1024; got 1025");
-}
-
 }  // namespace
 }  // namespace octavo::test::attention_test

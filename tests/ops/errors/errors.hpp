@@ -32,6 +32,7 @@ std::vector<ErrorRow> llm_int8_errors();
 std::vector<ErrorRow> line_errors();
 std::vector<ErrorRow> expert_errors();
 std::vector<ErrorRow> norm_errors();
+std::vector<ErrorRow> attention_errors();
 std::vector<ErrorRow> gradient_errors();
 std::vector<ErrorRow> w8a8_errors();
 std::vector<ErrorRow> layer_errors();

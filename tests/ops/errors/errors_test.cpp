@@ -41,7 +41,7 @@ std::vector<ErrorRow> all_rows() {
   for (const auto& part :
        {product_errors(), scale_errors(), grouped_errors(), functional_errors(), quantize_errors(),
         weight_errors(), llm_int8_errors(), line_errors(), gradient_errors(), w8a8_errors(),
-        layer_errors(), expert_errors(), norm_errors(), parallel_errors()}) {
+        layer_errors(), expert_errors(), norm_errors(), attention_errors(), parallel_errors()}) {
     rows.insert(rows.end(), part.begin(), part.end());
   }
   return rows;
@@ -67,6 +67,7 @@ const char* const kUnreachable[] = {
     "{}: backend must be for the tensors' device; got {}",      // far: forced backends
     "{}.device must be that of {}, {}; got {}",                 // far: devices do not mix
     "{}: x must be in the host's memory; got {}",               // needs a device
+    "attention: q.device must be the CPU; got {}",              // needs a device
     "rms_norm: x.device must be the CPU; got {}",               // needs a device
     "copy: place.device must be the source's or the host",      // needs two devices
     "{}: device must be the host or the weight's own, {}",      // needs two devices
