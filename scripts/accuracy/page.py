@@ -61,14 +61,21 @@ def _model_table(rows):
 
 
 def _head_parts(rows):
-    """The rows whose output head is in 8 bits, too; nothing without one."""
-    found = [(variant.words, rows[variant.name]) for variant in VARIANTS if variant.head and variant.name in rows]
+    """The rows whose output head is in 8 bits, too, beside their scheme with a float head; nothing without one."""
+    found = [(variant, rows[variant.name]) for variant in VARIANTS if variant.head and variant.name in rows]
     if not found:
         return []
-    lines = ["| the output head in 8 bits, too | perplexity | loss | KL | cosine of logits | same token |", "|---|---|---|---|---|---|"]
-    lines += [f"| {words} | {row['perplexity']:.3f} | {row['loss_increase']:+.4f} ± {row['loss_increase_error']:.4f} | {row['kl']:.4f} | "
-              f"{row['cosine']:.5f} | {100 * row['agreement']:.1f} % |" for words, row in found]
+    lines = ["| the output head in 8 bits, too | perplexity | loss | with a float head | KL | cosine of logits | same token |",
+             "|---|---|---|---|---|---|---|"]
+    for variant, row in found:
+        lines.append(f"| {variant.words} | {row['perplexity']:.3f} | {_loss(row)} | {_loss(rows.get(variant.scheme))} | "
+                     f"{row['kl']:.4f} | {row['cosine']:.5f} | {100 * row['agreement']:.1f} % |")
     return ["## With the output head\n", "\n".join(lines) + "\n"]
+
+
+def _loss(row):
+    """None: a row that was not measured."""
+    return "not run" if row is None else f"{row['loss_increase']:+.4f} ± {row['loss_increase_error']:.4f}"
 
 
 def key(name: str, smooth: bool) -> str:
