@@ -14,21 +14,13 @@ using Clock = std::chrono::steady_clock;
 }  // namespace
 
 bool HelperTeam::claim(std::int64_t share, std::uint64_t loop) noexcept {
-  std::atomic<std::uint64_t>& mark = shares_[static_cast<std::size_t>(share)].mark;
-  std::uint64_t last = mark.load(std::memory_order_relaxed);
-  while (last < 2 * loop) {
-    if (mark.compare_exchange_weak(last, 2 * loop, std::memory_order_acq_rel)) return true;
-  }
-  return false;
+  return octavo::claim(shares_[static_cast<std::size_t>(share)].mark, loop);
 }
 
 void HelperTeam::run_share(std::int64_t index, std::uint64_t loop) noexcept {
-  const std::int64_t end = loop_.tasks * (index + 1) / loop_.shares;
-  for (std::int64_t i = loop_.tasks * index / loop_.shares; i < end; ++i) {
-    loop_.task(loop_.context, i);
-  }
+  run_tasks(loop_.tasks, index, loop_.shares, loop_.task, loop_.context);
   Share& share = shares_[static_cast<std::size_t>(index)];
-  share.mark.store(2 * loop + 1);
+  share.mark.store(done_mark(loop));
   if (share.awaited.load()) {
     share.awaited.store(false);
     share.awaited.notify_one();
@@ -36,7 +28,7 @@ void HelperTeam::run_share(std::int64_t index, std::uint64_t loop) noexcept {
 }
 
 void HelperTeam::wait_for(Share& share, std::uint64_t loop) noexcept {
-  const auto done = [&] { return share.mark.load() == 2 * loop + 1; };
+  const auto done = [&] { return share.mark.load() == done_mark(loop); };
   if (done() || spin(Clock::now() + kSpin, done)) return;
   while (!done()) {
     share.awaited.store(true);  // before it looks again, as helpers look at this after the mark
@@ -64,7 +56,7 @@ bool HelperTeam::run(std::int64_t tasks, std::int64_t shares, Executor::Task tas
   loop_ = {tasks, shares, task, context, start};
   const Announced last{announced_.load(std::memory_order_relaxed)};
   const std::uint64_t loop = last.loop() + 1;
-  announced_.store(loop * 2 * kMostShares + static_cast<std::uint64_t>(shares));
+  announced_.store(Announced::word_of(loop, shares));
   call_helpers();
   run_share(0, loop);
   for (std::int64_t i = 1; i < shares; ++i) {

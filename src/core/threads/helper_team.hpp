@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 
+#include "core/threads/shares.hpp"
 #include "octavo/context.hpp"
 
 namespace octavo {
@@ -17,7 +18,7 @@ namespace octavo {
 /// A team has to outlive the pool's threads.
 class HelperTeam {
  public:
-  static constexpr std::int64_t kMostShares = 512;
+  static constexpr std::int64_t kMostShares = octavo::kMostShares;
   /// How long a helper looks for the next loop, and a caller for the end of a share, before it
   /// sleeps.
   static constexpr std::chrono::microseconds kSpin{20};
@@ -49,20 +50,10 @@ class HelperTeam {
   };
 
  private:
-  // Loops are numbered from 1. A share's mark is twice the number of the last loop in which it was
-  // claimed, plus one when it is done: it only grows, so a helper that comes late claims nothing.
   struct alignas(64) Share {
-    std::atomic<std::uint64_t> mark{0};
+    ShareMark mark{0};
     std::atomic<bool> awaited{false};  // the caller sleeps until it is done
     std::atomic<bool> helped{false};   // a thread looks after this share
-  };
-  // What is announced: a loop's number and its shares, in one word.
-  struct Announced {
-    std::uint64_t word;
-    std::uint64_t loop() const noexcept { return word / (2 * kMostShares); }
-    std::int64_t shares() const noexcept {
-      return static_cast<std::int64_t>(word % (2 * kMostShares));
-    }
   };
   struct Loop {
     std::int64_t tasks, shares;

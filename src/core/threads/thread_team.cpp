@@ -1,61 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-// A loop is announced by its number; a share's mark says which loop it was begun and ended for, so
-// that it runs once whoever comes first, and a thread that comes late finds nothing to begin.
+// The leader announces loops, members run their shares (shares.hpp) until it says that a call ends.
 #include "octavo/thread_team.hpp"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/threads/shares.hpp"
 #include "core/threads/spin.hpp"
 
 namespace octavo {
 namespace {
 
-constexpr int kMostThreads = 512;
 constexpr std::chrono::microseconds kLook{50};
-
-// A loop's number, from 1, and its shares, in one word.
-struct Loop {
-  static std::uint64_t word_of(std::uint64_t number, std::size_t shares) noexcept {
-    return number * 2 * kMostThreads + shares;
-  }
-  std::uint64_t number() const noexcept { return word / (2 * kMostThreads); }
-  std::size_t shares() const noexcept { return word % (2 * kMostThreads); }
-  std::uint64_t word;
-};
 
 }  // namespace
 
 struct ThreadTeam::State {
-  // Twice the number of the last loop in which it was begun, plus one when it is done: only grows.
   struct alignas(64) Share {
-    std::atomic<std::uint64_t> mark{0};
+    ShareMark mark{0};
     std::uint64_t calls = 0;  // of help, by its thread
   };
 
   explicit State(int threads) : shares(static_cast<std::size_t>(threads)) {}
 
-  bool claim(std::size_t index, std::uint64_t number) noexcept {
-    std::atomic<std::uint64_t>& mark = shares[index].mark;
-    std::uint64_t last = mark.load(std::memory_order_relaxed);
-    while (last < 2 * number) {
-      if (mark.compare_exchange_weak(last, 2 * number, std::memory_order_acq_rel)) return true;
-    }
-    return false;
-  }
-
-  // Whoever claims a share of a loop keeps the leader waiting, and with it what the loop needs.
-  void run(std::size_t index, std::uint64_t number) noexcept {
-    const auto share = static_cast<std::int64_t>(index);
-    const auto used = static_cast<std::int64_t>(Loop{announced.load()}.shares());
-    const std::int64_t end = tasks * (share + 1) / used;
-    for (std::int64_t i = tasks * share / used; i < end; ++i) task(context, i);
-    shares[index].mark.store(2 * number + 1, std::memory_order_release);
-    shares[index].mark.notify_one();
+  // Runs the share unless somebody has begun it. Whoever claims one keeps the leader waiting, and
+  // with it what the loop needs.
+  void run(std::size_t index, const Announced& loop) noexcept {
+    ShareMark& mark = shares[index].mark;
+    if (!claim(mark, loop.loop())) return;
+    run_tasks(tasks, static_cast<std::int64_t>(index), loop.shares(), task, context);
+    mark.store(done_mark(loop.loop()), std::memory_order_release);
+    mark.notify_one();
   }
 
   void announce() noexcept {
@@ -75,9 +53,9 @@ struct ThreadTeam::State {
 
 ThreadTeam::ThreadTeam(int threads)
     : state_(at_edge("thread_team", [&]() -> Result<std::unique_ptr<State>> {
-        if (threads < 1 || threads > kMostThreads) {
+        if (threads < 1 || threads > kMostShares) {
           return fail(Code::invalid_argument, "thread_team: threads must be in [1, {}]; got {}",
-                      kMostThreads, threads);
+                      kMostShares, threads);
         }
         return std::make_unique<State>(threads);
       })) {}
@@ -88,7 +66,7 @@ int ThreadTeam::concurrency() const noexcept { return static_cast<int>(state_->s
 
 void ThreadTeam::parallel(std::int64_t tasks, Task task, void* context) noexcept {
   State& s = *state_;
-  const auto used = static_cast<std::size_t>(std::min<std::int64_t>(tasks, concurrency()));
+  const std::int64_t used = std::min<std::int64_t>(tasks, concurrency());
   if (used <= 1) {
     for (std::int64_t i = 0; i < tasks; ++i) task(context, i);
     return;
@@ -96,14 +74,14 @@ void ThreadTeam::parallel(std::int64_t tasks, Task task, void* context) noexcept
   s.tasks = tasks;
   s.task = task;
   s.context = context;
-  const std::uint64_t number = Loop{s.announced.load(std::memory_order_relaxed)}.number() + 1;
-  s.announced.store(Loop::word_of(number, used));
+  const std::uint64_t number = Announced{s.announced.load(std::memory_order_relaxed)}.loop() + 1;
+  const Announced loop{Announced::word_of(number, used)};
+  s.announced.store(loop.word);
   s.announce();
-  for (std::size_t i = 0; i < used; ++i) {
-    if (s.claim(i, number)) s.run(i, number);
-  }
-  for (std::size_t i = 0; i < used; ++i) {
-    wait_until(kLook, s.shares[i].mark, [&](std::uint64_t mark) { return mark == 2 * number + 1; });
+  for (std::size_t i = 0; i < static_cast<std::size_t>(used); ++i) s.run(i, loop);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(used); ++i) {
+    wait_until(kLook, s.shares[i].mark,
+               [&](std::uint64_t mark) { return mark == done_mark(number); });
   }
 }
 
@@ -115,8 +93,8 @@ void ThreadTeam::help(int thread) noexcept {
   while (true) {
     const std::uint32_t seen = s.news.load();
     if (s.ends.load() >= call) return;
-    const Loop loop{s.announced.load()};
-    if (index < loop.shares() && s.claim(index, loop.number())) s.run(index, loop.number());
+    const Announced loop{s.announced.load()};
+    if (thread < loop.shares()) s.run(index, loop);
     wait_until(kLook, s.news, [&](std::uint32_t news) { return news != seen; });
   }
 }
