@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "backends/reference/exponential.hpp"
 #include "backends/reference/reference.hpp"
 #include "core/data/element.hpp"
 #include "core/fp_env.hpp"
@@ -14,21 +15,11 @@ namespace {
 
 constexpr auto kChunk = static_cast<std::size_t>(kAttentionChunk);
 
-// e^x for x <= 0: 2^n p.
-float exponential(float x) noexcept {
+// e^x for x <= 0.
+float power_of_e(float x) noexcept {
   if (std::isnan(x)) return x;
-  const float a = std::min(std::fabs(x), 128.0F);
-  const float n = std::nearbyint(a * -0x1.715476p+0F);
-  const float front = -a - n * 0x1.62e4p-1F;
-  const float f = front - n * 0x1.7f7d1cp-20F;
-  float q = 0x1.6a5056p-10F;
-  for (const float c : {0x1.123974p-7F, 0x1.5558acp-5F, 0x1.555492p-3F, 0x1.fffffcp-2F}) {
-    q = q * f;
-    q = q + c;
-  }
-  const float square = f * f;
-  const float tail = q * square + f;
-  return std::ldexp(tail + 1.0F, static_cast<int>(n));
+  const Exponential e = exponential(std::min(std::fabs(x), kFar));
+  return std::ldexp(e.p, e.n);
 }
 
 float greater(float a, float b) noexcept { return a > b ? a : b; }
@@ -84,7 +75,7 @@ struct Row {
     std::array<float, 16> sums{};
     float widest = 0x1p-100F;
     for (std::int64_t j = first; j < end; ++j) {
-      const float e = exponential(p_of[at(j)] - m);
+      const float e = power_of_e(p_of[at(j)] - m);
       sums[at(j) % 16] += e;
       weights[at(j)] = e * scale_of(p.values, j);
       widest = greater(weights[at(j)], widest);
@@ -93,8 +84,8 @@ struct Row {
       for (std::size_t i = 0; i < half; ++i) sums[i] += sums[i + half];
     }
     const float next = greater(m, most);
-    const float u = exponential(most - next);
-    const float v = exponential(m - next);
+    const float u = power_of_e(most - next);
+    const float v = power_of_e(m - next);
     total = total * u + sums[0] * v;
     most = next;
     const float inverse = 32767.0F / widest;

@@ -3,34 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backends/reference/exponential.hpp"
 #include "backends/reference/reference.hpp"
 #include "core/data/element.hpp"
 #include "core/fp_env.hpp"
 
 namespace octavo::reference {
 namespace {
-
-constexpr float kFar = 128.0F;
-
-// e^-a = p 2^n for a in [0, 128].
-struct Exponential {
-  float p;
-  int n;
-};
-Exponential exponential(float a) noexcept {
-  const float quotient = a * -0x1.715476p+0F;
-  const float n = std::nearbyint(quotient);
-  const float front = -a - n * 0x1.62e4p-1F;
-  const float f = front - n * 0x1.7f7d1cp-20F;
-  float q = 0x1.6a5056p-10F;
-  for (const float c : {0x1.123974p-7F, 0x1.5558acp-5F, 0x1.555492p-3F, 0x1.fffffcp-2F}) {
-    q = q * f;
-    q = q + c;
-  }
-  const float square = f * f;
-  const float tail = q * square + f;
-  return {tail + 1.0F, static_cast<int>(n)};
-}
 
 float silu(float x) noexcept {
   if (std::isnan(x)) return x;
