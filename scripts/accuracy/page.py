@@ -55,7 +55,7 @@ def _model_table(rows):
                 continue
             mark = "**" if key(variant.name, smooth) == worst else ""
             lines.append(f"| {mark}{variant.name}{mark} | {variant.words} | {'yes' if smooth else 'no'} | "
-                         f"{mark}{row['perplexity']:.3f}{mark} | {row['loss_increase']:+.4f} ± {row['loss_increase_error']:.4f} | "
+                         f"{mark}{row['perplexity']:.3f}{mark} | {_loss(row)} | "
                          f"{row['kl']:.4f} | {row['cosine']:.5f} | {100 * row['agreement']:.1f} % |")
     return "\n".join(lines) + "\n"
 

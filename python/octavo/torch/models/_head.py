@@ -19,6 +19,12 @@ def head_scheme(operation: str, head: str | None) -> str | None:
     return _octavo.canonical_scheme(_SHORT.get(head, head))
 
 
+def output_head(model: torch.nn.Module) -> torch.nn.Module | None:
+    """What model.get_output_embeddings() gives; None where there is no such method."""
+    outputs = getattr(model, "get_output_embeddings", None)
+    return outputs() if callable(outputs) else None
+
+
 def head_of(operation: str, model: torch.nn.Module, head: str | None) -> dict[str, str]:
     """The scheme of each place of the head: what model.get_output_embeddings() gives.
 
@@ -28,8 +34,7 @@ def head_of(operation: str, model: torch.nn.Module, head: str | None) -> dict[st
     scheme = head_scheme(operation, head)
     if scheme is None:
         return {}
-    outputs = getattr(model, "get_output_embeddings", None)
-    layer = outputs() if callable(outputs) else None
+    layer = output_head(model)
     if layer is None or not is_linear(layer):
         got = "none" if layer is None else type(layer).__name__
         raise ValueError(f"{operation}: head must be None for a model whose get_output_embeddings() gives no linear layer; got "

@@ -16,7 +16,7 @@ from ._calibrated_experts import experts_to_calibrate, layers_of_experts
 from ._calibration import Calibration
 from ._canonical import LAYERS
 from ._checkpoint_names import names_in_files
-from ._head import head_of
+from ._head import head_of, output_head
 from ._linear_modules import LeftLayer, candidates, is_conv1d, is_linear
 from ._names import LEFT_IN_FLOAT, check_patterns, spellings
 from ._read_elsewhere import call_layers_of
@@ -122,8 +122,7 @@ def patterns_of(operation: str, model: torch.nn.Module, ignore: Sequence[str] | 
             raise ValueError(f"{operation}: ignore must be a list of patterns; got the string {ignore!r}")
         check_patterns(operation, ignore, [spelling for name in names for spelling in spellings(name)])
         return tuple(ignore)
-    outputs = getattr(model, "get_output_embeddings", None)
-    head = outputs() if callable(outputs) else None
+    head = output_head(model)
     return (*LEFT_IN_FLOAT, *(path for path, module in model.named_modules() if head is not None and module is head))
 
 

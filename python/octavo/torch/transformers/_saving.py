@@ -18,6 +18,7 @@ from .._requirement import need_transformers
 from ..layers._layer import EightBitModule
 from ..layers._quantized_linear import QuantizedLinear
 from ..models._checkpoint_names import names_in_files, table_of
+from ..models._head import output_head
 from ..models._linear_modules import is_conv1d, is_linear
 from ..models._routed_experts import RoutedExperts, SeparateExperts
 from ..moe import FusedMoE
@@ -156,7 +157,7 @@ def declared_state(model: "PreTrainedModel", layers: dict[str, QuantizedLinear |
     scheme = schemes[0] if len(schemes) == 1 else "mixed"
     left = sorted({alias for name in _left(model) for alias in (name, in_files[name])})
     config = quantization_config("save_pretrained", {in_files[name]: kind for name, kind in kinds.items()}, left, scheme,
-                                 dialect, [in_files[name] for name, layer in layers.items() if layer is _head_of(model)])
+                                 dialect, [in_files[name] for name, layer in layers.items() if layer is output_head(model)])
     if dialect == "bitsandbytes":
         _warn_of_four_dimensions(model, layers)
         columns = {in_files[name]: _columns(layer) for name, layer in layers.items() if _columns(layer)}
@@ -327,13 +328,8 @@ def _declaring(model: "PreTrainedModel", config: Json,
 
 def _untied(model):
     """Whether an output head that was tied to the embeddings has codes of its own."""
-    head = _head_of(model)
+    head = output_head(model)
     return isinstance(head, QuantizedLinear) and head.frozen
-
-
-def _head_of(model):
-    outputs = getattr(model, "get_output_embeddings", None)
-    return outputs() if callable(outputs) else None
 
 
 def _has_codes(name, state):
