@@ -79,7 +79,7 @@ def cell(options: argparse.Namespace, variant: Variant, model: str, threads: int
     output = environments.checked(
         [python, ENGINES / variant.script, folder, variant.scheme or variant.weights, str(threads), *([windows] if windows.exists() else [])],
         options.build / f"log/cell-{model}-{variant.name}.log", seconds=CELL_SECONDS,
-        env=environments.variables(variant.environment, python) | variant.variables | {"LLAMA_CPP": str(options.build / "llama.cpp")},
+        env=environments.variables(python) | variant.variables | {"LLAMA_CPP": str(options.build / "llama.cpp")},
         preexec_fn=lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads]))
     return json.loads(output.strip().splitlines()[-1])
 

@@ -77,7 +77,7 @@ def _build_llama_cpp(environment: Environment, folder: Path, requirements: Path,
     (folder / "version").write_text(requirement + "\n")
 
 
-def variables(name: str, python: Path) -> dict[str, str]:
+def variables(python: Path) -> dict[str, str]:
     """What a command of the environment runs under."""
     path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
     kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

@@ -25,7 +25,7 @@ def float_folder(build: Path, name: str, texts: Path) -> Path:
     made = build / "models" / name / "bf16"
     if not (made / "config.json").exists():
         python = python_of("octavo", build)
-        checked([python, __file__, name, made, texts], build / f"log/{name}-bf16.log", env=variables("octavo", python))
+        checked([python, __file__, name, made, texts], build / f"log/{name}-bf16.log", env=variables(python))
     return made
 
 
@@ -38,10 +38,10 @@ def coded_folder(build: Path, name: str, kind, texts: Path) -> Path:
     if not done.exists():
         shutil.rmtree(made, ignore_errors=True)
         python = python_of(kind.environment, build)
-        if kind.name == "q8_0":
-            python_of("llama.cpp", build)
+        for needed in kind.needs:
+            python_of(needed, build)
         places = {"float": source, "target": made, "formats": Path(__file__).parent / "formats", "llama_cpp": build / "llama.cpp"}
-        checked([word.format(**places) for word in kind.command], build / f"log/{name}-{kind.name}.log", env=variables(kind.environment, python))
+        checked([word.format(**places) for word in kind.command], build / f"log/{name}-{kind.name}.log", env=variables(python))
         done.touch()
     return made
 

@@ -31,6 +31,7 @@ class Format:
     name: str
     environment: str
     command: tuple[str, ...]
+    needs: tuple[str, ...] = ()  # further environments, whose files the command names
 
 
 FORMATS = {each.name: each for each in (
@@ -45,7 +46,8 @@ FORMATS = {each.name: each for each in (
     Format("openvino-encoder", "openvino", ("optimum-cli", "export", "openvino", "--task", "feature-extraction", "--weight-format", "int8",
                                             "--model", "{float}", "{target}")),
     Format("onnx", "onnxruntime", ("python", "{formats}/onnx_file.py", "{float}", "{target}")),
-    Format("q8_0", "torchao", ("python", "{formats}/gguf_file.py", "{llama_cpp}/src", "{float}", "{target}")),
+    Format("q8_0", "torchao", ("python", "{formats}/gguf_file.py", "{llama_cpp}/src", "{float}", "{target}"),
+           needs=("llama.cpp",)),
 )}
 
 
