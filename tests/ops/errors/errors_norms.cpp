@@ -26,6 +26,9 @@ std::vector<ErrorRow> norm_errors() {
        [=] {
          (void)rms_norm(x, {.residual = ones(float32, {2, 2, 8})});
        }},
+      {"NormResidualShape", kInvalid,
+       "rms_norm: residual must be bfloat16 [2, 2, 8], as x; got float32 [7]",
+       [=] { (void)rms_norm(x, {.residual = ones(float32, {7})}); }},
       {"NormResidualStrides", kInvalid,
        "rms_norm: residual.strides must be those of rows, as it is written; got [2, 2, 8]",
        [=] { (void)rms_norm(x, {.residual = apart}); }},
