@@ -23,6 +23,7 @@ from .models._peft import watch_peft
 from .models._quantize import quantize_
 from .models._report import LayerError, Report
 from .operators import _attention, _norms  # noqa: F401  torch.ops.octavo.attention, rms_norm
+from .operators import _equal_products
 from .operators._cache_key import tag_caches
 from .operators._threads import choose_threads, use_threads
 from .overriding._override import Override, OverrideCalls, override
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 choose_threads()
 tag_caches()
+when_imported(_equal_products.POST_GRAD, _equal_products.register)
 register()
 when_imported("transformers.modeling_utils", watch_transformers)
 when_imported("transformers.modeling_utils", watch_attention)

@@ -33,3 +33,38 @@ def test_a_compiled_step_is_one_graph_and_gives_the_same_tokens(maker, scheme, f
     compiled = model.generate(ids, compile_config=compiling, **options)
     assert counters["stats"]["unique_graphs"] == 1
     assert torch.equal(compiled, eager)
+
+
+@pytest.mark.parametrize("maker", [small.llama, small.qwen2, small.bert], ids=small.name_of)  # without biases, with, with all
+def test_inductor_multiplies_once_for_a_group(maker, fused_products):
+    model = small.made(maker).eval()
+    octavo.torch.quantize_(model, "int8-dynamic", fuse=True)
+    groups = {id(layer._shared[0]) for layer in model.modules() if getattr(layer, "_shared", None)}
+    alone = sum(isinstance(layer, octavo.torch.nn.QuantizedLinear) and not layer._shared for layer in model.modules())
+    small.outputs(torch.compile(model, fullgraph=True, backend=fused_products), small.tokens())
+    assert groups and fused_products.found == [len(groups) + alone]
+
+
+def test_inductor_keeps_results_that_somebody_may_write_to(fused_products):
+    weight = octavo.pack(octavo.quantize(torch.randn(64, 32), granularity="channel", side="b"), activation="int8")
+    with torch.no_grad():
+        torch.compile(lambda x: (octavo.linear(x, weight), octavo.linear(x, weight)), backend=fused_products)(torch.randn(2, 64))
+    assert fused_products.found == [2]
+
+
+@pytest.fixture
+def fused_products():
+    """A backend that runs what inductor's passes behind functionalisation leave, and counts octavo::linear in each graph."""
+    from torch._dynamo.backends.common import aot_autograd
+    from torch._inductor.fx_passes import post_grad
+
+    def compiler(graph, inputs):
+        post_grad.pass_patterns[0].apply(graph.graph)
+        graph.recompile()
+        backend.found.append(sum(node.target is torch.ops.octavo.linear.default for node in graph.graph.nodes))
+        return graph
+
+    torch._dynamo.reset()
+    backend = aot_autograd(fw_compiler=compiler, inference_compiler=compiler)
+    backend.found = []
+    return backend
