@@ -25,7 +25,7 @@ class Transformers(Engine):
         else:
             import octavo.torch
 
-            model = octavo.torch.from_pretrained(folder, dtype=torch.bfloat16, fuse=True)
+            model = octavo.torch.from_pretrained(folder, dtype=torch.bfloat16)
         self._model = model.eval()
 
     def generate(self, rows, count):
