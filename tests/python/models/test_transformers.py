@@ -321,7 +321,7 @@ def test_load_says_what_has_no_place(own):
     _, path = own
     model = Own()
     model.bodies, model.body = model.body, None
-    with pytest.raises(ValueError, match=r"load_: layer 'body.0' of the folder must be a linear layer of the model "
+    with pytest.raises(ValueError, match=r"load_: layer 'body.0' of the folder must be a linear layer or an embedding of the model "
                                          r"\(nearest: 'bodies.0'\); got none at 'body.0'"):
         octavo.torch.load_(model, path)
     model = Own()

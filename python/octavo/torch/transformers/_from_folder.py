@@ -10,6 +10,7 @@ import torch
 from ..._checkpoint import fuse, open_checkpoint
 from ..layers._fuse import fuse_layers
 from ..layers._layer import FLOATS, EightBitModule
+from ..layers._quantized_embedding import QuantizedEmbedding
 from ..layers._quantized_linear import QuantizedLinear
 from ..models._canonical import ExpertParts, experts_of, layer_of
 from ..models._checkpoint_names import CheckpointNames, Part
@@ -67,6 +68,7 @@ class FolderLayers:
         self._stacks = {self.file.layers_of_experts(stack)[0]: stack for stack in self.file.quantized_experts()}
         self._linear: dict[str, str] = {}  # layers of the file by the model's module
         self._shapes: dict[str, tuple[int, ...]] = {}  # [N, K] by the model's module
+        self._tables: dict[str, str] = {}  # embeddings of the file by the model's module
         self._experts: dict[str, dict[str, list[Part]]] = {}  # by module, then gate_up_proj and down_proj
         passed_over = []
         for name, parts in names.parts(self.layers).items():
@@ -82,7 +84,7 @@ class FolderLayers:
     @property
     def paths(self) -> set[str]:
         """The modules that the layers replace."""
-        return {*self._linear, *self._experts}
+        return {*self._linear, *self._tables, *self._experts}
 
     def keys(self) -> list[str]:
         """Tensors of the file that belong to quantised layers; biases do not."""
@@ -94,7 +96,7 @@ class FolderLayers:
                 or key.startswith(stacks) or _of_experts(key, layers)]
 
     def _warn_of(self, model, passed_over):
-        if passed_over and not (self._linear or self._experts):
+        if passed_over and not self.paths:
             raise ValueError(f"{self._operation}: folder must have layers of {type(model).__name__}; got {len(passed_over)} "
                              f"quantised layers that it has no place for, the first {passed_over[0]!r}")
         known = [re.compile(pattern) for pattern in getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()]
@@ -111,6 +113,11 @@ class FolderLayers:
             self._linear[path] = parts[0].layer
             shape = tuple(module.weight.shape)
             self._shapes[path] = shape[::-1] if is_conv1d(module) else shape
+        elif parameter == "weight" and isinstance(module, (torch.nn.Embedding, QuantizedEmbedding)):
+            if why := _table_refusal(model, path, module):
+                raise NotImplementedError(f"{self._operation}: embedding {parts[0].layer!r} of 8 bits must {why}")
+            self._tables[path] = parts[0].layer
+            self._shapes[path] = tuple(module.weight.shape)
         elif module is not None and is_experts(module) and parameter in ("gate_up_proj", "down_proj"):
             if why := experts_refusal(module, "int8-dynamic", True):
                 raise NotImplementedError(f"{self._operation}: experts {path!r} must be gate, up and down ({why}); got "
@@ -121,18 +128,17 @@ class FolderLayers:
             near = nearest(path, names)
             hint = f" (nearest: {near!r})" if near else ""
             got = "none" if module is None else type(module).__name__
-            raise ValueError(f"{self._operation}: layer {parts[0].layer!r} of the folder must be a linear layer of the model"
+            raise ValueError(f"{self._operation}: layer {parts[0].layer!r} of the folder must be a linear layer or an embedding of the model"
                              f"{hint}; got {got} at {path!r}")
 
     def float_places(self, model: torch.nn.Module) -> set[str]:
         """Names in the model's state that its quantised layers do not replace."""
-        paths = (*self._linear, *self._experts)
-        gone = {key for path in paths for key in _state_names(model.get_submodule(path), path)}
+        gone = {key for path in self.paths for key in _state_names(model.get_submodule(path), path)}
         return set(model.state_dict()) - gone
 
     def make_room(self, model: torch.nn.Module) -> None:
         """Float weights that the layers replace go; a model on the meta device never has them."""
-        paths = (*self._linear, *self._experts)
+        paths = (*self._linear, *self._tables, *self._experts)
         kept = {path: (linear_refusal if path in self._linear else refusal)(model.get_submodule(path)) for path in paths}
         if lost := [f"{path} ({why})" for path, why in kept.items() if why]:
             more = f"; and {len(lost) - 1} more layers" if len(lost) > 1 else ""
@@ -159,6 +165,12 @@ class FolderLayers:
                 self._check_shape(layer, path, (made.out_features, made.in_features))
             made.training = old.training
             set_module(model, path, made)
+        for path, layer in self._tables.items():
+            old, weight = model.get_submodule(path), self.file.weight(layer)
+            self._check_shape(layer, path, weight.quantized.data.shape)
+            table = QuantizedEmbedding(weight, dtype, getattr(old, "padding_idx", None))
+            table.training = old.training
+            set_module(model, path, table)
         for path, weights in self._experts.items():
             old = model.get_submodule(path)
             gate_up, down = (self._stacked(weights[name], path, interleaves(old.experts) and name == "gate_up_proj")
@@ -169,7 +181,7 @@ class FolderLayers:
 
     def _check_shape(self, layer, path, shape):
         if tuple(shape) != self._shapes[path]:
-            raise ValueError(f"{self._operation}: layer {layer!r} of the folder must have a weight [N, K] of "
+            raise ValueError(f"{self._operation}: layer {layer!r} of the folder must have a weight of "
                              f"{list(self._shapes[path])}; got {list(shape)}")
 
     def fuse(self, model: torch.nn.Module) -> None:
@@ -206,6 +218,18 @@ class FolderLayers:
             return None
         return torch.stack([torch.cat([from_numpy(self.file.tensor(f"{layer}.bias")) for layer in layers])
                             for layers in zip(*sources)])
+
+
+def _table_refusal(model, path, module):
+    """What an embedding of the model has to be, where its place cannot take codes; None where it can."""
+    if type(module) not in (torch.nn.Embedding, QuantizedEmbedding):
+        return f"stand for a torch.nn.Embedding; got {type(module).__name__}, which computes more than rows of its table"
+    if getattr(module, "max_norm", None) is not None:
+        return f"stand for a torch.nn.Embedding without max_norm; got {module.max_norm}"
+    heads = [head for head, table in (getattr(model, "all_tied_weights_keys", None) or {}).items() if table == f"{path}.weight"]
+    if heads:
+        return f"not be shared (tie_word_embeddings: false); got one that {heads[0]!r} shares"
+    return None
 
 
 def unexpected_patterns(names: Iterable[str]) -> set[str]:

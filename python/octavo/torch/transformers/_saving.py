@@ -16,6 +16,7 @@ import torch
 
 from .._requirement import need_transformers
 from ..layers._layer import EightBitModule
+from ..layers._quantized_embedding import QuantizedEmbedding
 from ..layers._quantized_linear import QuantizedLinear
 from ..models._checkpoint_names import names_in_files, table_of
 from ..models._head import output_head
@@ -46,11 +47,15 @@ def watch_transformers(modeling: ModuleType) -> None:
                 raise TypeError("save_pretrained: arguments behind state_dict must be named; got "
                                 f"{len(args) - 1} by their place")
         # Of a model with PEFT's adapters only these are written.
-        layers = {} if getattr(self, "_hf_peft_config_loaded", False) else frozen_layers(self)
+        adapters = getattr(self, "_hf_peft_config_loaded", False)
+        layers = {} if adapters else frozen_layers(self)
         if state_dict is not None:
             layers = {name: layer for name, layer in layers.items() if _has_codes(name, state_dict)}
-        if layers:
+        tables = {} if adapters else {name: module for name, module in self.named_modules() if isinstance(module, QuantizedEmbedding)}
+        if layers or tables:
             need_transformers("save_pretrained")
+        if tables:
+            state_dict = _with_float_tables(tables, self.state_dict() if state_dict is None else dict(state_dict))
         if not layers:
             if state_dict is not None:
                 options["state_dict"] = state_dict
@@ -67,6 +72,16 @@ def watch_transformers(modeling: ModuleType) -> None:
     save_pretrained._octavo = True  # type: ignore[attr-defined]
     model.save_pretrained = save_pretrained
     model.get_memory_footprint = get_memory_footprint
+
+
+def _with_float_tables(tables, state):
+    """The state with the floats of embeddings in 8 bits, which every reader has."""
+    for name, table in tables.items():
+        if f"{name}.weight_scale" in state:
+            state[f"{name}.weight"] = table.weight.values()
+            for part in ("weight_scale", "weight_zero_point"):
+                state.pop(f"{name}.{part}", None)
+    return state
 
 
 def frozen_layers(model: torch.nn.Module) -> dict[str, QuantizedLinear | RoutedExperts]:
@@ -337,7 +352,7 @@ def _has_codes(name, state):
 
 
 def _packed_bytes(layer):
-    if isinstance(layer, QuantizedLinear) and layer.frozen:
+    if isinstance(layer, QuantizedEmbedding) or isinstance(layer, QuantizedLinear) and layer.frozen:
         return layer._packed.nbytes
     if isinstance(layer, FusedMoE):
         return sum(vars(layer)[name].nbytes for name in ("w13", "w2") if name in vars(layer))
