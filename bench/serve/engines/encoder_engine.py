@@ -17,7 +17,7 @@ def encoder_of(folder, scheme, threads):
     if scheme == "octavo":
         import octavo.torch
 
-        model = octavo.torch.from_pretrained(folder, dtype=torch.bfloat16, model_class=transformers.AutoModel, fuse=compiled)
+        model = octavo.torch.from_pretrained(folder, dtype=torch.bfloat16, model_class=transformers.AutoModel, fuse=bool(compiled))
     else:
         model = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32 if scheme == "float32" else torch.bfloat16)
     model.eval()

@@ -181,7 +181,7 @@ class FolderLayers:
 
     def _check_shape(self, layer, path, shape):
         if tuple(shape) != self._shapes[path]:
-            raise ValueError(f"{self._operation}: layer {layer!r} of the folder must have a weight of "
+            raise ValueError(f"{self._operation}: layer {layer!r} of the folder must have a weight [N, K] of "
                              f"{list(self._shapes[path])}; got {list(shape)}")
 
     def fuse(self, model: torch.nn.Module) -> None:
