@@ -21,8 +21,8 @@ def argument(o):
 
 
 def bound(operation):
-    matmul = [o for o in operation.arguments if o.inside == "matmul."]
-    options = [row for o in operation.options for row in (matmul if o.kind == "matmul" else [o])]
+    options = [row for o in operation.options
+               for row in ([a for a in operation.arguments if a.inside == f"{o.kind}."] if o.kind in ("matmul", "quantize") else [o])]
     for o in options:
         if o.spelling.bind and o.python_name:
             named = operation.granularity_of(o)

@@ -121,6 +121,9 @@ KINDS = {
     "matmul": Kind(
         cpp="MatmulOptions {n}{{}};", c="int32_t k_chunks; /* as MatmulOptions has it */", c_size=4,
         read="{o} = matmul_from(c.flags, c.k_chunks);"),
+    "quantize": Kind(
+        cpp="QuantizeOptions {n}{{}};", c="const octavo_quantize_options* {n};",
+        read='if (c.{n} != nullptr) {o} = options_from(place.of("{n}"), c.{n});'),
     "backend": Kind(
         cpp="const char* {n} = nullptr;", c="const char* {n};", read="{o} = c.{n};",
         argument="const Name&", bind="{o} = text_of(a.{p});", python="str | None", schema="str?", taken="?text"),
@@ -220,7 +223,8 @@ def read_table():
     """(flags, the operations by name)."""
     table = tomllib.loads((ROOT / TABLE).read_text())
     flags = table.pop("flags")
-    shared = {"matmul": read_options(table, "matmul", "matmul."), "activation": read_options(table, "activation")}
+    shared = {"matmul": read_options(table, "matmul", "matmul."), "activation": read_options(table, "activation"),
+              "quantize": read_options(table, "quantize", "quantize.")}
     return flags, {name: read_operation(table, name, shared) for name in table}
 
 

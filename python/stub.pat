@@ -166,7 +166,7 @@ _octavo\.int8_vectorwise_dequant$:
     def int8_vectorwise_dequant(codes: Tensor, row_absmax: Tensor) -> Any:
         \doc
 
-_octavo\.(quantize|compute_scale)$:
+_octavo\.(quantize|compute_scale|rms_norm_quantize|silu_and_mul_quantize)$:
     \from typing import Any
     def \1(*arguments: Any, **options: Any) -> Quantized:
         \doc

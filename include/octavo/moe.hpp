@@ -12,6 +12,7 @@
 #include "octavo/backend.hpp"
 #include "octavo/context.hpp"
 #include "octavo/packed.hpp"
+#include "octavo/quantize.hpp"
 #include "octavo/tensor.hpp"
 
 namespace octavo {
@@ -118,6 +119,25 @@ struct SiluAndMulOptions {
 /// Source: specification section 7. Throws Error.
 OCTAVO_API Tensor silu_and_mul(const TensorView& x, const SiluAndMulOptions& options = {},
                                const ExecContext& context = {});
+
+/// The arguments of silu_and_mul_quantize beside x.
+struct SiluAndMulQuantizeOptions {
+  // api: SiluAndMulQuantizeOptions, of api/operations.toml
+  /// how codes and scales are made
+  QuantizeOptions quantize{};
+  /// force a backend by name; default: the best that accepts
+  const char* backend = nullptr;
+  // api: end
+};
+
+/// quantize(silu_and_mul(x)) in one pass: the codes, scales and zero points of the rows [R, I] of x
+/// [..., 2 I], in x's type, bit for bit.
+///
+/// NonFinite::error is refused. Source: specification sections 6 and 7. Throws Error; CUDA devices
+/// are refused.
+OCTAVO_API Quantized silu_and_mul_quantize(const TensorView& x,
+                                           const SiluAndMulQuantizeOptions& options = {},
+                                           const ExecContext& context = {});
 
 /// The arguments of fused_experts beside its tensors.
 struct FusedExpertsOptions {

@@ -441,6 +441,62 @@ def silu_and_mul(x: Tensor, out_dtype: DTypeLike | None = None, *, backend: str 
         return again(error, silu_and_mul, KINDS["silu_and_mul"], locals())
 
 
+def silu_and_mul_quantize(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *, side: Side = "a",
+                          azp: bool = False, scale_ub: float = float("inf"), min_scale: float = 0.0,
+                          qmax: float | None = None, rounding: Rounding = "none",
+                          scale_dtype: DTypeLike = "float32", non_finite: NonFinite = "propagate",
+                          saturate: bool = True, widen: bool = False, scale: ScaleArgument = UNDEFINED,
+                          azp_in: Tensor | None = None, backend: str | None = None) -> Quantized:
+    """octavo.quantize of silu_and_mul's rows, in one pass.
+
+    Codes, scales and zero points are those of the two calls, bit for bit: the rows between have x's type.
+    `torch.ops.octavo.silu_and_mul_quantize` goes into graphs. non_finite="error" and CUDA devices are refused.
+
+    Args:
+        x: [..., 2 I], bfloat16, float16 or float32.
+        dtype: of the codes: int8, uint8 (with azp), float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, ....
+        granularity: tensor, row or column (a scale for each), group128 (along K), block128x128; token and channel:
+            rows of A, columns of B.
+        side: how token and channel read the matrix: a as [M, K], b as [K, N]; row and column need none.
+        azp: with zero points, over the cell's own range; they may lie far outside the codes.
+        scale_ub: upper bound of absmax.
+        min_scale: lower bound of the scale, and the scale of zeros.
+        qmax: the magnitude that scales aim at; None: the type's largest.
+        rounding: none, power_of_two (up, before quantising: DeepSeek) or mx_floor (OCP MX).
+        scale_dtype: float32, or float8_e8m0fnu for power-of-two scales.
+        non_finite: propagate: NaN and infinity show. fp8 codes become NaN (infinity stays in e5m2); integer cells
+            with one get the scale NaN, codes and zero point 0. With a given scale integer codes cannot show them:
+            NaN is 0, infinities saturate. ignore: scales come from the finite elements, infinities saturate where
+            the type has none, NaN is 0 in integers. error: refused.
+        saturate: fp8 codes beyond the range become its end (else infinity or NaN).
+        widen: with azp, ranges include 0, so that zero points fit 8 bits (ONNX, compressed-tensors).
+        scale: static quantisation: this scale instead of a computed one.
+        azp_in: static quantisation with azp: the zero points, int32.
+        backend: force a backend by name; default: the best that accepts.
+
+    Returns:
+        octavo.Quantized of the matrix [R, I] of all rows. No gradient flows through it.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> octavo.moe.silu_and_mul_quantize(numpy.float32([[20, 20, 127, 1]])).data.tolist()
+        [[127, 1]]
+    """
+    try:
+        granularity, side = by_lines(granularity, side)
+        return _octavo.silu_and_mul_quantize(x, dtype, granularity, side, azp, scale_ub, min_scale,
+                                             0.0 if qmax is None else qmax, rounding, scale_dtype, non_finite, saturate,
+                                             widen, scale, azp_in, backend)
+    except REFUSED as error:
+        return again(error, silu_and_mul_quantize, KINDS["silu_and_mul_quantize"], locals())
+
+
 def rms_norm(x: Tensor, weight: Tensor | None = None, epsilon: float = 1e-6, *, backend: str | None = None,
              residual: Tensor | None = None, out: Tensor | None = None) -> Result:
     """x / sqrt(mean of x^2 over the last dimension + epsilon), times a weight.
@@ -476,6 +532,67 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, epsilon: float = 1e-6, *, 
         return function(x, weight, epsilon, backend, residual, out)
     except REFUSED as error:
         return again(error, rms_norm, KINDS["rms_norm"], locals())
+
+
+def rms_norm_quantize(x: Tensor, weight: Tensor | None = None, epsilon: float = 1e-6, dtype: DTypeLike = "int8",
+                      granularity: str = "token", *, side: Side = "a", azp: bool = False,
+                      scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float | None = None,
+                      rounding: Rounding = "none", scale_dtype: DTypeLike = "float32",
+                      non_finite: NonFinite = "propagate", saturate: bool = True, widen: bool = False,
+                      scale: ScaleArgument = UNDEFINED, azp_in: Tensor | None = None, backend: str | None = None,
+                      residual: Tensor | None = None) -> Quantized:
+    """octavo.quantize of rms_norm's rows, in one pass.
+
+    Codes, scales and zero points are those of the two calls, bit for bit: the rows between have x's type. A row is
+    normed and quantised while it lies in a cache, where each has a scale of its own or a given one.
+    `torch.ops.octavo.rms_norm_quantize` goes into graphs. non_finite="error" and CUDA devices are refused.
+
+    Args:
+        x: [..., C], bfloat16, float16 or float32.
+        weight: [C], x's type or float32; default: none.
+        epsilon: added to the mean.
+        dtype: of the codes: int8, uint8 (with azp), float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, ....
+        granularity: tensor, row or column (a scale for each), group128 (along K), block128x128; token and channel:
+            rows of A, columns of B.
+        side: how token and channel read the matrix: a as [M, K], b as [K, N]; row and column need none.
+        azp: with zero points, over the cell's own range; they may lie far outside the codes.
+        scale_ub: upper bound of absmax.
+        min_scale: lower bound of the scale, and the scale of zeros.
+        qmax: the magnitude that scales aim at; None: the type's largest.
+        rounding: none, power_of_two (up, before quantising: DeepSeek) or mx_floor (OCP MX).
+        scale_dtype: float32, or float8_e8m0fnu for power-of-two scales.
+        non_finite: propagate: NaN and infinity show. fp8 codes become NaN (infinity stays in e5m2); integer cells
+            with one get the scale NaN, codes and zero point 0. With a given scale integer codes cannot show them:
+            NaN is 0, infinities saturate. ignore: scales come from the finite elements, infinities saturate where
+            the type has none, NaN is 0 in integers. error: refused.
+        saturate: fp8 codes beyond the range become its end (else infinity or NaN).
+        widen: with azp, ranges include 0, so that zero points fit 8 bits (ONNX, compressed-tensors).
+        scale: static quantisation: this scale instead of a computed one.
+        azp_in: static quantisation with azp: the zero points, int32.
+        backend: force a backend by name; default: the best that accepts.
+        residual: x's type and shape: is added to x in float32 first, and becomes that sum; default: none.
+
+    Returns:
+        octavo.Quantized of the matrix [R, C] of all rows. No gradient flows through it.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> octavo.norms.rms_norm_quantize(numpy.float32([[2, -2]]), numpy.float32([1, 127]), 0.0).data.tolist()
+        [[1, -127]]
+    """
+    try:
+        granularity, side = by_lines(granularity, side)
+        return _octavo.rms_norm_quantize(x, weight, epsilon, dtype, granularity, side, azp, scale_ub, min_scale,
+                                         0.0 if qmax is None else qmax, rounding, scale_dtype, non_finite, saturate,
+                                         widen, scale, azp_in, backend, residual)
+    except REFUSED as error:
+        return again(error, rms_norm_quantize, KINDS["rms_norm_quantize"], locals())
 
 
 def attention(q: Tensor, keys: Tensor, key_scales: Tensor, values: Tensor, value_scales: Tensor, *,

@@ -525,6 +525,69 @@ void define_silu_and_mul(nb::module_& m, const char* name, const char* doc, cons
         nb::arg("out").none() = nb::none(), doc);
 }
 
+struct SiluAndMulQuantizeArguments {
+  nb::handle x;
+  nb::handle dtype;
+  const std::string& granularity;
+  const std::string& side;
+  bool azp;
+  double scale_ub;
+  double min_scale;
+  double qmax;
+  const std::string& rounding;
+  nb::handle scale_dtype;
+  const std::string& non_finite;
+  bool saturate;
+  bool widen;
+  nb::handle scale;
+  nb::handle azp_in;
+  const Name& backend;
+};
+
+inline SiluAndMulQuantizeOptions options_of(Call& call, const SiluAndMulQuantizeArguments& a) {
+  SiluAndMulQuantizeOptions o;
+  o.quantize.dtype = call.dtype(a.dtype, "dtype");
+  o.quantize.granularity = parse_granularity(a.granularity, call.operation(), "granularity");
+  o.quantize.side = parse_side(call, a.side);
+  o.quantize.azp = a.azp;
+  o.quantize.scale_ub = static_cast<float>(a.scale_ub);
+  o.quantize.min_scale = static_cast<float>(a.min_scale);
+  o.quantize.qmax = static_cast<float>(a.qmax);
+  o.quantize.rounding = parse_rounding(a.rounding, call.operation());
+  o.quantize.scale_dtype = call.dtype(a.scale_dtype, "scale_dtype");
+  o.quantize.non_finite = parse_non_finite(a.non_finite, call.operation());
+  o.quantize.overflow = a.saturate ? Overflow::saturate : Overflow::ieee;
+  o.quantize.widen = a.widen;
+  o.quantize.scale = call.scale(a.scale, nb::none(), "scale");
+  o.quantize.azp_in = call.tensor(a.azp_in, "azp_in");
+  o.backend = text_of(a.backend);
+  return o;
+}
+
+template <auto Body, class... Head, class... Names>
+void define_silu_and_mul_quantize(nb::module_& m, const char* name, const char* doc, const Names&... names) {
+  const auto call = [](Head... head, nb::handle x, nb::handle dtype, const std::string& granularity, const std::string& side, bool azp, double scale_ub, double min_scale, double qmax, const std::string& rounding, nb::handle scale_dtype, const std::string& non_finite, bool saturate, bool widen, nb::handle scale, nb::handle azp_in, const Name& backend) {
+    return apply<Body>(SiluAndMulQuantizeArguments{x, dtype, granularity, side, azp, scale_ub, min_scale, qmax, rounding, scale_dtype, non_finite, saturate, widen, scale, azp_in, backend}, head...);
+  };
+  const nb::object undefined = nb::borrow(undefined_object);
+  m.def(name, call, names..., nb::arg("x"),
+        nb::arg("dtype") = "int8",
+        nb::arg("granularity") = "token",
+        nb::arg("side") = "a",
+        nb::arg("azp") = false,
+        nb::arg("scale_ub") = std::numeric_limits<double>::infinity(),
+        nb::arg("min_scale") = 0.0,
+        nb::arg("qmax") = 0.0,
+        nb::arg("rounding").none() = "none",
+        nb::arg("scale_dtype") = "float32",
+        nb::arg("non_finite") = "propagate",
+        nb::arg("saturate") = true,
+        nb::arg("widen") = false,
+        nb::arg("scale").none() = undefined,
+        nb::arg("azp_in").none() = nb::none(),
+        nb::arg("backend").none() = nb::none(), doc);
+}
+
 struct RmsNormArguments {
   nb::handle x;
   nb::handle weight;
@@ -555,6 +618,78 @@ void define_rms_norm(nb::module_& m, const char* name, const char* doc, const Na
         nb::arg("backend").none() = nb::none(),
         nb::arg("residual").none() = nb::none(),
         nb::arg("out").none() = nb::none(), doc);
+}
+
+struct RmsNormQuantizeArguments {
+  nb::handle x;
+  nb::handle weight;
+  double epsilon;
+  nb::handle dtype;
+  const std::string& granularity;
+  const std::string& side;
+  bool azp;
+  double scale_ub;
+  double min_scale;
+  double qmax;
+  const std::string& rounding;
+  nb::handle scale_dtype;
+  const std::string& non_finite;
+  bool saturate;
+  bool widen;
+  nb::handle scale;
+  nb::handle azp_in;
+  const Name& backend;
+  nb::handle residual;
+};
+
+inline RmsNormQuantizeOptions options_of(Call& call, const RmsNormQuantizeArguments& a) {
+  RmsNormQuantizeOptions o;
+  o.weight = call.tensor(a.weight, "weight");
+  o.epsilon = static_cast<float>(a.epsilon);
+  o.residual = call.out(a.residual);
+  o.quantize.dtype = call.dtype(a.dtype, "dtype");
+  o.quantize.granularity = parse_granularity(a.granularity, call.operation(), "granularity");
+  o.quantize.side = parse_side(call, a.side);
+  o.quantize.azp = a.azp;
+  o.quantize.scale_ub = static_cast<float>(a.scale_ub);
+  o.quantize.min_scale = static_cast<float>(a.min_scale);
+  o.quantize.qmax = static_cast<float>(a.qmax);
+  o.quantize.rounding = parse_rounding(a.rounding, call.operation());
+  o.quantize.scale_dtype = call.dtype(a.scale_dtype, "scale_dtype");
+  o.quantize.non_finite = parse_non_finite(a.non_finite, call.operation());
+  o.quantize.overflow = a.saturate ? Overflow::saturate : Overflow::ieee;
+  o.quantize.widen = a.widen;
+  o.quantize.scale = call.scale(a.scale, nb::none(), "scale");
+  o.quantize.azp_in = call.tensor(a.azp_in, "azp_in");
+  o.backend = text_of(a.backend);
+  return o;
+}
+
+template <auto Body, class... Head, class... Names>
+void define_rms_norm_quantize(nb::module_& m, const char* name, const char* doc, const Names&... names) {
+  const auto call = [](Head... head, nb::handle x, nb::handle weight, double epsilon, nb::handle dtype, const std::string& granularity, const std::string& side, bool azp, double scale_ub, double min_scale, double qmax, const std::string& rounding, nb::handle scale_dtype, const std::string& non_finite, bool saturate, bool widen, nb::handle scale, nb::handle azp_in, const Name& backend, nb::handle residual) {
+    return apply<Body>(RmsNormQuantizeArguments{x, weight, epsilon, dtype, granularity, side, azp, scale_ub, min_scale, qmax, rounding, scale_dtype, non_finite, saturate, widen, scale, azp_in, backend, residual}, head...);
+  };
+  const nb::object undefined = nb::borrow(undefined_object);
+  m.def(name, call, names..., nb::arg("x"),
+        nb::arg("weight").none() = nb::none(),
+        nb::arg("epsilon") = 1e-6,
+        nb::arg("dtype") = "int8",
+        nb::arg("granularity") = "token",
+        nb::arg("side") = "a",
+        nb::arg("azp") = false,
+        nb::arg("scale_ub") = std::numeric_limits<double>::infinity(),
+        nb::arg("min_scale") = 0.0,
+        nb::arg("qmax") = 0.0,
+        nb::arg("rounding").none() = "none",
+        nb::arg("scale_dtype") = "float32",
+        nb::arg("non_finite") = "propagate",
+        nb::arg("saturate") = true,
+        nb::arg("widen") = false,
+        nb::arg("scale").none() = undefined,
+        nb::arg("azp_in").none() = nb::none(),
+        nb::arg("backend").none() = nb::none(),
+        nb::arg("residual").none() = nb::none(), doc);
 }
 
 struct AttentionArguments {

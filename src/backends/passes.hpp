@@ -223,6 +223,13 @@ struct RmsNormProblem {
 /// Sums of squares that a row is added up in.
 inline constexpr std::int64_t kNormSums = 256;
 
+/// Rows of rms_norm or of silu_and_mul, and their codes, without a matrix of them in memory.
+struct QuantizeRowsProblem {
+  RmsNormProblem norm;       ///< its x undefined: none; its out is not written
+  SiluProblem silu;          ///< its x undefined: none; its out is not written
+  QuantizeProblem quantize;  ///< its x without memory: type and shape of the rows between
+};
+
 /// Codes of 8 bits of tokens in pages, and a float32 scale for each token and head. Strides count
 /// elements from page to page, from slot to slot, from head to head; a head's elements are
 /// neighbours.
@@ -304,7 +311,7 @@ struct FinishProblem {
   MatmulOptions options;
 };
 
-/// All are there; rms_norm and attention may be null.
+/// All are there; rms_norm, quantize_rows and attention may be null.
 struct Passes {
   Status (*convert)(const ConvertProblem& problem, const ExecContext& context) noexcept;
   Status (*fill)(const FillProblem& problem, const ExecContext& context) noexcept;
@@ -333,6 +340,9 @@ struct Passes {
 
   Status (*silu_and_mul)(const SiluProblem& problem, const ExecContext& context) noexcept;
   Status (*rms_norm)(const RmsNormProblem& problem, const ExecContext& context) noexcept;
+  /// Rows between lie in `arena`'s memory; over an arena that only counts nothing runs.
+  Status (*quantize_rows)(const QuantizeRowsProblem& problem, Arena& arena,
+                          const ExecContext& context) noexcept;
   /// Scratch memory that attention works faster with, on so many threads.
   std::size_t (*attention_scratch)(const AttentionProblem& problem, int threads) noexcept;
   /// `scratch`: null, or as much.

@@ -213,6 +213,14 @@ PackOptions options_from(const ArgumentPath& place, const octavo_pack_options* g
   return o;
 }
 
+SiluAndMulQuantizeOptions options_from(const ArgumentPath& place, const octavo_silu_and_mul_quantize_options* given) {
+  const octavo_silu_and_mul_quantize_options c = read_struct(place, given);
+  SiluAndMulQuantizeOptions o;
+  if (c.quantize != nullptr) o.quantize = options_from(place.of("quantize"), c.quantize);
+  o.backend = c.backend;
+  return o;
+}
+
 RmsNormOptions options_from(const ArgumentPath& place, const octavo_rms_norm_options* given) {
   const octavo_rms_norm_options c = read_struct(place, given);
   check_flags(place, c.flags, 0);
@@ -221,6 +229,18 @@ RmsNormOptions options_from(const ArgumentPath& place, const octavo_rms_norm_opt
   if (c.epsilon != 0) o.epsilon = static_cast<float>(c.epsilon);
   o.residual = optional_view(place.of("residual"), c.residual);
   o.out = optional_view(place.of("out"), c.out);
+  o.backend = c.backend;
+  return o;
+}
+
+RmsNormQuantizeOptions options_from(const ArgumentPath& place, const octavo_rms_norm_quantize_options* given) {
+  const octavo_rms_norm_quantize_options c = read_struct(place, given);
+  check_flags(place, c.flags, 0);
+  RmsNormQuantizeOptions o;
+  o.weight = optional_view(place.of("weight"), c.weight);
+  if (c.epsilon != 0) o.epsilon = static_cast<float>(c.epsilon);
+  o.residual = optional_view(place.of("residual"), c.residual);
+  if (c.quantize != nullptr) o.quantize = options_from(place.of("quantize"), c.quantize);
   o.backend = c.backend;
   return o;
 }

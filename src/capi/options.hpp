@@ -11,6 +11,7 @@
 #include "octavo/linear.hpp"
 #include "octavo/llm_int8.hpp"
 #include "octavo/matmul.hpp"
+#include "octavo/moe.hpp"
 #include "octavo/norm.hpp"
 #include "octavo/packed.hpp"
 #include "octavo/quantize.hpp"
@@ -33,7 +34,9 @@ functional::Options options_from(const ArgumentPath& place, const octavo_functio
 QuantizeOptions options_from(const ArgumentPath& place, const octavo_quantize_options* given);
 ActivationQuant options_from(const ArgumentPath& place, const octavo_activation* given);
 PackOptions options_from(const ArgumentPath& place, const octavo_pack_options* given);
+SiluAndMulQuantizeOptions options_from(const ArgumentPath& place, const octavo_silu_and_mul_quantize_options* given);
 RmsNormOptions options_from(const ArgumentPath& place, const octavo_rms_norm_options* given);
+RmsNormQuantizeOptions options_from(const ArgumentPath& place, const octavo_rms_norm_quantize_options* given);
 AttentionOptions options_from(const ArgumentPath& place, const octavo_attention_options* given);
 VectorwiseOptions options_from(const ArgumentPath& place, const octavo_vectorwise_options* given);
 MixedScaledMmOptions options_from(const ArgumentPath& place, const octavo_mixed_scaled_mm_options* given);

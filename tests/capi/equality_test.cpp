@@ -280,6 +280,44 @@ TEST(CApiEquality, RmsNorm) {
   EXPECT_EQ(std::memcmp(got_sum.view().data, want_sum.view().data, 5 * 96 * 2), 0);
 }
 
+TEST(CApiEquality, QuantizedRows) {
+  const Tensor x = random(bfloat16, {5, 96}, 1);
+  const Tensor weight = random(float32, {96}, 2);
+  const Tensor want_sum = random(bfloat16, {5, 96}, 3);
+  const Tensor got_sum = want_sum.to(bfloat16);
+  const QuantizeOptions rule{.dtype = uint8, .azp = true, .min_scale = 0x1p-9F};
+  octavo_quantize_options c = octavo_quantize_options_init();
+  c.dtype = OCTAVO_UINT8;
+  c.min_scale = 0x1p-9F;
+  c.flags = OCTAVO_AZP;
+  const octavo_view views[] = {describe(x), describe(weight), describe(got_sum)};
+  const auto expect = [](octavo_code code, octavo_quantized* q, const Quantized& want) {
+    ASSERT_EQ(code, OCTAVO_OK) << octavo_last_error();
+    octavo_quantized_info parts = octavo_quantized_info_init();
+    ASSERT_EQ(octavo_quantized_describe(q, &parts), OCTAVO_OK);
+    expect_same_bits(parts.data, want.data);
+    expect_same_bits(parts.scale, want.scale);
+    expect_same_bits(parts.azp, want.azp);
+    octavo_quantized_release(q);
+  };
+  octavo_quantized* q = nullptr;
+  octavo_rms_norm_quantize_options norm = octavo_rms_norm_quantize_options_init();
+  norm.weight = &views[1];
+  norm.residual = &views[2];
+  norm.epsilon = 1e-5F;
+  norm.quantize = &c;
+  octavo_code code = octavo_rms_norm_quantize(&views[0], &norm, nullptr, &q);
+  expect(
+      code, q,
+      rms_norm_quantize(
+          x, {.weight = weight, .epsilon = 1e-5F, .residual = want_sum.view(), .quantize = rule}));
+  EXPECT_EQ(std::memcmp(got_sum.view().data, want_sum.view().data, 5 * 96 * 2), 0);
+  octavo_silu_and_mul_quantize_options silu = octavo_silu_and_mul_quantize_options_init();
+  silu.quantize = &c;
+  code = octavo_silu_and_mul_quantize(&views[0], &silu, nullptr, &q);
+  expect(code, q, silu_and_mul_quantize(x, {.quantize = rule}));
+}
+
 TEST(CApiEquality, Attention) {
   const Tensor q = random(bfloat16, {2, 1, 4, 64}, 1);
   const Tensor codes = random(int8, {2, 9, 2, 64}, 2);

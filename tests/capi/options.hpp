@@ -80,6 +80,12 @@ void each_tensor(const octavo_rms_norm_options&, const Visit& visit) {
 }
 
 template <class Visit>
+void each_tensor(const octavo_rms_norm_quantize_options&, const Visit& visit) {
+  visit("weight", &octavo_rms_norm_quantize_options::weight);
+  visit("residual", &octavo_rms_norm_quantize_options::residual);
+}
+
+template <class Visit>
 void each_tensor(const octavo_attention_options&, const Visit& visit) {
   visit("block_table", &octavo_attention_options::block_table);
   visit("lengths", &octavo_attention_options::lengths);

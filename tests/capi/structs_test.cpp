@@ -64,6 +64,14 @@ TEST(CApiStructs, InputsOfOneSize) {
   expect_one_size<octavo_rms_norm_options>(
       "rms_norm", [&](auto* o) { return clean(octavo_rms_norm(s.x, o, nullptr, s.t)); },
       octavo_rms_norm_options_init());
+  expect_one_size<octavo_rms_norm_quantize_options>(
+      "rms_norm_quantize",
+      [&](auto* o) { return clean(octavo_rms_norm_quantize(s.x, o, nullptr, &s.q)); },
+      octavo_rms_norm_quantize_options_init());
+  expect_one_size<octavo_silu_and_mul_quantize_options>(
+      "silu_and_mul_quantize",
+      [&](auto* o) { return clean(octavo_silu_and_mul_quantize(s.x, o, nullptr, &s.q)); },
+      octavo_silu_and_mul_quantize_options_init());
   expect_one_size<octavo_vectorwise_options>(
       "vectorwise",
       [&](auto* o) {

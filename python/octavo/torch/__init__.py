@@ -22,7 +22,7 @@ from .models._other_folders import watch_other_folders
 from .models._peft import watch_peft
 from .models._quantize import quantize_
 from .models._report import LayerError, Report
-from .operators import _attention, _norms  # noqa: F401  torch.ops.octavo.attention, rms_norm
+from .operators import _attention, _norms, _quantized_rows  # noqa: F401  torch.ops.octavo.attention, rms_norm, rms_norm_quantize
 from .operators import _equal_products
 from .operators._cache_key import tag_caches
 from .operators._threads import choose_threads, use_threads

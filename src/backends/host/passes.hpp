@@ -35,6 +35,11 @@ Status quantize_activations_by(const Passes& passes, Member& member, const Matmu
 Status activate_by(const Passes& passes, const ActivateProblem& problem, Rows& result, Arena& arena,
                    const ExecContext& context, Memory memory = Memory::host) noexcept;
 
+/// `quantize_rows` of a backend with these passes: rows that have a scale of their own a few at a
+/// time, from the pass to its codes inside a second-level cache.
+Status quantize_rows_by(const Passes& passes, const QuantizeRowsProblem& problem, Arena& arena,
+                        const ExecContext& context) noexcept;
+
 template <const Passes& passes>
 Status quantize_activations(Member& member, const MatmulOptions& options, Arena& arena,
                             const ExecContext& context) noexcept {
@@ -44,6 +49,12 @@ template <const Passes& passes>
 Status activate(const ActivateProblem& problem, Rows& result, Arena& arena,
                 const ExecContext& context) noexcept {
   return activate_by(passes, problem, result, arena, context);
+}
+
+template <const Passes& passes>
+Status quantize_rows(const QuantizeRowsProblem& problem, Arena& arena,
+                     const ExecContext& context) noexcept {
+  return quantize_rows_by(passes, problem, arena, context);
 }
 
 }  // namespace octavo::host

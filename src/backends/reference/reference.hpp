@@ -44,6 +44,8 @@ Status quantize_activations(Member& member, const MatmulOptions& options, Arena&
                             const ExecContext& context) noexcept;
 Status activate(const ActivateProblem& problem, Rows& result, Arena& arena,
                 const ExecContext& context) noexcept;
+Status quantize_rows(const QuantizeRowsProblem& problem, Arena& arena,
+                     const ExecContext& context) noexcept;
 Status finish(const FinishProblem& problem, const ExecContext& context) noexcept;
 
 extern const Passes kPasses;

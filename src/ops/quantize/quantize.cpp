@@ -34,30 +34,31 @@ QuantizeSpec spec_of(const QuantizeOptions& o) {
 }
 
 // A matrix whose elements lie in the stride order of x.
-Result<Tensor> like(const TensorView& x, DType dtype, const ExecContext& context) {
+Result<Tensor> like(const char* operation, const TensorView& x, DType dtype,
+                    const ExecContext& context) {
   const bool transposed = std::abs(x.strides[0]) < std::abs(x.strides[1]);
   const std::array<std::int64_t, 2> shape{x.shape[transposed ? 1 : 0], x.shape[transposed ? 0 : 1]};
   OCTAVO_TRY_ASSIGN(const Tensor tensor,
-                    Tensor::try_empty(kQuantize, dtype, shape, context.place(x.device)));
+                    Tensor::try_empty(operation, dtype, shape, context.place(x.device)));
   return transposed ? tensor.transposed() : tensor;
 }
 
-Status allocate_scales(const TensorView& x, const QuantizeOptions& o, const Place& place,
-                       Quantized& q) {
+Status allocate_scales(const char* operation, const TensorView& x, const QuantizeOptions& o,
+                       const Place& place, Quantized& q) {
   q.grid = scale_grid(o.granularity, o.side);
   const std::array<std::int64_t, 2> shape{cells(x.shape[0], q.grid.rows),
                                           cells(x.shape[1], q.grid.cols)};
-  OCTAVO_TRY_ASSIGN(q.scale, Tensor::try_empty(kQuantize, o.scale_dtype, shape, place));
+  OCTAVO_TRY_ASSIGN(q.scale, Tensor::try_empty(operation, o.scale_dtype, shape, place));
   if (o.azp) {
-    OCTAVO_TRY_ASSIGN(q.azp, Tensor::try_empty(kQuantize, DType::int32, shape, place));
+    OCTAVO_TRY_ASSIGN(q.azp, Tensor::try_empty(operation, DType::int32, shape, place));
   }
   return {};
 }
 
-Status run_on(const char* name, const TensorView& x, const QuantizeOptions& o, const Quantized& q,
-              bool is_static, const ExecContext& context, CodeErrors* errors = nullptr) {
-  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kQuantize, x.device, name));
+QuantizeProblem problem_of(const char* operation, const TensorView& x, const QuantizeOptions& o,
+                           const Quantized& q, bool is_static) {
   QuantizeProblem problem;
+  problem.operation = operation;
   problem.x = x;
   problem.spec = spec_of(o);
   problem.grid = q.grid;
@@ -65,8 +66,13 @@ Status run_on(const char* name, const TensorView& x, const QuantizeOptions& o, c
   problem.azp = q.azp.view();
   problem.static_scales = is_static;
   problem.codes = q.data.view();
-  problem.errors = errors;
-  if (o.non_finite == NonFinite::error) {
+  return problem;
+}
+
+Status run_on(const char* name, const TensorView& x, const QuantizeProblem& problem,
+              const ExecContext& context) {
+  OCTAVO_TRY_ASSIGN(const Backend* backend, backend_for(kQuantize, x.device, name));
+  if (problem.spec.non_finite == NonFinite::error) {
     OCTAVO_TRY(backend->passes.check_finite({kQuantize, x}, context));
   }
   return backend->passes.quantize(problem, context);
@@ -74,17 +80,11 @@ Status run_on(const char* name, const TensorView& x, const QuantizeOptions& o, c
 
 Result<Quantized> run_quantize(const TensorView& x, const QuantizeOptions& o, bool codes,
                                const ExecContext& context, CodeErrors* errors = nullptr) {
-  OCTAVO_TRY(check_quantize({kQuantize, &kQuantizeNames}, x, o));
-  const bool is_static =
-      o.scale.kind() == Scale::Kind::number || o.scale.kind() == Scale::Kind::tensor;
-  Quantized q;
-  OCTAVO_TRY(is_static ? take_static({kQuantize, &kQuantizeNames}, x, o, context, q)
-                       : allocate_scales(x, o, context.place(x.device), q));
-  if (codes) {
-    OCTAVO_TRY_ASSIGN(q.data, like(x, o.dtype, context));
-  }
-  OCTAVO_TRY(run_on(nullptr, x, o, q, is_static, context, errors));
-  return q;
+  OCTAVO_TRY_ASSIGN(Quantizing q,
+                    begin_quantize({kQuantize, &kQuantizeNames}, x, o, codes, context));
+  q.problem.errors = errors;
+  OCTAVO_TRY(run_on(nullptr, x, q.problem, context));
+  return std::move(q.result);
 }
 
 // Those of a weight are summed while its codes are made.
@@ -142,7 +142,7 @@ Status run_quantize_into(const TensorView& x, const QuantizeOptions& o, const Qu
                 "quantize: scale must be undefined where scales are written; got one");
   }
   OCTAVO_TRY(check_outputs(x, o, out));
-  return run_on(backend, x, o, out, false, context);
+  return run_on(backend, x, problem_of(kQuantize, x, o, out, false), context);
 }
 
 }  // namespace
@@ -166,6 +166,21 @@ Status check_quantize(const Site& site, const TensorView& x, const QuantizeOptio
     return invalid("azp_in must come with azp and a static scale", "less");
   }
   return {};
+}
+
+Result<Quantizing> begin_quantize(const Site& site, const TensorView& x, const QuantizeOptions& o,
+                                  bool codes, const ExecContext& context) {
+  OCTAVO_TRY(check_quantize(site, x, o));
+  const bool is_static =
+      o.scale.kind() == Scale::Kind::number || o.scale.kind() == Scale::Kind::tensor;
+  Quantizing q;
+  OCTAVO_TRY(is_static ? take_static(site, x, o, context, q.result)
+                       : allocate_scales(site.operation, x, o, context.place(x.device), q.result));
+  if (codes) {
+    OCTAVO_TRY_ASSIGN(q.result.data, like(site.operation, x, o.dtype, context));
+  }
+  q.problem = problem_of(site.operation, x, o, q.result, is_static);
+  return q;
 }
 
 // Static quantisation: own copies of the given scales and zero points in their natural shape.

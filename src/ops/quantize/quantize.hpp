@@ -2,6 +2,7 @@
 // What quantise, dequantise and their gradients share.
 #pragma once
 
+#include "backends/passes.hpp"
 #include "octavo/quantize.hpp"
 #include "ops/rules.hpp"
 
@@ -16,6 +17,15 @@ Result<CarriedScale> static_scale(const Site& site, const TensorView& x,
 /// Own copies of the static scales and zero points in their natural shape.
 Status take_static(const Site& site, const TensorView& x, const QuantizeOptions& options,
                    const ExecContext& context, Quantized& q);
+
+/// What `quantize` of x with these options fills, checked and allocated; no element of x is read.
+struct Quantizing {
+  Quantized result;
+  QuantizeProblem problem;
+};
+Result<Quantizing> begin_quantize(const Site& site, const TensorView& x,
+                                  const QuantizeOptions& options, bool codes,
+                                  const ExecContext& context);
 
 /// Callers build a Quantized by hand, from files for example.
 Status check_dequantize(const Site& site, const Quantized& q);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What rms_norm and teams of threads refuse.
+// What rms_norm, alone and with a quantiser, and teams of threads refuse.
 #include "errors.hpp"
 
 namespace octavo::test {
@@ -36,6 +36,23 @@ std::vector<ErrorRow> norm_errors() {
        [=] { (void)rms_norm(x, {.residual = x}); }},
       {"NormOutIsX", kInvalid, "rms_norm: out must not overlap x; got shared memory",
        [=] { (void)rms_norm(x, {.out = x}); }},
+      {"NormQuantizeWeight", kInvalid, "rms_norm_quantize: weight.shape must be [8]; got [7]",
+       [=] { (void)rms_norm_quantize(x, {.weight = ones(float32, {7})}); }},
+      {"NormQuantizeNonFinite", kInvalid,
+       "rms_norm_quantize: non_finite must be propagate or ignore, as rows are quantised before "
+       "the last is made; got error",
+       [=] { (void)rms_norm_quantize(x, {.quantize = {.non_finite = NonFinite::error}}); }},
+      {"NormQuantizeGranularity", kInvalid,
+       "rms_norm_quantize: granularity must be declared; got automatic",
+       [=] { (void)rms_norm_quantize(x, {.quantize = {.granularity = {}}}); }},
+      {"SiluQuantizeOdd", kInvalid,
+       "silu_and_mul_quantize: x.shape must be [..., 2 I] (gate, then up); got [2, 5]",
+       [] {
+         (void)silu_and_mul_quantize(ones(float32, {2, 5}));
+       }},
+      {"SiluQuantizeZeroPoint", kInvalid,
+       "silu_and_mul_quantize: azp_in must come with azp and a static scale; got less",
+       [=] { (void)silu_and_mul_quantize(x, {.quantize = {.azp_in = ones(int32, {1})}}); }},
       {"TeamOfNone", kInvalid, "thread_team: threads must be in [1, 512]; got 0",
        [] { const ThreadTeam team(0); }},
   };

@@ -69,6 +69,7 @@ const char* const kUnreachable[] = {
     "{}: x must be in the host's memory; got {}",               // needs a device
     "attention: q.device must be the CPU; got {}",              // needs a device
     "rms_norm: x.device must be the CPU; got {}",               // needs a device
+    "{}: x.device must be the CPU; got {}",                     // needs a device
     "copy: place.device must be the source's or the host",      // needs two devices
     "{}: device must be the host or the weight's own, {}",      // needs two devices
     "{}: device must be usable; got cuda:{}: {}",               // cuda: a driver that fails

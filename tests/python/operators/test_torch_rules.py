@@ -330,6 +330,11 @@ def operators():
                                       value_scales=torch.ones(1, 4, 1), scale=0.0, window=0, bidirectional=False)
     yield ops.rms_norm.default, dict(x=x, epsilon=1e-6)
     yield ops.rms_norm.residual, dict(x=x, residual=torch.randn(6, 8), epsilon=1e-6)
+    rule = dict(dtype=torch.int8, granularity="token", azp=True, min_scale=0.0, qmax=0.0, rounding="none")
+    yield ops.rms_norm_quantize.default, dict(x=x3, epsilon=1e-6, **rule | dict(dtype=FP8, granularity="group4", azp=False))
+    yield ops.rms_norm_quantize.residual, dict(x=x, residual=torch.randn(6, 8), epsilon=1e-6, **rule)
+    yield ops.silu_and_mul_quantize.default, dict(x=x, scale=torch.ones(1), azp_in=torch.ones(1, dtype=torch.int32),
+                                                  **rule | dict(granularity="tensor"))
     yield ops.silu_and_mul_vjp.default, dict(grad=grad, x=x, wanted=[True])
     yield ops.fused_experts.default, dict(x=x, w13=w13, w2=w2, **routing)
     yield ops.fused_experts_vjp.default, dict(grad=torch.randn(6, 8), x=x, w13=w13, w2=w2, **routing,

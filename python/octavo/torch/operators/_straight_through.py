@@ -24,17 +24,19 @@ def _quantize_kernel(x, scale, dtype, granularity, scale_ub=None, min_scale=0.0,
 
 
 def _quantize_fake(x, scale, dtype, granularity, scale_ub=None, min_scale=0.0, qmax=0.0, rounding="none"):
-    rows, cols = x.shape
+    return _dense_like(x, dtype), x.new_empty(scale_shape(*x.shape, granularity), dtype=torch.float32)
+
+
+def scale_shape(rows, cols, granularity):
+    """Of the scales of activations [rows, cols]."""
     if granularity == "tensor":
-        shape = (1, 1)
-    elif granularity == "token":
-        shape = (rows, 1)
-    elif granularity.startswith("group"):
-        shape = (rows, -(-cols // int(granularity[5:])))
-    else:
-        down, across = (int(size) for size in granularity[5:].split("x"))
-        shape = (-(-rows // down), -(-cols // across))
-    return _dense_like(x, dtype), x.new_empty(shape, dtype=torch.float32)
+        return 1, 1
+    if granularity == "token":
+        return rows, 1
+    if granularity.startswith("group"):
+        return rows, -(-cols // int(granularity[5:]))
+    down, across = (int(size) for size in granularity[5:].split("x"))
+    return -(-rows // down), -(-cols // across)
 
 
 def _dense_like(x, dtype):
