@@ -33,14 +33,15 @@ struct AttentionOptions {
 };
 
 /// softmax(q K^T * scale) V of queries q [B, T, H, D] (bfloat16, float16 or float32; D at most
-/// 1024) over a cache of int8 codes and float32 scales: keys and values [pages, page_size, H_kv, D]
-/// with scales [pages, page_size, H_kv], as `quantize` makes them of rows of D elements. Elements
-/// of a head are neighbours; other strides are free. H is a multiple of H_kv.
+/// 1024) over a cache of int8 or float8_e4m3fn codes and float32 scales: keys and values [pages,
+/// page_size, H_kv, D] with scales [pages, page_size, H_kv], as `quantize` makes them of rows of D
+/// elements. Elements of a head are neighbours; other strides are free. H is a multiple of H_kv.
 ///
-/// The T queries of a sequence are its last T tokens. Products are exact sums of codes, softmax is
-/// float32 in a written order: a row's bits depend on no other row, on threads, nor on how its
-/// tokens lie in pages, and are the same on every CPU. Rows that see no token are 0. Source:
-/// specification section 7. Throws Error; CUDA devices are refused.
+/// The T queries of a sequence are its last T tokens. Beside int8, queries are quantised, too, and
+/// products are exact sums of codes; float8_e4m3fn codes meet queries in float32. All of it is in a
+/// written order: a row's bits depend on no other row, on threads, nor on how its tokens lie in
+/// pages, and are the same on every CPU. Rows that see no token are 0. Source: specification
+/// section 7. Throws Error; CUDA devices are refused.
 OCTAVO_API Tensor attention(const TensorView& q, const TensorView& keys,
                             const TensorView& key_scales, const TensorView& values,
                             const TensorView& value_scales, const AttentionOptions& options = {},

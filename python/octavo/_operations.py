@@ -599,16 +599,18 @@ def attention(q: Tensor, keys: Tensor, key_scales: Tensor, values: Tensor, value
               block_table: Tensor | None = None, lengths: Tensor | None = None, starts: Tensor | None = None,
               scale: float = 0.0, window: int = 0, bidirectional: bool = False, backend: str | None = None,
               out: Tensor | None = None) -> Result:
-    """softmax(q keys^T * scale) values over a cache of int8 codes, with one float32 scale for each token and head.
+    """softmax(q keys^T * scale) values over a cache of 8-bit codes, with one float32 scale for each token and head.
 
     The T queries of a sequence are its last T tokens. `octavo.quantize(rows)` of rows [N, D] makes codes and
-    scales. Products are exact sums of codes, softmax is float32 in a written order: a row's bits depend on no
-    other row, nor on how tokens lie in pages, and are the same on every CPU. Rows that see no token are 0. Not
-    differentiable. CUDA devices are refused. Source: specification section 7.
+    scales. Beside int8, queries are quantised, too, and products are exact sums of codes; float8_e4m3fn codes
+    meet queries in float32. All of it is in a written order: a row's bits depend on no other row, nor on how
+    tokens lie in pages, and are the same on every CPU. Rows that see no token are 0. Not differentiable. CUDA
+    devices are refused. Source: specification section 7.
 
     Args:
         q: [B, T, H, D], bfloat16, float16 or float32; D is at most 1024.
-        keys: [pages, page_size, H_kv, D], int8; elements of a head are neighbours, other strides are free.
+        keys: [pages, page_size, H_kv, D], int8 or float8_e4m3fn; elements of a head are neighbours, other strides
+            are free.
         key_scales: [pages, page_size, H_kv], float32.
         values: as keys.
         value_scales: as key_scales.

@@ -234,7 +234,7 @@ struct QuantizeRowsProblem {
 /// elements from page to page, from slot to slot, from head to head; a head's elements are
 /// neighbours.
 struct CodedTokens {
-  const std::int8_t* codes = nullptr;
+  const std::int8_t* codes = nullptr;  ///< of float8_e4m3fn where queries are floats
   std::array<std::int64_t, 3> strides{};
   const float* scales = nullptr;
   std::array<std::int64_t, 3> scale_strides{};
@@ -245,6 +245,7 @@ struct AttentionProblem {
   std::int64_t batch = 0, queries = 0, heads = 0, kv_heads = 0, depth = 0;
   const std::int8_t* q = nullptr;   ///< codes of rows, [rows, depth], row-major
   const float* q_scales = nullptr;  ///< [rows]
+  const float* q_floats = nullptr;  ///< not null: rows themselves, [rows, depth], and no codes
   CodedTokens keys, values;
   std::int64_t page_size = 0;
   std::int64_t table_step = 0;            ///< from a sequence's pages to the next one's

@@ -38,9 +38,13 @@ Status check_cache(const TensorView& q, const TensorView& keys, const Cache& cac
   OCTAVO_TRY(check_tensor({kAttention, &codes_names}, Arg::a, cache.codes));
   OCTAVO_TRY(check_tensor({kAttention, &scales_names}, Arg::a, cache.scales));
   const TensorView& codes = cache.codes;
-  if (codes.dtype != DType::int8) {
-    return fail(Code::invalid_argument, "attention: {}.dtype must be int8; got {}",
+  if (codes.dtype != DType::int8 && codes.dtype != DType::float8_e4m3fn) {
+    return fail(Code::invalid_argument, "attention: {}.dtype must be int8 or float8_e4m3fn; got {}",
                 cache.codes_name, name(codes.dtype));
+  }
+  if (codes.dtype != keys.dtype) {
+    return fail(Code::invalid_argument, "attention: values.dtype must be that of keys, {}; got {}",
+                name(keys.dtype), name(codes.dtype));
   }
   if (codes.rank != 4 || codes.shape[3] != q.shape[3]) {
     return fail(Code::invalid_argument,
@@ -188,6 +192,25 @@ Status check_heads(const TensorView& q, const TensorView& keys) {
               q.shape[2], heads);
 }
 
+// Rows as they are multiplied: codes with scales beside keys of int8, else float32.
+Result<Quantized> read_queries(const TensorView& rows, DType keys, const ExecContext& context,
+                               AttentionProblem& p) {
+  Quantized queries;
+  if (keys != DType::int8) {
+    OCTAVO_TRY_ASSIGN(queries.data, converted(kAttention, rows, DType::float32, context));
+    p.q_floats = queries.data.data_as<float>();
+    return queries;
+  }
+  const Place place = context.place(rows.device);
+  queries.data = Tensor::empty(DType::int8, {p.rows(), p.depth}, place);
+  queries.scale = Tensor::empty(DType::float32, {p.rows(), 1}, place);
+  queries.grid = scale_grid(per_token(), Side::a);
+  quantize_into(rows, {}, queries, context);
+  p.q = queries.data.data_as<std::int8_t>();
+  p.q_scales = queries.scale.data_as<float>();
+  return queries;
+}
+
 Status run_pass(const Backend& backend, const AttentionProblem& problem, const Device& device,
                 const ExecContext& given) {
   PinnedExecutor executor(executor_of(given));
@@ -238,14 +261,7 @@ Result<Tensor> run_attention(const TensorView& q, const std::array<Cache, 2>& ca
   p.out = out.rows.view;
   if (p.rows() == 0 || p.depth == 0) return out.tensor;
   OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kAttention, q, context));
-  const Place place = context.place(q.device);
-  Quantized codes;
-  codes.data = Tensor::empty(DType::int8, {p.rows(), p.depth}, place);
-  codes.scale = Tensor::empty(DType::float32, {p.rows(), 1}, place);
-  codes.grid = scale_grid(per_token(), Side::a);
-  quantize_into(rows.view, {}, codes, context);
-  p.q = codes.data.data_as<std::int8_t>();
-  p.q_scales = codes.scale.data_as<float>();
+  OCTAVO_TRY_ASSIGN(const Quantized queries, read_queries(rows.view, keys.dtype, context, p));
   p.keys = tokens_of(caches[0]), p.values = tokens_of(caches[1]);
   p.page_size = keys.shape[1];
   p.table_step = sequences.of_one;

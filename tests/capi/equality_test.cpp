@@ -320,22 +320,24 @@ TEST(CApiEquality, QuantizedRows) {
 
 TEST(CApiEquality, Attention) {
   const Tensor q = random(bfloat16, {2, 1, 4, 64}, 1);
-  const Tensor codes = random(int8, {2, 9, 2, 64}, 2);
   const Tensor scales = Tensor::empty(float32, {2, 9, 2});
   std::fill_n(scales.data_as<float>(), 36, 0.01F);
   const Tensor lengths = Tensor::empty(DType::int64, {2});
   lengths.data_as<std::int64_t>()[0] = 9, lengths.data_as<std::int64_t>()[1] = 5;
-  const Tensor want =
-      attention(q, codes, scales, codes, scales, {.lengths = lengths, .scale = 0.2F, .window = 4});
-  const octavo_view views[] = {describe(q), describe(codes), describe(scales), describe(lengths)};
-  octavo_attention_options o = octavo_attention_options_init();
-  o.lengths = &views[3];
-  o.scale = 0.2F;
-  o.window = 4;
-  octavo_tensor* y = nullptr;
-  const octavo_code code =
-      octavo_attention(&views[0], &views[1], &views[2], &views[1], &views[2], &o, nullptr, &y);
-  expect_same_bits(code, y, want);
+  for (const DType dtype : {int8, float8_e4m3fn}) {
+    const Tensor codes = random(dtype, {2, 9, 2, 64}, 2);
+    const Tensor want = attention(q, codes, scales, codes, scales,
+                                  {.lengths = lengths, .scale = 0.2F, .window = 4});
+    const octavo_view views[] = {describe(q), describe(codes), describe(scales), describe(lengths)};
+    octavo_attention_options o = octavo_attention_options_init();
+    o.lengths = &views[3];
+    o.scale = 0.2F;
+    o.window = 4;
+    octavo_tensor* y = nullptr;
+    const octavo_code code =
+        octavo_attention(&views[0], &views[1], &views[2], &views[1], &views[2], &o, nullptr, &y);
+    expect_same_bits(code, y, want);
+  }
 }
 
 TEST(CApiEquality, AFusedQuantizerLeavesItsCodes) {

@@ -19,6 +19,11 @@ namespace {
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
+// Of keys and values.
+class Attention : public testing::TestWithParam<DType> {};
+INSTANTIATE_TEST_SUITE_P(Codes, Attention, testing::Values(DType::int8, DType::float8_e4m3fn),
+                         [](const auto& codes) { return std::string(name(codes.param)); });
+
 struct Shapes {
   std::int64_t batch, queries, heads, kv_heads, depth, pages, page_size;
 };
@@ -27,10 +32,10 @@ struct Shapes {
 struct Tokens {
   Tensor codes, scales;
 
-  Tokens(const Shapes& s, unsigned seed, double spread = 1.0) {
+  Tokens(const Shapes& s, DType dtype, unsigned seed) {
     const Tensor x =
-        gaussians(DType::bfloat16, {s.pages * s.page_size * s.kv_heads, s.depth}, seed, spread);
-    const Quantized q = quantize(x);
+        gaussians(DType::bfloat16, {s.pages * s.page_size * s.kv_heads, s.depth}, seed);
+    const Quantized q = quantize(x, {.dtype = dtype});
     codes = reshaped(q.data, {s.pages, s.page_size, s.kv_heads, s.depth});
     scales = reshaped(q.scale, {s.pages, s.page_size, s.kv_heads});
   }
@@ -48,11 +53,12 @@ struct Call {
   Tensor q;
   Tokens keys, values;
 
-  Call(const Shapes& s, DType dtype, unsigned seed)
+  Call(const Shapes& s, DType codes, DType dtype, unsigned seed)
       : shapes(s),
         q(gaussians(dtype, {s.batch, s.queries, s.heads, s.depth}, seed, 2.0)),
-        keys(s, seed + 1),
-        values(s, seed + 2) {}
+        keys(s, codes, seed + 1),
+        values(s, codes, seed + 2) {}
+  bool floats() const { return keys.codes.dtype() != DType::int8; }
   Tensor operator()(const AttentionOptions& o = {}, const ExecContext& context = {}) const {
     return attention(q, keys.codes, keys.scales, values.codes, values.scales, o, context);
   }
@@ -65,10 +71,12 @@ Tensor integers(const std::vector<std::int64_t>& values,
   return list;
 }
 
-// The formula in float64, on the codes that the call multiplies, and how far a result may be.
+// The formula in float64, on what the call multiplies, and how far a result may be.
 class Exact {
  public:
-  explicit Exact(const Call& call) : c_(call), codes_(quantize(rows_of(call))) {}
+  explicit Exact(const Call& call) : c_(call), codes_(quantize(rows_of(call))) {
+    q_ = call.floats() ? rows_of(call) : codes_.data;
+  }
 
   void expect_near(const Tensor& got, std::int64_t row, std::int64_t end) const {
     const Shapes& s = c_.shapes;
@@ -80,14 +88,17 @@ class Exact {
     double most = 0.0;
     for (std::int64_t j = 0; j < end; ++j) {
       double sum = 0.0;
+      double products = 0.0;
       for (std::int64_t d = 0; d < s.depth; ++d) {
-        sum += static_cast<double>(codes_.data.data_as<std::int8_t>()[row * s.depth + d]) *
-               static_cast<double>(
-                   c_.keys.codes.data_as<std::int8_t>()[at(page, j, kv) * s.depth + d]);
+        const double product = test::at(q_, row * s.depth + d) *
+                               test::at(c_.keys.codes, at(page, j, kv) * s.depth + d);
+        sum += product;
+        products += std::abs(product);
       }
-      scores.push_back(sum * static_cast<double>(codes_.scale.data_as<float>()[row]) * scale *
-                       static_cast<double>(c_.keys.scales.data_as<float>()[at(page, j, kv)]));
-      most = std::max(most, std::abs(scores.back()));
+      const double factor = factor_of(row) * scale *
+                            static_cast<double>(c_.keys.scales.data_as<float>()[at(page, j, kv)]);
+      scores.push_back(sum * factor);
+      most = std::max(most, (c_.floats() ? products : std::abs(sum)) * factor);
     }
     const double largest = *std::max_element(scores.begin(), scores.end());
     double total = 0.0;
@@ -96,7 +107,12 @@ class Exact {
     // silu_and_mul's is, sums of 256 at a time and of chunks add one rounding a step.
     const double unit = 0x1p-24;
     const double chunks = static_cast<double>((end + 255) / 256);
-    const double relative = (10.0 * most + 8.0 + 16.0 + 16.0 + 8.0 * chunks) * unit;
+    // Of floats a score has a rounding for each product and D / 16 + 4 additions, and sums of
+    // weights and values one for the product and one for each token of a chunk behind it.
+    const double roundings = c_.floats() ? static_cast<double>(s.depth) / 16.0 + 5.0 : 0.0;
+    const double of_values = c_.floats() ? 257.0 * unit : 0.0;
+    const double relative =
+        ((10.0 + 2.0 * roundings) * most + 8.0 + 16.0 + 16.0 + 8.0 * chunks) * unit;
     for (std::int64_t d = 0; d < s.depth; ++d) {
       double want = 0.0;
       double magnitude = 0.0;
@@ -105,8 +121,7 @@ class Exact {
         double widest = 0.0;
         double values = 0.0;
         for (std::int64_t j = c; j < std::min(end, c + 256); ++j) {
-          const auto code = static_cast<double>(
-              c_.values.codes.data_as<std::int8_t>()[at(page, j, kv) * s.depth + d]);
+          const double code = test::at(c_.values.codes, at(page, j, kv) * s.depth + d);
           const double weight =
               scores[static_cast<std::size_t>(j)] *
               static_cast<double>(c_.values.scales.data_as<float>()[at(page, j, kv)]);
@@ -115,10 +130,10 @@ class Exact {
           widest = std::max(widest, weight);
           values += std::abs(code);
         }
-        coded += widest * values * 0.5 / 32767.0;
+        if (!c_.floats()) coded += widest * values * 0.5 / 32767.0;
       }
       const double value = static_cast<double>(got.data_as<float>()[row * s.depth + d]);
-      const double bound = (2.0 * relative * magnitude + 1.01 * coded) / total;
+      const double bound = ((2.0 * relative + 1.01 * of_values) * magnitude + 1.01 * coded) / total;
       ASSERT_LE(std::abs(value - want / total), bound) << row << ' ' << d;
       used_ = std::max(used_, std::abs(value - want / total) / bound);
     }
@@ -126,6 +141,9 @@ class Exact {
   double used() const { return used_; }
 
  private:
+  double factor_of(std::int64_t row) const {
+    return c_.floats() ? 1.0 : static_cast<double>(codes_.scale.data_as<float>()[row]);
+  }
   static Tensor rows_of(const Call& c) {
     return Tokens::reshaped(c.q,
                             {c.shapes.batch * c.shapes.queries * c.shapes.heads, c.shapes.depth});
@@ -135,11 +153,12 @@ class Exact {
   }
   const Call& c_;
   Quantized codes_;
+  Tensor q_;  // float32 or codes, as the call multiplies them
   mutable double used_ = 0.0;
 };
 
-TEST(Attention, StaysWithinItsRoundings) {
-  const Call call({2, 3, 4, 2, 64, 2, 700}, DType::float32, 1);
+TEST_P(Attention, StaysWithinItsRoundings) {
+  const Call call({2, 3, 4, 2, 64, 2, 700}, GetParam(), DType::float32, 1);
   const Tensor got = call();
   const Exact exact(call);
   for (std::int64_t row = 0; row < 2 * 3 * 4; ++row) {
@@ -148,7 +167,7 @@ TEST(Attention, StaysWithinItsRoundings) {
   EXPECT_GT(exact.used(), 0.01);  // the bound is one of these roundings
 }
 
-TEST(Attention, HasTheReferencesBits) {
+TEST_P(Attention, HasTheReferencesBits) {
   const Shapes shapes[] = {
       {1, 1, 4, 4, 64, 1, 1},   {1, 1, 16, 4, 128, 1, 700}, {2, 1, 7, 1, 80, 2, 300},
       {1, 5, 6, 2, 96, 1, 257}, {3, 2, 3, 3, 256, 3, 100},  {1, 40, 2, 1, 64, 1, 600},
@@ -157,7 +176,7 @@ TEST(Attention, HasTheReferencesBits) {
   unsigned seed = 1;
   for (const Shapes& s : shapes) {
     for (const DType dtype : {DType::float32, DType::bfloat16, DType::float16}) {
-      const Call call(s, dtype, seed++);
+      const Call call(s, GetParam(), dtype, seed++);
       for (const std::int32_t window : {0, 1, 100, 256}) {
         for (const bool bidirectional : {false, true}) {
           std::vector<std::int64_t> lengths;
@@ -187,9 +206,9 @@ TEST(Attention, HasTheReferencesBits) {
 }
 
 // Pages of any order and size, and any strides, are the same tokens.
-TEST(Attention, PagesDoNotMatter) {
+TEST_P(Attention, PagesDoNotMatter) {
   const Shapes s{2, 2, 4, 2, 64, 2, 600};
-  const Call call(s, DType::bfloat16, 5);
+  const Call call(s, GetParam(), DType::bfloat16, 5);
   const Tensor want = call();
   for (const std::int64_t size : {1, 8, 24, 300}) {
     const std::int64_t pages = 600 / size;
@@ -198,7 +217,7 @@ TEST(Attention, PagesDoNotMatter) {
     std::shuffle(table.begin(), table.end(), std::mt19937(7));
     Call paged = call;
     for (auto [from, to] : {std::pair{&call.keys, &paged.keys}, {&call.values, &paged.values}}) {
-      to->codes = Tensor::empty(DType::int8, {2 * pages, size, 2, 64});
+      to->codes = Tensor::empty(GetParam(), {2 * pages, size, 2, 64});
       to->scales = Tensor::empty(DType::float32, {2 * pages, size, 2});
       for (std::int64_t i = 0; i < 2 * pages; ++i) {
         const std::int64_t at = table[static_cast<std::size_t>(i)];
@@ -222,9 +241,9 @@ TEST(Attention, PagesDoNotMatter) {
 }
 
 // A sequence's rows have the bits that they have alone, and a prompt's those of single steps.
-TEST(Attention, OtherRowsDoNotMatter) {
+TEST_P(Attention, OtherRowsDoNotMatter) {
   const Shapes s{3, 4, 4, 2, 64, 3, 530};
-  const Call call(s, DType::bfloat16, 9);
+  const Call call(s, GetParam(), DType::bfloat16, 9);
   const Tensor want = call();
   for (std::int64_t b = 0; b < 3; ++b) {
     for (std::int64_t t = 0; t < 4; ++t) {
@@ -240,9 +259,9 @@ TEST(Attention, OtherRowsDoNotMatter) {
 }
 
 // Nor do tokens before the first one that is seen.
-TEST(Attention, PaddingDoesNotMatter) {
+TEST_P(Attention, PaddingDoesNotMatter) {
   const Shapes s{1, 5, 4, 2, 64, 1, 620};
-  const Call call(s, DType::bfloat16, 11);
+  const Call call(s, GetParam(), DType::bfloat16, 11);
   for (const std::int64_t start : {1, 17, 300}) {
     const Tensor list = integers({start}, {1});
     const Tensor got = call({.starts = list, .window = 290});
@@ -253,11 +272,11 @@ TEST(Attention, PaddingDoesNotMatter) {
   }
 }
 
-TEST(Attention, SpecialValues) {
+TEST_P(Attention, SpecialValues) {
   const Shapes s{1, 1, 1, 1, 64, 1, 300};
   const auto first = [](const Tensor& y) { return y.data_as<float>()[0]; };
   for (const char* backend : {"reference", static_cast<const char*>(nullptr)}) {
-    const Call call(s, DType::float32, 3);
+    const Call call(s, GetParam(), DType::float32, 3);
     const auto zero = [&](const AttentionOptions& o) {
       AttentionOptions with = o;
       with.backend = backend;
@@ -275,7 +294,7 @@ TEST(Attention, SpecialValues) {
     for (const float bad : {kNan, kInfinity, -kInfinity, -1.0F, -0.0F}) {
       for (Tensor Tokens::*const scales : {&Tokens::scales}) {
         for (Tokens Call::*const tokens : {&Call::keys, &Call::values}) {
-          Call broken(s, DType::float32, 3);
+          Call broken(s, GetParam(), DType::float32, 3);
           (broken.*tokens.*scales).data_as<float>()[7] = bad;
           EXPECT_TRUE(std::isnan(first(broken({.backend = backend})))) << bad;
           // A token that is not seen does not matter.
@@ -285,29 +304,60 @@ TEST(Attention, SpecialValues) {
       }
     }
     for (const float bad : {kNan, kInfinity}) {
-      Call broken(s, DType::float32, 3);
+      Call broken(s, GetParam(), DType::float32, 3);
       broken.q.data_as<float>()[5] = bad;
       EXPECT_TRUE(std::isnan(first(broken({.backend = backend}))));
     }
     // Scores that are far apart leave one token, those of zeros the mean.
-    Call far(s, DType::float32, 3);
+    Call far(s, GetParam(), DType::float32, 3);
     for (std::int64_t j = 0; j < 300; ++j) far.keys.scales.data_as<float>()[j] = 0.0F;
-    far.values.codes.data_as<std::int8_t>()[0] = 64;
-    for (std::int64_t j = 1; j < 300; ++j) far.values.codes.data_as<std::int8_t>()[j * 64] = 0;
+    for (std::int64_t j = 0; j < 300; ++j)
+      kit::store(far.values.codes, j * 64, j == 0 ? 64.0 : 0.0);
     for (std::int64_t j = 0; j < 300; ++j) far.values.scales.data_as<float>()[j] = 1.0F;
     EXPECT_NEAR(first(far({.backend = backend})), 64.0F / 300.0F, 64.0F / 300.0F * 0x1p-20F);
   }
 }
 
-TEST(Attention, AnyExtentMayBeZero) {
-  const Call call({2, 1, 2, 1, 8, 2, 4}, DType::float32, 1);
+// A NaN among codes is the row's where it is a key's, the element's where it is a value's.
+TEST(AttentionOfFloats, NanCodes) {
+  const Shapes s{1, 1, 1, 1, 64, 1, 300};
+  for (const char* backend : {"reference", static_cast<const char*>(nullptr)}) {
+    for (const bool key : {true, false}) {
+      Call call(s, DType::float8_e4m3fn, DType::float32, 3);
+      const Tensor want = call({.window = 200, .backend = backend});
+      kit::store(key ? call.keys.codes : call.values.codes, 7 * 64 + 5,
+                 std::numeric_limits<double>::quiet_NaN());
+      const Tensor got = call({.backend = backend});
+      for (std::int64_t d = 0; d < 64; ++d) {
+        EXPECT_EQ(std::isnan(got.data_as<float>()[d]), key || d == 5) << d;
+      }
+      expect_same_bits(call({.window = 200, .backend = backend}), want);
+    }
+  }
+}
+
+// Scores that leave float32 are nobody's numbers.
+TEST(AttentionOfFloats, ScoresBeyondTheRange) {
+  const Shapes s{1, 1, 1, 1, 64, 1, 300};
+  for (const char* backend : {"reference", static_cast<const char*>(nullptr)}) {
+    Call call(s, DType::float8_e4m3fn, DType::float32, 3);
+    for (std::int64_t d = 0; d < 64; ++d) {
+      kit::store(call.keys.codes, 7 * 64 + d, 448.0);
+      call.q.data_as<float>()[d] = -0x1p+127F;
+    }
+    EXPECT_TRUE(std::isnan(call({.backend = backend}).data_as<float>()[0]));
+  }
+}
+
+TEST_P(Attention, AnyExtentMayBeZero) {
+  const Call call({2, 1, 2, 1, 8, 2, 4}, GetParam(), DType::float32, 1);
   const Tensor none = Tensor::empty(DType::float32, {2, 0, 2, 8});
   EXPECT_EQ(
       attention(none, call.keys.codes, call.keys.scales, call.values.codes, call.values.scales)
           .view()
           .numel(),
       0);
-  const Tensor codes = Tensor::empty(DType::int8, {2, 0, 1, 8});
+  const Tensor codes = Tensor::empty(GetParam(), {2, 0, 1, 8});
   const Tensor scales = Tensor::empty(DType::float32, {2, 0, 1});
   const Tensor y = attention(call.q, codes, scales, codes, scales);
   for (std::int64_t i = 0; i < y.view().numel(); ++i) EXPECT_EQ(y.data_as<float>()[i], 0.0F);

@@ -33,7 +33,7 @@ typedef struct octavo_attention_options {
 } octavo_attention_options;
 OCTAVO_INIT_FUNCTION_(octavo_attention_options);
 
-/* softmax(q keys^T * scale) values for q [B, T, H, D], int8 keys and values
+/* softmax(q keys^T * scale) values for q [B, T, H, D], int8 or float8_e4m3fn keys and values
    [pages, page_size, H_kv, D] and their float32 scales [pages, page_size, H_kv]; attention.hpp */
 OCTAVO_C_API octavo_code octavo_attention(const octavo_view* q, const octavo_view* keys,
                                           const octavo_view* key_scales, const octavo_view* values,

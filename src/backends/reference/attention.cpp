@@ -24,11 +24,19 @@ float power_of_e(float x) noexcept {
 
 float greater(float a, float b) noexcept { return a > b ? a : b; }
 
+// Sixteen sums: 8 apart, 4 apart, ...
+float halved(std::array<float, 16> sums) noexcept {
+  for (std::size_t half = 8; half > 0; half /= 2) {
+    for (std::size_t i = 0; i < half; ++i) sums[i] += sums[i + half];
+  }
+  return sums[0];
+}
+
 // A row on its way through the chunks of its sequence.
 struct Row {
   const AttentionProblem& p;
   std::int64_t sequence, kv_head;
-  const std::int8_t* q;
+  std::int64_t index;
   float f;
   SeenTokens seen;
   float most = -std::numeric_limits<float>::infinity();
@@ -48,12 +56,28 @@ struct Row {
     return tokens.codes + place(tokens.strides, token);
   }
 
-  float score(std::int64_t token) noexcept {
-    const std::int8_t* key = codes_of(p.keys, token);
-    std::int64_t sum = 0;
-    for (std::int64_t d = 0; d < p.depth; ++d) sum += std::int64_t{q[d]} * key[d];
-    const float product = static_cast<float>(sum) * f;
-    return product * scale_of(p.keys, token);
+  float value_of(const CodedTokens& tokens, std::int64_t token, std::int64_t d) const noexcept {
+    return load_float(DType::float8_e4m3fn, codes_of(tokens, token), d);
+  }
+
+  float product(std::int64_t token) const noexcept {
+    if (p.q_floats == nullptr) {
+      const std::int8_t* q = p.q + index * p.depth;
+      const std::int8_t* key = codes_of(p.keys, token);
+      std::int64_t sum = 0;
+      for (std::int64_t d = 0; d < p.depth; ++d) sum += std::int64_t{q[d]} * key[d];
+      return static_cast<float>(sum);
+    }
+    std::array<float, 16> sums{};
+    for (std::int64_t d = 0; d < p.depth; ++d) {
+      const float x = p.q_floats[index * p.depth + d] * value_of(p.keys, token, d);
+      sums[static_cast<std::size_t>(d % 16)] += x;
+    }
+    return halved(sums);
+  }
+  float score(std::int64_t token) const noexcept {
+    const float scaled = product(token) * f;
+    return scaled * scale_of(p.keys, token);
   }
 
   void add_chunk(std::int64_t first, std::int64_t end) noexcept {
@@ -67,6 +91,7 @@ struct Row {
     for (std::int64_t j = first; j < end; ++j) {
       p_of[at(j)] = score(j);
       m = greater(p_of[at(j)], m);
+      bad = bad || (p.q_floats != nullptr && !std::isfinite(p_of[at(j)]));
       for (const CodedTokens* tokens : {&p.keys, &p.values}) {
         const float scale = scale_of(*tokens, j);
         bad = bad || !std::isfinite(scale) || std::signbit(scale);
@@ -80,24 +105,28 @@ struct Row {
       weights[at(j)] = e * scale_of(p.values, j);
       widest = greater(weights[at(j)], widest);
     }
-    for (std::size_t half = 8; half > 0; half /= 2) {
-      for (std::size_t i = 0; i < half; ++i) sums[i] += sums[i + half];
-    }
     const float next = greater(m, most);
     const float u = power_of_e(most - next);
     const float v = power_of_e(m - next);
-    total = total * u + sums[0] * v;
+    total = total * u + halved(sums) * v;
     most = next;
-    const float inverse = 32767.0F / widest;
-    const float step = widest / 32767.0F;
     for (std::int64_t d = 0; d < p.depth; ++d) {
-      std::int64_t sum = 0;
-      for (std::int64_t j = first; j < end; ++j) {
-        const float code = std::nearbyint(weights[at(j)] * inverse);
-        if (std::isnan(code) || std::fabs(code) > 32768.0F) continue;  // the row is NaN
-        sum += static_cast<std::int64_t>(code) * codes_of(p.values, j)[d];
+      float o = 0.0F;
+      if (p.q_floats != nullptr) {
+        for (std::int64_t j = first; j < end; ++j) {
+          const float x = weights[at(j)] * value_of(p.values, j, d);
+          o += x;
+        }
+      } else {
+        const float inverse = 32767.0F / widest;
+        std::int64_t sum = 0;
+        for (std::int64_t j = first; j < end; ++j) {
+          const float code = std::nearbyint(weights[at(j)] * inverse);
+          if (std::isnan(code) || std::fabs(code) > 32768.0F) continue;  // the row is NaN
+          sum += static_cast<std::int64_t>(code) * codes_of(p.values, j)[d];
+        }
+        o = static_cast<float>(sum) * (widest / 32767.0F);
       }
-      const float o = static_cast<float>(sum) * step;
       float& to = out[static_cast<std::size_t>(d)];
       to = to * u + o * v;
     }
@@ -110,8 +139,8 @@ void attend(const AttentionProblem& p, std::int64_t r) noexcept {
   Row row{.p = p,
           .sequence = sequence,
           .kv_head = head / (p.heads / p.kv_heads),
-          .q = p.q + r * p.depth,
-          .f = p.q_scales[r] * p.scale,
+          .index = r,
+          .f = p.q_floats != nullptr ? p.scale : p.q_scales[r] * p.scale,
           .seen = seen_tokens(p, sequence, r / p.heads % p.queries)};
   const auto [begin, end] = row.seen;
   const std::int64_t start = p.starts[sequence];

@@ -41,9 +41,15 @@ std::vector<ErrorRow> attention_errors() {
        attention_with([](AttentionCall& g) {
          g.q = ones(float32, {2, 4, 2});
        })},
-      {"AttentionCodes", kInvalid, "attention: keys.dtype must be int8; got float32",
+      {"AttentionCodes", kInvalid,
+       "attention: keys.dtype must be int8 or float8_e4m3fn; got float32",
        attention_with([](AttentionCall& g) {
          g.keys = ones(float32, {2, 4, 2, 8});
+       })},
+      {"AttentionTwoTypes", kInvalid,
+       "attention: values.dtype must be that of keys, int8; got float8_e4m3fn",
+       attention_with([](AttentionCall& g) {
+         g.values = ones(float8_e4m3fn, {2, 4, 2, 8});
        })},
       {"AttentionScaleType", kInvalid, "attention: key_scales.dtype must be float32; got int8",
        attention_with([](AttentionCall& g) {

@@ -10,10 +10,13 @@ import octavo  # noqa: E402
 import octavo.torch  # noqa: E402
 
 
-def tokens(batch, length, heads, depth, seed):
+CODES = ["int8", "float8_e4m3fn"]
+
+
+def tokens(batch, length, heads, depth, seed, dtype="int8"):
     """Codes and scales [B, L, H, ...] of random tokens, and what they stand for."""
     draw = torch.Generator().manual_seed(seed)
-    q = octavo.quantize(torch.randn(batch * length * heads, depth, generator=draw))
+    q = octavo.quantize(torch.randn(batch * length * heads, depth, generator=draw), dtype)
     codes, scales = q.data.view(batch, length, heads, depth), q.scale.view(batch, length, heads)
     return codes, scales, codes.float() * scales[..., None]
 
@@ -22,21 +25,25 @@ def queries(batch, count, heads, depth, dtype=torch.float32):
     return torch.randn(batch, count, heads, depth, generator=torch.Generator().manual_seed(9)).to(dtype)
 
 
+@pytest.mark.parametrize("dtype", CODES)
 @pytest.mark.parametrize("window", [0, 7])
-def test_it_is_pytorchs_formula(window):
-    keys, values = tokens(2, 40, 2, 64, 1), tokens(2, 40, 2, 64, 2)
+def test_it_is_pytorchs_formula(window, dtype):
+    keys, values = tokens(2, 40, 2, 64, 1, dtype), tokens(2, 40, 2, 64, 2, dtype)
     q = queries(2, 5, 6, 64)
     got = octavo.attention.attention(q, *keys[:2], *values[:2], window=window)
     coded = octavo.quantize(q.reshape(-1, 64))
-    exact = (coded.data.double() * coded.scale.double()).view_as(q)  # the queries that are multiplied
+    exact = (coded.data.double() * coded.scale.double()).view_as(q) if dtype == "int8" else q.double()  # what is multiplied
     rows, columns = torch.arange(35, 40)[:, None], torch.arange(40)
     seen = (columns <= rows) & (columns > rows - (window or 40))
     want = torch.nn.functional.scaled_dot_product_attention(
         exact.transpose(1, 2), keys[2].double().transpose(1, 2), values[2].double().transpose(1, 2), seen,
         enable_gqa=True).transpose(1, 2)
-    # 15-bit weights of 40 tokens: half a step of the largest weight for each; the rest are roundings of float32.
-    bound = 40 * values[2].abs().max() / 65534 + 64 * torch.finfo(torch.float32).eps * values[2].abs().max()
-    assert (got - want).abs().max() <= bound
+    # 15-bit weights of 40 tokens: half a step of the largest weight for each; the rest are roundings of float32. Those of
+    # float products: 9 of each of 64 terms of a score, which count twice, and one of each of 40 tokens.
+    largest = values[2].abs().max()
+    terms = (exact.abs().amax((0, 1, 2)) * keys[2].abs().amax((0, 1, 2))).sum() / 8
+    roundings, coded_weights = (64, 40) if dtype == "int8" else (64 + 2 * 9 * terms + 41, 0)
+    assert (got - want).abs().max() <= (coded_weights / 65534 + roundings * torch.finfo(torch.float32).eps) * largest
 
 
 def test_arrays_and_lists_are_taken():
@@ -45,11 +52,17 @@ def test_arrays_and_lists_are_taken():
     want = octavo.attention.attention(q, *keys[:2], *values[:2], lengths=torch.tensor([5]))
     got = octavo.attention.attention(q.numpy(), *(x.numpy() for x in (*keys[:2], *values[:2])), lengths=[5])
     assert isinstance(got, numpy.ndarray) and numpy.array_equal(got, want.numpy())
+    rows = numpy.random.default_rng(1).standard_normal((8, 16), numpy.float32)
+    fp8 = octavo.quantize(rows, "float8_e4m3fn")  # ml_dtypes'
+    whole = fp8.data.reshape(1, 8, 1, 16), fp8.scale.reshape(1, 8, 1)
+    torchs = torch.from_numpy(whole[0].view(numpy.uint8)).view(torch.float8_e4m3fn), torch.from_numpy(whole[1])
+    assert numpy.array_equal(octavo.attention.attention(q.numpy(), *whole, *whole), octavo.attention.attention(q, *torchs, *torchs).numpy())
 
 
-def test_it_goes_into_a_graph():
+@pytest.mark.parametrize("dtype", CODES)
+def test_it_goes_into_a_graph(dtype):
     torch._dynamo.reset()
-    keys, values = tokens(2, 40, 2, 64, 1), tokens(2, 40, 2, 64, 2)
+    keys, values = tokens(2, 40, 2, 64, 1, dtype), tokens(2, 40, 2, 64, 2, dtype)
     lengths = torch.tensor([40, 33])
 
     def attend(q):
@@ -59,8 +72,9 @@ def test_it_goes_into_a_graph():
     assert torch.equal(torch.compile(attend, fullgraph=True, backend="aot_eager")(q), attend(q))
 
 
-def test_a_batch_has_the_bits_of_its_rows():
-    keys, values = tokens(3, 300, 2, 64, 1), tokens(3, 300, 2, 64, 2)
+@pytest.mark.parametrize("dtype", CODES)
+def test_a_batch_has_the_bits_of_its_rows(dtype):
+    keys, values = tokens(3, 300, 2, 64, 1, dtype), tokens(3, 300, 2, 64, 2, dtype)
     q = queries(3, 4, 4, 64, torch.bfloat16)
     whole = octavo.attention.attention(q, *keys[:2], *values[:2])
     for b in range(3):

@@ -205,6 +205,7 @@ inline constexpr std::int64_t kHeadElements = 1024;  ///< from row to row of que
 /// A row's scores in a chunk: the tokens [first, end) are seen.
 struct ChunkScores {
   const std::int32_t* sums = nullptr;  ///< [kChunkTokens]
+  const float* products = nullptr;     ///< in place of sums, of float tokens
   const float* key_scales = nullptr;   ///< [kChunkTokens]
   const float* value_scales = nullptr;
   std::int64_t first = 0, end = 0;
@@ -319,6 +320,15 @@ struct Kernels {
   /// A chunk enters M, L and O [depth, and on to a multiple of 16].
   void (*attention_add)(const ChunkTotals& chunk, const std::int32_t* sums, std::int64_t depth,
                         RowTotals& row, float* out) noexcept;
+
+  /// The same of tokens that are float32. products[r][0] = q[r] . key, of rows of kHeadElements and
+  /// kChunkTokens; all are zero from `depth` on to a multiple of 16.
+  void (*attention_products)(const float* q, std::int64_t rows, std::int64_t depth,
+                             const float* key, float* products) noexcept;
+  /// Weights w [kChunkTokens], of the scores' products; W / 32767 is 1.
+  ChunkTotals (*attention_float_weights)(const ChunkScores& scores, float* weights) noexcept;
+  void (*attention_add_floats)(const ChunkTotals& chunk, const float* sums, std::int64_t depth,
+                               RowTotals& row, float* out) noexcept;
 
   /// absmax below a limit that is at most infinity, or NaN where there is one; flags[i] becomes 1
   /// where element i reaches the limit (NaN does not). Other threads may do the same to the flags.

@@ -22,21 +22,43 @@ constexpr std::int64_t kRows = 8;
 constexpr std::int64_t kStep = 16;  // tokens that kernels take at a time
 constexpr auto kChunkSize = static_cast<std::size_t>(kChunkTokens);
 constexpr auto kHeadSize = static_cast<std::size_t>(kHeadElements);
+constexpr std::int64_t kSumBytes = 4;
 
 constexpr std::int64_t step_down(std::int64_t n) noexcept { return n / kStep * kStep; }
 constexpr std::int64_t step_up(std::int64_t n) noexcept { return (n + kStep - 1) / kStep * kStep; }
 
-// Tokens of a chunk as kernels want them.
+// Tokens of a chunk as kernels want them; some row sees [first, end) of its positions.
 struct Chunk {
+  std::int64_t base = 0, first = 0, end = 0;
   std::array<const std::int8_t*, kChunkSize> keys, values;
   alignas(64) std::array<float, kChunkSize> key_scales;
   alignas(64) std::array<float, kChunkSize> value_scales;
 };
 
-// What a row makes of a chunk.
+// Rows of kHeadElements elements, of four bytes each at most.
+class RowsOfHeads {
+ public:
+  template <class T>
+  T* as() noexcept {
+    return reinterpret_cast<T*>(bytes_.data());
+  }
+  template <class T>
+  const T* as() const noexcept {
+    return reinterpret_cast<const T*>(bytes_.data());
+  }
+
+ private:
+  alignas(64) std::array<char, kRows * kHeadSize * kSumBytes> bytes_;
+};
+
+// What rows make of a chunk: sums of codes (int32) or of floats.
 struct Parts {
   std::array<ChunkTotals, kRows> totals;
-  alignas(64) std::array<std::int32_t, kRows * kHeadSize> sums;
+  RowsOfHeads sums;
+
+  const char* of_row(std::int64_t i) const noexcept {
+    return sums.as<char>() + i * kHeadElements * kSumBytes;
+  }
 };
 
 // Rows of a sequence that read one head, eight at most.
@@ -46,7 +68,7 @@ struct Block {
   std::array<std::int64_t, kRows> rows{};  ///< in the problem's order
   std::array<SeenTokens, kRows> seen{};
   SeenTokens all{};  ///< what some row sees
-  alignas(64) std::array<std::int8_t, kRows * kHeadSize> q;
+  RowsOfHeads q;     ///< codes or floats, as the problem's
 
   Block(const AttentionProblem& problem, std::int64_t index) noexcept : p(problem) {
     const std::int64_t group = p.heads / p.kv_heads;
@@ -66,10 +88,30 @@ struct Block {
         all.first = all.end == 0 ? begin : std::min(all.first, begin);
         all.end = std::max(all.end, end);
       }
-      std::int8_t* to = q.data() + i * kHeadElements;
-      std::memcpy(to, p.q + rows[at] * p.depth, static_cast<std::size_t>(p.depth));
-      std::memset(to + p.depth, 0, static_cast<std::size_t>((p.depth + 63) / 64 * 64 - p.depth));
+      if (p.q_floats != nullptr) {
+        put_row(p.q_floats, i);
+      } else {
+        put_row(p.q, i);
+      }
     }
+  }
+
+  // Of row i; its sums or products and their factor are still missing.
+  ChunkScores scores(std::int64_t i, const Chunk& chunk) const noexcept {
+    const SeenTokens& row = seen[static_cast<std::size_t>(i)];
+    return {.key_scales = chunk.key_scales.data(),
+            .value_scales = chunk.value_scales.data(),
+            .first = std::max(chunk.first, row.first - chunk.base),
+            .end = std::min(chunk.end, row.end - chunk.base)};
+  }
+
+ private:
+  // Zeros follow.
+  template <class T>
+  void put_row(const T* from, std::int64_t i) noexcept {
+    T* to = q.as<T>() + i * kHeadElements;
+    std::copy_n(from + rows[static_cast<std::size_t>(i)] * p.depth, p.depth, to);
+    std::fill(to + p.depth, to + (p.depth + 63) / 64 * 64, T{});
   }
 };
 
@@ -92,6 +134,7 @@ std::int64_t place(const std::array<std::int64_t, 3>& strides, std::int64_t page
 void gather(const Block& b, std::int64_t base, std::int64_t first, std::int64_t end,
             Chunk& chunk) noexcept {
   const AttentionProblem& p = b.p;
+  chunk.base = base, chunk.first = first - base, chunk.end = end - base;
   for (std::int64_t j = step_down(first - base); j < step_up(end - base); ++j) {
     const std::int64_t token = std::clamp(base + j, first, end - 1);
     const std::int64_t page = p.pages[b.sequence * p.table_step + token / p.page_size];
@@ -108,6 +151,49 @@ void gather(const Block& b, std::int64_t base, std::int64_t first, std::int64_t 
   }
 }
 
+// visit(j, token) of a chunk's tokens that are seen, as floats, one after the other.
+template <class Visit>
+void each_token(std::int64_t depth, const std::array<const std::int8_t*, kChunkSize>& codes,
+                const Chunk& chunk, const Visit& visit) noexcept {
+  alignas(64) std::array<float, kHeadSize> token;
+  std::fill(token.begin() + depth, token.begin() + step_up(depth), 0.0F);
+  for (std::int64_t j = chunk.first; j < chunk.end; ++j) {
+    best_kernels().widen(DType::float8_e4m3fn, codes[static_cast<std::size_t>(j)], depth,
+                         token.data());
+    visit(j, token.data());
+  }
+}
+
+void run_float_chunk(const Block& b, const Chunk& chunk, Parts& parts) noexcept {
+  const Kernels& kernels = best_kernels();
+  const std::int64_t depth = b.p.depth;
+  auto* const sums = parts.sums.as<float>();
+  alignas(64) std::array<float, kRows * kChunkSize> products{};
+  alignas(64) std::array<float, kRows * kChunkSize> weights;
+  each_token(depth, chunk.keys, chunk, [&](std::int64_t j, const float* key) {
+    kernels.attention_products(b.q.as<float>(), b.count, depth, key, products.data() + j);
+  });
+  std::array<ChunkScores, kRows> scores;
+  for (std::int64_t i = 0; i < b.count; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    scores[at] = b.scores(i, chunk);
+    scores[at].products = products.data() + i * kChunkTokens;
+    scores[at].factor = b.p.scale;
+    float* const to = weights.data() + i * kChunkTokens;
+    parts.totals[at] = kernels.attention_float_weights(scores[at], to);
+    std::fill_n(sums + i * kHeadElements, step_up(depth), 0.0F);
+  }
+  each_token(depth, chunk.values, chunk, [&](std::int64_t j, const float* value) {
+    for (std::int64_t i = 0; i < b.count; ++i) {
+      const ChunkScores& row = scores[static_cast<std::size_t>(i)];
+      if (j < row.first || j >= row.end) continue;
+      float* const to = sums + i * kHeadElements;
+      const float weight = weights[static_cast<std::size_t>(i * kChunkTokens + j)];
+      kernels.add_scaled(value, weight, depth, to, to);
+    }
+  });
+}
+
 // Chunk `index` of the block's rows.
 void run_chunk(const Block& b, std::int64_t index, Parts& parts) noexcept {
   const Kernels& kernels = best_kernels();
@@ -119,26 +205,22 @@ void run_chunk(const Block& b, std::int64_t index, Parts& parts) noexcept {
   if (first >= end) return;
   Chunk chunk;
   gather(b, base, first, end, chunk);
+  if (p.q_floats != nullptr) return run_float_chunk(b, chunk, parts);
   const auto from = static_cast<std::size_t>(step_down(first - base));
   const std::int64_t tokens = step_up(end - base) - step_down(first - base);
   alignas(64) std::array<std::int32_t, kRows * kChunkSize> sums;
   alignas(64) std::array<std::int16_t, kRows * kChunkSize> weights;
-  kernels.attention_scores(b.q.data(), b.count, p.depth, chunk.keys.data() + from, tokens,
-                           sums.data() + from);
+  kernels.attention_scores(b.q.as<std::int8_t>(), b.count, p.depth, chunk.keys.data() + from,
+                           tokens, sums.data() + from);
   for (std::int64_t i = 0; i < b.count; ++i) {
     const auto at = static_cast<std::size_t>(i);
-    const ChunkScores scores{
-        .sums = sums.data() + i * kChunkTokens,
-        .key_scales = chunk.key_scales.data(),
-        .value_scales = chunk.value_scales.data(),
-        .first = std::max(first, b.seen[at].first) - base,
-        .end = std::min(end, b.seen[at].end) - base,
-        .factor = p.q_scales[b.rows[at]] * p.scale,
-    };
+    ChunkScores scores = b.scores(i, chunk);
+    scores.sums = sums.data() + i * kChunkTokens;
+    scores.factor = p.q_scales[b.rows[at]] * p.scale;
     parts.totals[at] = kernels.attention_weights(scores, weights.data() + i * kChunkTokens);
   }
   kernels.attention_values(weights.data() + from, b.count, p.depth, chunk.values.data() + from,
-                           tokens, parts.sums.data());
+                           tokens, parts.sums.as<std::int32_t>());
 }
 
 // Rows on their way through chunks.
@@ -146,9 +228,17 @@ struct Sums {
   RowTotals totals;
   alignas(64) std::array<float, kHeadSize> out{};
 
-  void add(const AttentionProblem& p, const ChunkTotals& chunk, const std::int32_t* sums) noexcept {
+  // `sums`: of codes or of floats.
+  void add(const AttentionProblem& p, const ChunkTotals& chunk, const void* sums) noexcept {
     if (chunk.total == 0.0F) return;
-    best_kernels().attention_add(chunk, sums, p.depth, totals, out.data());
+    const Kernels& kernels = best_kernels();
+    if (p.q_floats != nullptr) {
+      kernels.attention_add_floats(chunk, static_cast<const float*>(sums), p.depth, totals,
+                                   out.data());
+    } else {
+      kernels.attention_add(chunk, static_cast<const std::int32_t*>(sums), p.depth, totals,
+                            out.data());
+    }
   }
   void write(const AttentionProblem& p, std::int64_t row, bool any) noexcept {
     for (std::int64_t d = 0; d < p.depth; ++d) {
@@ -171,7 +261,7 @@ void run_block(const AttentionProblem& p, std::int64_t index) noexcept {
     run_chunk(block, c, parts);
     for (std::int64_t i = 0; i < block.count; ++i) {
       const auto at = static_cast<std::size_t>(i);
-      sums[at].add(p, parts.totals[at], parts.sums.data() + i * kHeadElements);
+      sums[at].add(p, parts.totals[at], parts.of_row(i));
     }
   }
   for (std::int64_t i = 0; i < block.count; ++i) {
@@ -182,16 +272,17 @@ void run_block(const AttentionProblem& p, std::int64_t index) noexcept {
 
 // Chunks of every row, shared out one by one.
 struct Shared {
-  std::int64_t chunks, depth;
+  std::int64_t chunks, row_bytes;
   ChunkTotals* totals;
-  std::int32_t* sums;
+  char* sums;
 
   Shared(const AttentionProblem& p, Arena& arena) noexcept
       : chunks(chunk_count(p)),
-        depth((p.depth + 63) / 64 * 64),
+        row_bytes((p.depth + 63) / 64 * 64 * static_cast<std::int64_t>(sizeof(float))),
         totals(arena.take<ChunkTotals>(saturating_product(p.rows(), chunks))),
-        sums(arena.take<std::int32_t>(
-            saturating_product(saturating_product(p.rows(), chunks), depth))) {}
+        sums(
+            arena.take<char>(saturating_product(saturating_product(p.rows(), chunks), row_bytes))) {
+  }
 };
 
 void run_shared(const AttentionProblem& p, const Shared& shared,
@@ -206,11 +297,11 @@ void run_shared(const AttentionProblem& p, const Shared& shared,
       const std::int64_t to = block.rows[at] * shared.chunks + chunk;
       shared.totals[to] = parts.totals[at];
       if (parts.totals[at].total == 0.0F) continue;
-      std::memcpy(shared.sums + to * shared.depth, parts.sums.data() + i * kHeadElements,
-                  static_cast<std::size_t>(shared.depth) * sizeof(std::int32_t));
+      std::memcpy(shared.sums + to * shared.row_bytes, parts.of_row(i),
+                  static_cast<std::size_t>(shared.row_bytes));
     }
   });
-  const std::int64_t bands = bands_of(context, p.rows(), p.rows() * shared.chunks * shared.depth);
+  const std::int64_t bands = bands_of(context, p.rows(), p.rows() * shared.chunks * p.depth);
   for_each_band(context, bands, p.rows(), [&](std::int64_t, std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       Sums sums;
@@ -218,7 +309,7 @@ void run_shared(const AttentionProblem& p, const Shared& shared,
       for (std::int64_t c = 0; c < shared.chunks; ++c) {
         const std::int64_t from = r * shared.chunks + c;
         any = any || shared.totals[from].total != 0.0F;
-        sums.add(p, shared.totals[from], shared.sums + from * shared.depth);
+        sums.add(p, shared.totals[from], shared.sums + from * shared.row_bytes);
       }
       sums.write(p, r, any);
     }
