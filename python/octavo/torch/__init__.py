@@ -33,7 +33,7 @@ from .transformers._register import octavo_config, register
 from .transformers._saving import watch_transformers
 
 if TYPE_CHECKING:
-    from .transformers._kv_cache import Int8Cache
+    from .transformers._kv_cache import Fp8Cache, Int8Cache
     from .transformers._quantizer import OctavoConfig
 
 choose_threads()
@@ -45,8 +45,8 @@ when_imported("transformers.modeling_utils", watch_attention)
 watch_other_folders()
 watch_peft()
 
-__all__ = ["LEFT_IN_FLOAT", "Calibration", "Evaluation", "Int8Cache", "LayerCalibration", "LayerDrift", "LayerError", "LeftLayer",
-           "OctavoConfig", "Override", "OverrideCalls", "Report", "Smoothed", "calibrate", "evaluate", "from_pretrained",
+__all__ = ["LEFT_IN_FLOAT", "Calibration", "Evaluation", "Fp8Cache", "Int8Cache", "LayerCalibration", "LayerDrift", "LayerError",
+           "LeftLayer", "OctavoConfig", "Override", "OverrideCalls", "Report", "Smoothed", "calibrate", "evaluate", "from_pretrained",
            "functional", "load_", "nn", "override", "quantize_", "smooth_", "use_threads"]
 
 
@@ -54,9 +54,9 @@ def __getattr__(name: str) -> object:
     if name == "OctavoConfig":  # needs transformers
         need_transformers("OctavoConfig")
         return octavo_config()
-    if name == "Int8Cache":
-        need_transformers("Int8Cache")
-        from .transformers._kv_cache import Int8Cache
+    if name in ("Fp8Cache", "Int8Cache"):
+        need_transformers(name)
+        from .transformers import _kv_cache
 
-        return Int8Cache
+        return getattr(_kv_cache, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

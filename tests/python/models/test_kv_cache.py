@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Int8Cache and the attention function "octavo" inside transformers."""
+"""Int8Cache, Fp8Cache and the attention function "octavo" inside transformers."""
 
 import pytest
 
@@ -7,9 +7,9 @@ torch = pytest.importorskip("torch")
 hf = pytest.importorskip("transformers")
 
 import octavo.torch  # noqa: E402
-from octavo.torch import Int8Cache  # noqa: E402
+from octavo.torch import Fp8Cache, Int8Cache  # noqa: E402
 from octavo.torch.transformers._attention import octavo_attention, octavo_mask  # noqa: E402
-from octavo.torch.transformers._kv_cache import CodedStates, Int8Layer, coded  # noqa: E402
+from octavo.torch.transformers._kv_cache import CodedStates, Fp8Layer, Int8Layer, coded  # noqa: E402
 from small_models import GROUPED, llama, qwen2  # noqa: E402
 
 
@@ -18,6 +18,7 @@ def mistral():
 
 
 MODELS = [llama, qwen2, mistral]
+CACHES = [Int8Cache, Fp8Cache]
 IDS = torch.randint(2, 96, (3, 12), generator=torch.Generator().manual_seed(1))
 
 
@@ -28,20 +29,27 @@ def ready(make, attention="octavo"):
     return model
 
 
-def generate(model, ids, mask=None, **options):
+def generate(model, ids, mask=None, cache=Int8Cache, **options):
     mask = torch.ones_like(ids) if mask is None else mask
     return model.generate(ids, attention_mask=mask, max_new_tokens=20, do_sample=False, pad_token_id=0,
-                          past_key_values=Int8Cache(), **options)
+                          past_key_values=cache(), **options)
 
 
+@pytest.mark.parametrize("cache", CACHES)
 @pytest.mark.parametrize("make", MODELS)
 @torch.no_grad()
-def test_logits_are_those_of_dequantised_states(make):
-    """Attention over the same codes in float64, through transformers' own function: what differs are 15-bit weights."""
+def test_logits_are_those_of_dequantised_states(make, cache):
+    """Attention over the same codes in float64, through transformers' own function: what differs are roundings."""
     model = ready(make)
-    got = model(IDS, past_key_values=Int8Cache()).logits
+    got = model(IDS, past_key_values=cache()).logits
+
+    def dequantised(states):
+        codes, scales = coded(states, cache._layer.codes_dtype)
+        return (codes.double() * scales.double()[..., None]).transpose(1, 2)
+
     def exact(module, query, key, value, mask, scaling=None, sliding_window=None, **_):
-        q, k, v = ((c.codes.double() * c.scales.double()[..., None]).transpose(1, 2) for c in map(coded, (query, key, value)))
+        q = dequantised(query) if cache is Int8Cache else query.double()
+        k, v = dequantised(key), dequantised(value)
         rows, columns = torch.arange(q.shape[2])[:, None], torch.arange(k.shape[2])
         seen = (columns <= rows) & (columns > rows - (sliding_window or 1000))
         y = torch.nn.functional.scaled_dot_product_attention(q, k, v, seen, scale=scaling, enable_gqa=True)
@@ -56,9 +64,10 @@ def test_logits_are_those_of_dequantised_states(make):
     assert (got - want).norm() < 0.1 * (got - plain).norm()
 
 
+@pytest.mark.parametrize("cache", CACHES)
 @pytest.mark.parametrize("make", MODELS)
 @torch.no_grad()
-def test_a_row_has_the_bits_that_it_has_alone(make):
+def test_a_row_has_the_bits_that_it_has_alone(make, cache):
     """A hook on attention inside a model asks for every row of a padded batch once more: by itself, and without its padding."""
     calls = []
 
@@ -78,7 +87,7 @@ def test_a_row_has_the_bits_that_it_has_alone(make):
     model = ready(make, "asked_twice")
     mask = torch.ones_like(IDS)
     mask[1, :5] = 0
-    generate(model, IDS, mask)
+    generate(model, IDS, mask, cache)
     assert calls[:2] == [12, 12] and calls[2:] == [1, 1] * 19
 
 
@@ -98,36 +107,40 @@ def test_a_cache_changes_no_bit(make):
         assert torch.equal(octavo_attention(layer, q[:, :, begin:end], *states, None, **options)[0], whole[:, begin:end])
 
 
+@pytest.mark.parametrize("cache", CACHES)
 @pytest.mark.parametrize("make", MODELS)
-def test_generate(make):
+def test_generate(make, cache):
     model = ready(make)
-    whole = generate(model, IDS)
+    whole = generate(model, IDS, cache=cache)
     assert whole.shape == (3, 32)
     mask = torch.ones_like(IDS)
     mask[1, :5] = 0
-    padded = generate(model, IDS, mask)
+    padded = generate(model, IDS, mask, cache)
     assert torch.equal(padded[0], whole[0])
-    beams = generate(model, IDS, num_beams=2)
+    beams = generate(model, IDS, cache=cache, num_beams=2)
     assert beams.shape == (3, 32)
 
 
-def test_a_cache_is_half_and_grows_and_shrinks():
-    layer, states = Int8Layer(), torch.randn(2, 3, 200, 64, generator=torch.Generator().manual_seed(1)).bfloat16()
+@pytest.mark.parametrize("kind", [Int8Layer, Fp8Layer])
+def test_a_cache_is_half_and_grows_and_shrinks(kind):
+    layer, states = kind(), torch.randn(2, 3, 200, 64, generator=torch.Generator().manual_seed(1)).bfloat16()
     layer.update(states, states)
     keys, values = layer.update(states, -states)
     assert layer.get_seq_length() == 400 and keys.codes.shape == (2, 400, 3, 64) and layer.get_mask_sizes(1) == (401, 0)
-    assert torch.equal(keys.codes[:, :200], keys.codes[:, 200:]) and torch.equal(keys.scales[:, :200], values.scales[:, 200:])
-    assert torch.equal(values.codes[:, 200:], -keys.codes[:, 200:])
+    codes = keys.codes.float()
+    assert keys.codes.dtype == kind.codes_dtype
+    assert torch.equal(codes[:, :200], codes[:, 200:]) and torch.equal(keys.scales[:, :200], values.scales[:, 200:])
+    assert torch.equal(values.codes[:, 200:].float(), -codes[:, 200:])
     assert layer.nbytes == 2 * 2 * 3 * 512 * (64 + 4)
     layer.crop(-150)
     assert layer.get_seq_length() == 250
     layer.reorder_cache(torch.tensor([1, 0]))
     again, _ = layer.update(states[:, :, :1], states[:, :, :1])
-    assert torch.equal(again.codes[0, :250], keys.codes[1, :250])
+    assert torch.equal(again.codes[0, :250].float(), codes[1, :250])
     layer.batch_repeat_interleave(2)
     layer.batch_select_indices(torch.tensor([0]))
     assert layer.update(states[:1, :, :1], states[:1, :, :1])[0].codes.shape[0] == 1
-    with pytest.raises(ValueError, match="Int8Cache: crop's argument must be at most 0"):
+    with pytest.raises(ValueError, match="Cache: crop's argument must be at most 0"):
         layer.crop(3)
     layer.reset()
     assert layer.get_seq_length() == 0 and layer.nbytes == 0

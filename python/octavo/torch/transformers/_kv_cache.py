@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Int8Cache: keys and values of transformers' models in 8 bits.
+"""Int8Cache and Fp8Cache: keys and values of transformers' models in 8 bits.
 
-A layer keeps int8 codes [B, H_kv, capacity, D] and float32 scales [B, H_kv, capacity], as `quantize` makes them of single
+A layer keeps codes [B, H_kv, capacity, D] and float32 scales [B, H_kv, capacity], as `quantize` makes them of single
 rows of D elements, and gives them to the attention function "octavo" (_attention.py) as they are.
 """
 
@@ -14,6 +14,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from ... import _octavo
 
 _LEAST = 256  # tokens of a first block
+_CACHES = {torch.int8: "Int8Cache", torch.float8_e4m3fn: "Fp8Cache"}
 
 
 class CodedStates(NamedTuple):
@@ -26,19 +27,20 @@ class CodedStates(NamedTuple):
     scales: torch.Tensor
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"Int8Cache: attn_implementation must be 'octavo'; got a function that asks its states for {name!r}")
+        raise AttributeError(f"{_CACHES[self.codes.dtype]}: attn_implementation must be 'octavo'; got a function that asks its states for {name!r}")
 
 
-def coded(states: torch.Tensor) -> CodedStates:
+def coded(states: torch.Tensor, dtype: torch.dtype = torch.int8) -> CodedStates:
     """States [B, H_kv, T, D] as codes and scales, each of its own token and head."""
     batch, heads, tokens, depth = states.shape
-    q = _octavo.quantize(states.detach().reshape(-1, depth))
+    q = _octavo.quantize(states.detach().reshape(-1, depth), dtype)
     return CodedStates(q.data.view(batch, heads, tokens, depth).transpose(1, 2), q.scale.view(batch, heads, tokens).transpose(1, 2))
 
 
 class Int8Layer(CacheLayerMixin):
     """One layer's codes and scales, in blocks that double when they are full."""
 
+    codes_dtype = torch.int8
     is_compileable = False
     is_croppable = True
     is_sliding = False
@@ -58,7 +60,7 @@ class Int8Layer(CacheLayerMixin):
         """Adds tokens [B, H_kv, T, D]; returns CodedStates of all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        fresh = [tensor.transpose(1, 2) for states in (key_states, value_states) for tensor in coded(states)]
+        fresh = [tensor.transpose(1, 2) for states in (key_states, value_states) for tensor in coded(states, self.codes_dtype)]
         begin, self._length = self._length, self._length + key_states.shape[2]
         self._make_room(fresh)
         for to, tensor in zip(self._tensors, fresh):
@@ -95,7 +97,7 @@ class Int8Layer(CacheLayerMixin):
     def crop(self, tokens_to_remove: int) -> None:
         """Drops so many of the last tokens, given as a number below 0."""
         if tokens_to_remove > 0:
-            raise ValueError(f"Int8Cache: crop's argument must be at most 0, minus the tokens to drop; got {tokens_to_remove}")
+            raise ValueError(f"{_CACHES[self.codes_dtype]}: crop's argument must be at most 0, minus the tokens to drop; got {tokens_to_remove}")
         self._length = max(0, self._length + tokens_to_remove)
 
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -125,7 +127,27 @@ class Int8Layer(CacheLayerMixin):
         return sum(tensor.nbytes for tensor in self._tensors)
 
 
-class Int8Cache(Cache):
+class Fp8Layer(Int8Layer):
+    """One layer's codes of float8_e4m3fn."""
+
+    codes_dtype = torch.float8_e4m3fn
+
+
+class _CodedCache(Cache):
+    """Layers that are made as they are used."""
+
+    _layer: type[Int8Layer]
+
+    def __init__(self) -> None:
+        super().__init__(layer_class_to_replicate=self._layer)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of codes and scales of all layers, with room for more tokens."""
+        return sum(layer.nbytes for layer in self.layers)
+
+
+class Int8Cache(_CodedCache):
     """Keys and values in int8, one float32 scale for each token and head: half the bytes of bfloat16, and 4 for each scale.
 
     For models whose attn_implementation is "octavo", on CPUs: `model.set_attn_implementation("octavo")`, then
@@ -143,13 +165,22 @@ class Int8Cache(Cache):
         4
     """
 
-    def __init__(self) -> None:
-        super().__init__(layer_class_to_replicate=Int8Layer)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of codes and scales of all layers, with room for more tokens."""
-        return sum(layer.nbytes for layer in self.layers)
+    _layer = Int8Layer
 
 
-__all__ = ["CodedStates", "Int8Cache", "Int8Layer", "coded"]
+class Fp8Cache(_CodedCache):
+    """Keys and values in float8_e4m3fn, with queries that are not quantised; else as Int8Cache.
+
+    Example:
+        >>> import octavo.torch, torch, transformers
+        >>> sizes = dict(vocab_size=96, hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2)
+        >>> model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)).eval()
+        >>> model.set_attn_implementation("octavo")
+        >>> model.generate(torch.tensor([[5, 6]]), past_key_values=octavo.torch.Fp8Cache(), max_new_tokens=3, min_new_tokens=3).shape
+        torch.Size([1, 5])
+    """
+
+    _layer = Fp8Layer
+
+
+__all__ = ["CodedStates", "Fp8Cache", "Fp8Layer", "Int8Cache", "Int8Layer", "coded"]
