@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads a folder into vLLM, multiplies by each of its layers, generates: engine.py FOLDER [--compiled].
+"""Loads a folder into vLLM, multiplies by each of its layers, generates: engine.py FOLDER [--compiled] [--cache TYPE].
 
-Prints one JSON object: how many layers (of them output heads) and experts Octavo multiplies, what differs from
+Prints one JSON object: how many layers (of them output heads), experts and attentions are Octavo's, what differs from
 Octavo's own reading of the folder, tokens, and how often octavo.linear ran while they were made.
 """
 
+import argparse
 import json
 import os
-import sys
 
 os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}
 
@@ -16,6 +16,7 @@ import vllm  # noqa: E402
 from vllm.config import set_current_vllm_config  # noqa: E402
 from vllm.forward_context import set_forward_context  # noqa: E402
 from vllm.model_executor.layers.activation import SiluAndMul  # noqa: E402
+from vllm.model_executor.layers.attention import Attention  # noqa: E402
 from vllm.model_executor.layers.layernorm import RMSNorm  # noqa: E402
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead  # noqa: E402
 
@@ -69,11 +70,38 @@ def stack_of(file, stem, count, parts):
                                    activation_granularity="group128" if blocks else "token")
 
 
-def main(folder, compiled):
+def watch_attention(module):
+    """What a layer of attention is given and gives from now on: queries, keys, values, outputs."""
+    seen, theirs = [], module.impl.forward
+
+    def watched(layer, query, key, value, cache, metadata, output, **more):
+        theirs(layer, query, key, value, cache, metadata, output, **more)
+        seen.append([each.clone() for each in (query, key, value, output)])
+        return output
+
+    module.impl.forward = watched
+    return seen
+
+
+def differing_attention(module, seen):
+    """Rows of one sequence that are not Octavo's bits over the codes of all its keys and values."""
+    query, key, value, output = (torch.cat(rows) for rows in zip(*seen))
+    coded = [octavo.quantize(side.reshape(-1, side.shape[-1])) for side in (key, value)]
+    cached = [part for c in coded for part in (c.data.view(1, *key.shape), c.scale.view(1, *key.shape[:2]))]
+    want = octavo.attention.attention(query[None], *cached, scale=module.impl.scale, window=module.sliding_window or 0)[0]
+    return int((output != want).any(2).any(1).sum())
+
+
+def prompt_of(ids):
+    return vllm.inputs.TokensPrompt(prompt_token_ids=ids)
+
+
+def main(folder, compiled, cache):
     llm = vllm.LLM(folder, skip_tokenizer_init=True, enforce_eager=not compiled, dtype="bfloat16", max_model_len=128, max_num_seqs=8,
-                   disable_log_stats=True)
+                   kv_cache_dtype=cache, disable_log_stats=True)
+    sampling = vllm.SamplingParams(max_tokens=6, temperature=0, detokenize=False, ignore_eos=True)
     worker = llm.llm_engine.model_executor.driver_worker.worker
-    found = {"layers": 0, "heads": 0, "experts": 0, "norms": 0, "activations": 0, "differing": {}, "octavo": octavo.__file__}
+    found = {"layers": 0, "heads": 0, "experts": 0, "attentions": 0, "norms": 0, "activations": 0, "differing": {}, "octavo": octavo.__file__}
     torch.manual_seed(1)
     file = octavo.open_checkpoint(folder, framework="pt")
     with torch.inference_mode(), set_current_vllm_config(worker.vllm_config), set_forward_context(None, worker.vllm_config):
@@ -102,6 +130,14 @@ def main(folder, compiled):
                 continue
             if different:
                 found["differing"][name] = different
+    attentions = {module: watch_attention(module) for module in worker.model_runner.model.modules()
+                  if isinstance(module, Attention) and module.attn_backend.get_name() == "OCTAVO"}
+    if attentions:
+        llm.generate([prompt_of([(7 * i) % 250 + 1 for i in range(40)])], sampling, use_tqdm=False)
+    for module, seen in attentions.items():
+        found["attentions"] += len(seen) == 6
+        if different := differing_attention(module, seen):
+            found["differing"][module.layer_name] = different
     calls, theirs = [0], octavo._octavo.linear
 
     def counted(*arguments, **options):
@@ -109,10 +145,13 @@ def main(folder, compiled):
         return theirs(*arguments, **options)
 
     octavo._octavo.linear = counted
-    prompts = [vllm.inputs.TokensPrompt(prompt_token_ids=ids) for ids in ([1, 5, 9, 20], [7, 7], [3])]
-    outputs = llm.generate(prompts, vllm.SamplingParams(max_tokens=6, temperature=0, detokenize=False, ignore_eos=True), use_tqdm=False)
+    outputs = llm.generate([prompt_of(ids) for ids in ([1, 5, 9, 20], [7, 7], [3])], sampling, use_tqdm=False)
     print(json.dumps(found | {"tokens": [list(o.outputs[0].token_ids) for o in outputs], "calls": calls[0]}), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], "--compiled" in sys.argv[2:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--cache", default="auto")
+    main(**vars(parser.parse_args()))

@@ -18,6 +18,13 @@ MODELS = {
     "qwen3-moe": ("Qwen3MoeForCausalLM", "Qwen3MoeConfig", SIZES | EXPERTS | {"head_dim": 64, "num_experts": 8, "decoder_sparse_step": 1,
                                                                             "norm_topk_prob": True}),
     "llama-tied": ("LlamaForCausalLM", "LlamaConfig", SIZES | {"tie_word_embeddings": True}),
+    "llama-long": ("LlamaForCausalLM", "LlamaConfig", SIZES | {"num_hidden_layers": 1, "max_position_embeddings": 2048}),
+    "qwen3-moe-long": ("Qwen3MoeForCausalLM", "Qwen3MoeConfig", SIZES | EXPERTS | {
+        "head_dim": 64, "num_experts": 8, "decoder_sparse_step": 1, "norm_topk_prob": True, "num_hidden_layers": 1,
+        "max_position_embeddings": 2048}),
+    "mistral": ("MistralForCausalLM", "MistralConfig", SIZES | {"sliding_window": 16}),
+    "gemma3": ("Gemma3ForCausalLM", "Gemma3TextConfig", SIZES | {"head_dim": 64, "sliding_window": 16, "query_pre_attn_scalar": 64,
+                                                               "layer_types": ["sliding_attention", "full_attention"]}),
     # vLLM's MLA takes heads of 512 + 64 alone.
     "deepseek-v2": ("DeepseekV2ForCausalLM", "DeepseekV2Config", SIZES | EXPERTS | {
         "num_key_value_heads": 4, "kv_lora_rank": 512, "q_lora_rank": 128, "qk_rope_head_dim": 64, "qk_nope_head_dim": 64, "v_head_dim": 64,
@@ -33,6 +40,11 @@ FOLDERS = {
     "qwen3-moe-fp8": ("qwen3-moe", "fp8-dynamic"), "qwen3-moe-block": ("qwen3-moe", "fp8-block"),
     "deepseek-v2-int8": ("deepseek-v2", "int8-dynamic", "--experts", "separate"), "deepseek-v2-fp8": ("deepseek-v2", "fp8-dynamic"),
     "deepseek-v2-block": ("deepseek-v2", "fp8-block", *BLOCKS_OF_MLA),
+}
+LONG = {  # for contexts, not for layers
+    "llama-long-int8": ("llama-long", "int8-dynamic"), "llama-long-int8-head": ("llama-long", "int8-dynamic", "--head"),
+    "qwen3-moe-long-int8-head": ("qwen3-moe-long", "int8-dynamic", "--head", "--experts", "separate"), "mistral-int8": ("mistral", "int8-dynamic"),
+    "gemma3-int8": ("gemma3", "int8-dynamic"),
 }
 # Of llm-compressor's forms that `octavo quantize` does not write: changes of what a group of the configuration says of
 # activations and of weights, and tensors of each layer.
@@ -64,8 +76,8 @@ def coded_model(root: Path, name: str) -> Path:
     folder = root / name
     if folder.exists():
         return folder
-    if name in FOLDERS:
-        model, scheme, *more = FOLDERS[name]
+    if written := (FOLDERS | LONG).get(name):
+        model, scheme, *more = written
         subprocess.run(["octavo", "quantize", float_model(root / model), folder, "--scheme", scheme, "--quiet", *more], check=True)
         return folder
     source, activations, weights, tensors = AS_OTHERS_WRITE[name]

@@ -2,24 +2,10 @@
 """vLLM's CPU backend with Octavo's plugin: every layer has the bits of Octavo's own reading of the folder, alone and in a
 batch, and the engine generates."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
+from engines import engine
 from folders import AS_OTHERS_WRITE, FOLDERS, coded_model
-
-ENGINE = Path(__file__).with_name("engine.py")
-
-
-def engine(folder, *options, **environment):
-    """What engine.py prints, and what it says."""
-    done = subprocess.run([sys.executable, ENGINE, folder, *options], capture_output=True, text=True, env=os.environ | environment)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return json.loads(done.stdout.strip().splitlines()[-1]), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", [*FOLDERS, *AS_OTHERS_WRITE])

@@ -29,11 +29,11 @@ def register() -> None:
     if not current_platform.is_cpu():
         return
     try:
-        from . import _experts, _kernels, _norms, _weight_only
+        from . import _attention, _experts, _kernels, _norms, _weight_only
     except (ImportError, AttributeError) as error:
         import vllm
 
         raise ImportError(f"octavo.vllm: vllm.__version__ must be one that has the tables of 0.32 (OCTAVO_VLLM=0 turns Octavo "
                           f"off); got {vllm.__version__}: {error}") from error
-    for part in (_kernels, _weight_only, _experts, _norms):
+    for part in (_kernels, _weight_only, _experts, _norms, _attention):
         part.register()
