@@ -29,7 +29,7 @@ JOINED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_pro
 def differing_rows(layer, weight, x):
     """Rows that are not Octavo's own bits, in a batch or alone."""
     codes = weight.quantized
-    if "WNA16" in type(getattr(layer, "scheme", None)).__name__:  # vLLM keeps these scales in the model's type
+    if any("WNA16" in type(part).__name__ or "GPTQ" in type(part).__name__ for part in (getattr(layer, "scheme", None), layer.quant_method)):  # vLLM keeps these scales in the model's type
         scale = torch.from_numpy(codes.scale).bfloat16().float()
         codes = octavo.Quantized(torch.from_numpy(codes.data), scale, codes.azp, codes.rows, codes.cols)
         want = octavo.linear(x, octavo.pack(codes.T))
@@ -65,9 +65,9 @@ def stack_of(file, stem, count, parts):
     """The experts of a layer, packed: parts of each one below the other."""
     experts = [octavo.checkpoints.fuse([file.weight(f"{stem}.{expert}.{part}") for part in parts]) for expert in range(count)]
     codes, scales = (torch.stack([_tensor(getattr(expert.quantized, name)) for expert in experts]) for name in ("data", "scale"))
-    blocks = experts[0].quantized.rows == 128
-    return octavo.moe.pack_experts(codes, scales, granularity="block128x128" if blocks else "channel", activation=codes.dtype,
-                                   activation_granularity="group128" if blocks else "token")
+    rule = {(1, -1): ("channel", "token", "none"), (128, 128): ("block128x128", "group128", "none"),
+            (1, 32): ("group32", "group32", "power_of_two")}[experts[0].quantized.rows, experts[0].quantized.cols]
+    return octavo.moe.pack_experts(codes, scales, granularity=rule[0], activation=codes.dtype, activation_granularity=rule[1], rounding=rule[2])
 
 
 def watch_attention(module):

@@ -37,7 +37,7 @@ FOLDERS = {
     "llama-int8-head": ("llama", "int8-dynamic", "--head"), "llama-tied-int8-head": ("llama-tied", "int8-dynamic", "--head"),
     "llama-tied-mx-head": ("llama-tied", "mxfp8", "--head"),
     "qwen3-int8": ("qwen3", "int8-dynamic"), "qwen3-moe-int8": ("qwen3-moe", "int8-dynamic", "--experts", "separate"),
-    "qwen3-moe-fp8": ("qwen3-moe", "fp8-dynamic"), "qwen3-moe-block": ("qwen3-moe", "fp8-block"),
+    "qwen3-moe-fp8": ("qwen3-moe", "fp8-dynamic"), "qwen3-moe-block": ("qwen3-moe", "fp8-block"), "qwen3-moe-mx": ("qwen3-moe", "mxfp8", "--experts", "separate"),
     "deepseek-v2-int8": ("deepseek-v2", "int8-dynamic", "--experts", "separate"), "deepseek-v2-fp8": ("deepseek-v2", "fp8-dynamic"),
     "deepseek-v2-block": ("deepseek-v2", "fp8-block", *BLOCKS_OF_MLA),
 }
@@ -58,6 +58,7 @@ AS_OTHERS_WRITE = {
     "llama-fp8-static": ("llama-fp8", STATIC, {}, {"input_scale": torch.tensor([0.01])}),
     "llama-int8-weight-groups": ("llama-int8-weight", {}, {"strategy": "group", "group_size": GROUPS}, {"weight_scale": GROUPS}),
 }
+AS_GPTQ_WRITES = {"llama-gptq": -1, "llama-gptq-groups": GROUPS}  # columns of a group
 
 
 def float_model(folder: Path) -> Path:
@@ -80,6 +81,8 @@ def coded_model(root: Path, name: str) -> Path:
         model, scheme, *more = written
         subprocess.run(["octavo", "quantize", float_model(root / model), folder, "--scheme", scheme, "--quiet", *more], check=True)
         return folder
+    if name in AS_GPTQ_WRITES:
+        return gptq_model(coded_model(root, "llama-int8-weight"), folder, AS_GPTQ_WRITES[name])
     source, activations, weights, tensors = AS_OTHERS_WRITE[name]
     shutil.copytree(coded_model(root, source), folder)
     config = json.loads((folder / "config.json").read_text())
@@ -95,5 +98,23 @@ def coded_model(root: Path, name: str) -> Path:
             if value is GROUPS:  # a channel's scale is that of each of its groups
                 value = stored[f"{layer}.weight_scale"].repeat(1, int(stored[f"{layer}.weight_shape"][1]) // GROUPS)
             stored[f"{layer}.{name}"] = value.clone()
+    safetensors.torch.save_file(stored, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def gptq_model(source: Path, folder: Path, group: int) -> Path:
+    """The codes of a folder of int8 weights by channel as GPTQ's tools write them: along K, with zero points of 128."""
+    shutil.copytree(source, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 8, "group_size": group, "desc_act": False, "sym": True, "lm_head": False}
+    (folder / "config.json").write_text(json.dumps(config))
+    stored = safetensors.torch.load_file(folder / "model.safetensors")
+    for layer in [name.removesuffix(".weight_packed") for name in stored if name.endswith(".weight_packed")]:
+        packed, scale, shape = (stored.pop(f"{layer}.{part}") for part in ("weight_packed", "weight_scale", "weight_shape"))
+        n, k = shape.tolist()
+        groups = 1 if group == -1 else k // group
+        stored |= {f"{layer}.qweight": packed.t().contiguous(), f"{layer}.scales": scale.t().repeat(groups, 1).half(),
+                   f"{layer}.qzeros": torch.full((groups, n), 127, dtype=torch.uint8).view(torch.int32),  # stored less one
+                   f"{layer}.g_idx": torch.arange(k, dtype=torch.int32) // (k // groups)}
     safetensors.torch.save_file(stored, folder / "model.safetensors", {"format": "pt"})
     return folder

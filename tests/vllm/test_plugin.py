@@ -5,10 +5,10 @@ batch, and the engine generates."""
 import pytest
 
 from engines import engine
-from folders import AS_OTHERS_WRITE, FOLDERS, coded_model
+from folders import AS_GPTQ_WRITES, AS_OTHERS_WRITE, FOLDERS, coded_model
 
 
-@pytest.mark.parametrize("name", [*FOLDERS, *AS_OTHERS_WRITE])
+@pytest.mark.parametrize("name", [*FOLDERS, *AS_OTHERS_WRITE, *AS_GPTQ_WRITES])
 def test_layers_have_octavos_bits(name, models):
     found, said = engine(coded_model(models, name))
     assert found["differing"] == {} and found["layers"] >= 4 and found["norms"] >= 5

@@ -1,36 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Experts of int8 and fp8: vLLM's modular interface over octavo.moe.pack_experts and octavo.moe.fused_experts."""
+"""Experts of int8, fp8 and mxfp8: vLLM's modular interface over octavo.moe.pack_experts and octavo.moe.fused_experts."""
 
 import functools
 
+import torch
 import vllm.model_executor.layers.fused_moe.experts.cpu_moe as cpu_moe
 import vllm.model_executor.layers.fused_moe.modular_kernel as modular
 import vllm.model_executor.layers.fused_moe.oracle.fp8 as fp8
 import vllm.model_executor.layers.fused_moe.oracle.int8 as int8
+import vllm.model_executor.layers.fused_moe.oracle.mxfp8 as mxfp8
 from vllm.model_executor.layers.fused_moe.activation import MoEActivation
 from vllm.model_executor.layers.quantization.compressed_tensors.compressed_tensors_moe.compressed_tensors_moe_w8a8_fp8 import (
     CompressedTensorsW8A8Fp8MoEMethod)
+from vllm.model_executor.layers.quantization.compressed_tensors.compressed_tensors_moe.compressed_tensors_moe_w8a8_mxfp8 import (
+    CompressedTensorsW8A8Mxfp8MoEMethod)
 from vllm.model_executor.layers.quantization.fp8 import Fp8MoEMethod
 from vllm.model_executor.layers.quantization.utils.quant_utils import (
     kFp8Dynamic128Sym, kFp8DynamicTokenSym, kFp8Static128BlockSym, kFp8StaticChannelSym, kInt8DynamicTokenSym,
-    kInt8StaticChannelSym)
+    kInt8StaticChannelSym, kMxfp8Dynamic, kMxfp8Static)
 from vllm.platforms import current_platform
 
 import octavo
 
+from ..torch.layers._schemes import SCHEMES
 from ..torch.operators._experts import fused_experts
 from ..torch.operators._linear import handle_of
 from . import _packed
-
-# Granularities of the weight [K, N] and of activations.
-_CHANNEL, _BLOCK = ("channel", "token"), ("block128x128", "group128")
 
 
 class OctavoExperts(cpu_moe.CPUExpertsInt8):
     """Both products of a mixture's layer in one call; vLLM routes before it."""
 
-    dtype = "int8"
     schemes = {(kInt8StaticChannelSym, kInt8DynamicTokenSym)}  # of weights and activations
+
+    def __init__(self, moe_config, quant_config):
+        super().__init__(moe_config, quant_config)
+        for name in ("gemm1_alpha", "gemm1_beta", "gemm1_clamp_limit"):
+            if (value := getattr(quant_config, name)) is not None:
+                raise NotImplementedError(f"octavo.vllm: experts.{name} must be None; got {value}")
 
     @staticmethod
     def _supports_current_device():
@@ -55,16 +62,20 @@ class OctavoExperts(cpu_moe.CPUExpertsInt8):
     def supports_expert_map(self):
         return True
 
+    def scheme(self):
+        return "int8-dynamic"
+
     def process_weights_after_loading(self, layer):
         """Packs the codes of a layer, which give their memory back; their shapes stay, which vLLM reads."""
-        shape = self.quant_config._w1.shape  # of a scale's cell; None or -1: a channel
-        granularity, activation = _BLOCK if shape is not None and shape.row > 1 and shape.col > 1 else _CHANNEL
+        scheme = SCHEMES[self.scheme()]
         _packed.announce()
         self.packed = []
         for weight, scale in ((layer.w13_weight, self.w1_scale), (layer.w2_weight, self.w2_scale)):
-            scale = scale.float() if granularity == "block128x128" else scale.float().squeeze(-1)
-            self.packed.append(octavo.moe.pack_experts(weight.data, scale, granularity=granularity, activation=self.dtype,
-                                                       activation_granularity=activation))
+            if scale.dtype == torch.uint8:
+                scale = scale.data.view(torch.float8_e8m0fnu)
+            else:
+                scale = scale.float().squeeze(-1) if scheme.weight_kn == "channel" else scale.float()
+            self.packed.append(octavo.moe.pack_experts(weight.data, scale, granularity=scheme.weight_kn, **scheme.rule()))
             weight.data = weight.data.new_zeros(1).expand(weight.shape)
         self.handles = [handle_of(weight) for weight in self.packed]
 
@@ -76,8 +87,13 @@ class OctavoExperts(cpu_moe.CPUExpertsInt8):
 
 
 class OctavoExpertsFp8(OctavoExperts):
-    dtype = "float8_e4m3fn"
-    schemes = {(kFp8StaticChannelSym, kFp8DynamicTokenSym), (kFp8Static128BlockSym, kFp8Dynamic128Sym)}
+    schemes = {(kFp8StaticChannelSym, kFp8DynamicTokenSym), (kFp8Static128BlockSym, kFp8Dynamic128Sym), (kMxfp8Static, kMxfp8Dynamic)}
+
+    def scheme(self):
+        cell = self.quant_config._w1.shape  # of a scale; None or -1: a channel's
+        if cell is None or cell.col <= 1:
+            return "fp8-dynamic"
+        return "fp8-block" if cell.row > 1 else "mxfp8"
 
 
 def _before(module, backend, kernel):
@@ -109,7 +125,9 @@ def register():
         return
     _before(int8, int8.Int8MoeBackend.CPU, OctavoExperts)
     _before(fp8, fp8.Fp8MoeBackend.CPU, OctavoExpertsFp8)
-    for method in (Fp8MoEMethod, CompressedTensorsW8A8Fp8MoEMethod):
+    _before(mxfp8, fp8.Fp8MoeBackend.CPU, OctavoExpertsFp8)
+    mxfp8._SUPPORTED_BACKENDS = (fp8.Fp8MoeBackend.CPU, *mxfp8._SUPPORTED_BACKENDS)  # vLLM has no mxfp8 experts on CPUs
+    for method in (Fp8MoEMethod, CompressedTensorsW8A8Fp8MoEMethod, CompressedTensorsW8A8Mxfp8MoEMethod):
         _after_loading(method)
     # It packs codes for AMX before experts see them. Whatever vLLM's class on AMX takes, Octavo's before it takes, too.
     cpu_moe.prepare_fp8_moe_layer_for_cpu = lambda w13, w2: (w13, w2)
