@@ -9,7 +9,7 @@ import vllm.model_executor.layers.fused_moe.modular_kernel as modular
 import vllm.model_executor.layers.fused_moe.oracle.fp8 as fp8
 import vllm.model_executor.layers.fused_moe.oracle.int8 as int8
 import vllm.model_executor.layers.fused_moe.oracle.mxfp8 as mxfp8
-from vllm.model_executor.layers.fused_moe.activation import MoEActivation
+from vllm.model_executor.layers.fused_moe.activation import ApplyMoEActivationConfig, MoEActivation
 from vllm.model_executor.layers.quantization.compressed_tensors.compressed_tensors_moe.compressed_tensors_moe_w8a8_fp8 import (
     CompressedTensorsW8A8Fp8MoEMethod)
 from vllm.model_executor.layers.quantization.compressed_tensors.compressed_tensors_moe.compressed_tensors_moe_w8a8_mxfp8 import (
@@ -35,9 +35,8 @@ class OctavoExperts(cpu_moe.CPUExpertsInt8):
 
     def __init__(self, moe_config, quant_config):
         super().__init__(moe_config, quant_config)
-        for name in ("gemm1_alpha", "gemm1_beta", "gemm1_clamp_limit"):
-            if (value := getattr(quant_config, name)) is not None:
-                raise NotImplementedError(f"octavo.vllm: experts.{name} must be None; got {value}")
+        if self.activation_config != ApplyMoEActivationConfig():
+            raise NotImplementedError(f"octavo.vllm: experts.activation must be SiLU without limits or factors; got {self.activation_config}")
 
     @staticmethod
     def _supports_current_device():
