@@ -64,6 +64,10 @@ class OctavoAttentionBackend(AttentionBackend):
         return True
 
     @classmethod
+    def supports_device_cpu_query_lens_mismatch(cls):
+        return False  # a batch is cut by the lengths that the host knows
+
+    @classmethod
     def customize_spec(cls, spec):
         return replace(spec, state_content_bytes=spec.head_size + spec.head_size_v + 2 * SCALE)
 
