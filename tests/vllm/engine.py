@@ -29,7 +29,8 @@ JOINED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_pro
 def differing_rows(layer, weight, x):
     """Rows that are not Octavo's own bits, in a batch or alone."""
     codes = weight.quantized
-    if any("WNA16" in type(part).__name__ or "GPTQ" in type(part).__name__ for part in (getattr(layer, "scheme", None), layer.quant_method)):  # vLLM keeps these scales in the model's type
+    methods = " ".join(type(part).__name__ for part in (layer.quant_method, getattr(layer, "scheme", None)))
+    if "WNA16" in methods or "GPTQ" in methods:  # vLLM keeps these scales in the model's type
         scale = torch.from_numpy(codes.scale).bfloat16().float()
         codes = octavo.Quantized(torch.from_numpy(codes.data), scale, codes.azp, codes.rows, codes.cols)
         want = octavo.linear(x, octavo.pack(codes.T))
@@ -92,13 +93,15 @@ def differing_attention(module, seen):
     return int((output != want).any(2).any(1).sum())
 
 
-def prompt_of(ids):
-    return vllm.inputs.TokensPrompt(prompt_token_ids=ids)
+def prompts_of(llm, *given):
+    """Prompts of these tokens, of a small vocabulary by what is left of them."""
+    count = llm.model_config.get_vocab_size()
+    return [vllm.inputs.TokensPrompt(prompt_token_ids=[token % count for token in ids]) for ids in given]
 
 
 def main(folder, compiled, cache):
     llm = vllm.LLM(folder, skip_tokenizer_init=True, enforce_eager=not compiled, dtype="bfloat16", max_model_len=128, max_num_seqs=8,
-                   kv_cache_dtype=cache, disable_log_stats=True)
+                   kv_cache_dtype=cache, hf_overrides={"max_position_embeddings": 256}, disable_log_stats=True)
     sampling = vllm.SamplingParams(max_tokens=6, temperature=0, detokenize=False, ignore_eos=True)
     worker = llm.llm_engine.model_executor.driver_worker.worker
     found = {"layers": 0, "heads": 0, "experts": 0, "attentions": 0, "norms": 0, "activations": 0, "differing": {}, "octavo": octavo.__file__}
@@ -133,7 +136,7 @@ def main(folder, compiled, cache):
     attentions = {module: watch_attention(module) for module in worker.model_runner.model.modules()
                   if isinstance(module, Attention) and module.attn_backend.get_name() == "OCTAVO"}
     if attentions:
-        llm.generate([prompt_of([(7 * i) % 250 + 1 for i in range(40)])], sampling, use_tqdm=False)
+        llm.generate(prompts_of(llm, [(7 * i) % 250 + 1 for i in range(40)]), sampling, use_tqdm=False)
     for module, seen in attentions.items():
         found["attentions"] += len(seen) == 6
         if different := differing_attention(module, seen):
@@ -145,7 +148,7 @@ def main(folder, compiled, cache):
         return theirs(*arguments, **options)
 
     octavo._octavo.linear = counted
-    outputs = llm.generate([prompt_of(ids) for ids in ([1, 5, 9, 20], [7, 7], [3])], sampling, use_tqdm=False)
+    outputs = llm.generate(prompts_of(llm, [1, 5, 9, 20], [7, 7], [3]), sampling, use_tqdm=False)
     print(json.dumps(found | {"tokens": [list(o.outputs[0].token_ids) for o in outputs], "calls": calls[0]}), flush=True)
 
 

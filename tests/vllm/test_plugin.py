@@ -2,10 +2,15 @@
 """vLLM's CPU backend with Octavo's plugin: every layer has the bits of Octavo's own reading of the folder, alone and in a
 batch, and the engine generates."""
 
+from pathlib import Path
+
 import pytest
 
 from engines import engine
 from folders import AS_GPTQ_WRITES, AS_OTHERS_WRITE, FOLDERS, coded_model
+from octavo.vllm._attention import CACHE
+
+DATA = Path(__file__).parents[1] / "checkpoint" / "data"
 
 
 @pytest.mark.parametrize("name", [*FOLDERS, *AS_OTHERS_WRITE, *AS_GPTQ_WRITES])
@@ -18,6 +23,14 @@ def test_layers_have_octavos_bits(name, models):
     assert found["calls"] >= found["layers"] * 5  # 6 tokens were generated; MLA calls a layer for the first alone
     assert [len(tokens) for tokens in found["tokens"]] == [6, 6, 6]
     assert said.count("OCTAVO_VLLM=0 turns it off") == 1
+
+
+@pytest.mark.parametrize("name", ["int8-channel", "int8-static-asymmetric", "fp8-channel", "mxfp8"])
+def test_files_that_llm_compressor_wrote(name):
+    """Heads of 16 elements, which the cache in 8 bits takes."""
+    found, _ = engine(DATA / f"llm-compressor-{name}", "--cache", CACHE)
+    assert found["differing"] == {} and (found["layers"], found["attentions"]) == (4, 1)
+    assert [len(tokens) for tokens in found["tokens"]] == [6, 6, 6]
 
 
 def test_it_is_turned_off(models):
