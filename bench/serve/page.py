@@ -1,25 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Medians of cells as a table: rows of Octavo and of peers, and where Octavo loses, first."""
+"""Medians of cells as tables: rows of Octavo and of peers, and the best row of Octavo over each peer, where it loses first."""
 
 import csv
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
-from .table import MODELS, VARIANTS
+import machine
 
-CSV = Path(__file__).resolve().parents[1] / "results/data/serve.csv"
+from .table import MODELS, VARIANTS, Variant
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 Cell = dict[str, Any]
+
+
+class Ratio(NamedTuple):
+    """Paired ratios of rounds: Octavo's best variant of a case over a peer."""
+
+    middle: float
+    least: float
+    largest: float
+
+    def __str__(self) -> str:
+        return f"{self.middle:.2f} [{self.least:.2f}, {self.largest:.2f}]"
 
 
 def text(cells: list[Cell]) -> str:
     parts = []
     for threads in sorted({cell["threads"] for cell in cells}, reverse=True):
-        for model in MODELS:
-            chosen = [cell for cell in cells if cell["threads"] == threads and cell["model"] == model]
+        for name, model in MODELS.items():
+            chosen = [cell for cell in cells if cell["threads"] == threads and cell["model"] == name]
             if chosen:
-                unit = "sentences/s" if MODELS[model].encoder else "tokens/s"
-                parts += [f"\n{model}, {threads} thread{'s' * (threads > 1)}, {unit}", *_table(chosen, MODELS[model].cases), "", *_ratios(chosen)]
+                unit = "sentences/s" if model.encoder else "tokens/s"
+                parts += [f"\n## {name}, {threads} thread{'s' * (threads > 1)}, {unit}\n", *_table(chosen, model.cases), "",
+                          *_ratios(chosen, model.cases)]
     return "\n".join(parts)
 
 
@@ -37,32 +51,38 @@ def _table(cells: list[Cell], cases: tuple[str, ...]) -> list[str]:
     return lines
 
 
-def ratios(cells: list[Cell]) -> list[tuple[float, float, float, str, str, str]]:
-    """(median, least, largest, case, ours, theirs) of the paired ratios, least median first: the best of Octavo's variants by case."""
-    by_round = {(cell["variant"], cell["round"]): cell for cell in cells}
-    rounds = sorted({cell["round"] for cell in cells})
-    found = []
-    for case in MODELS[cells[0]["model"]].cases:
-        ours = [variant.name for variant in VARIANTS if variant.ours and any(variant.name == name for name, _ in by_round)]
-        middle = {name: median(by_round[name, turn][case] for turn in rounds if (name, turn) in by_round) for name in ours}
-        if not middle:
-            continue
-        best = max(middle, key=lambda name: middle[name])
-        for variant in VARIANTS:
-            pairs = [by_round[best, turn][case] / by_round[variant.name, turn][case] for turn in rounds
-                     if (best, turn) in by_round and (variant.name, turn) in by_round]
-            if pairs and not variant.ours:
-                found.append((median(pairs), min(pairs), max(pairs), case, best, variant.name))
-    return sorted(found)
+def ratios(cells: list[Cell], case: str) -> dict[str, Ratio]:
+    """Of one model and number of threads, by peer: the variant of Octavo with the best median over each peer in the same rounds."""
+    by_round = {(cell["variant"], cell["round"]): cell[case] for cell in cells}
+    values = {variant.name: {turn: value for (name, turn), value in by_round.items() if name == variant.name} for variant in VARIANTS}
+    ours = [variant.name for variant in VARIANTS if variant.ours and values[variant.name]]
+    if not ours:
+        return {}
+    best = values[max(ours, key=lambda name: median(values[name].values()))]
+    found = {}
+    for variant in VARIANTS:
+        pairs = [best[turn] / value for turn, value in values[variant.name].items() if turn in best]
+        if pairs and not variant.ours:
+            found[variant.name] = Ratio(median(pairs), min(pairs), max(pairs))
+    return found
 
 
-def _ratios(cells: list[Cell]) -> list[str]:
-    return [f"{middle:5.2f} [{least:.2f}, {largest:.2f}]  {case:11} {ours} over {theirs}" for middle, least, largest, case, ours, theirs in ratios(cells)]
+def _ratios(cells: list[Cell], cases: tuple[str, ...]) -> list[str]:
+    by_case = [ratios(cells, case) for case in cases]
+    peers = [variant for variant in VARIANTS if variant.name in by_case[0]]
+    peers.sort(key=lambda peer: min(found[peer.name].middle for found in by_case))
+    return [] if not peers else [
+        "| Octavo's best row over | " + " | ".join(cases) + " |", "|---|" + "---:|" * len(cases),
+        *(f"| {_named(peer)} | " + " | ".join(str(found[peer.name]) for found in by_case) + " |" for peer in peers)]
+
+
+def _named(peer: Variant) -> str:
+    return f"{peer.engine}, {peer.weights}"
 
 
 def write(cells: list[Cell]) -> None:
-    """The medians and the extremes over the rounds, as bench/results/data/serve.csv."""
-    with CSV.open("w", newline="", encoding="utf-8") as file:
+    """The medians and the extremes over the rounds as results/data/serve.csv, and the tables as a page of this machine."""
+    with (RESULTS / "data/serve.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("model", "threads", "variant", "case", "rounds", "value", "low", "high"))
         for threads in sorted({cell["threads"] for cell in cells}, reverse=True):
@@ -73,3 +93,11 @@ def write(cells: list[Cell]) -> None:
                         values = [cell[case] for cell in found if case in cell]
                         if values:
                             rows.writerow((model, threads, variant.name, case, len(values), *(f"{each:.6g}" for each in (median(values), min(values), max(values)))))
+    cpu = machine.cpu_fields()["model name"]
+    versions = sorted({f"{name} {version}" for cell in cells for name, version in cell["notes"].items()})
+    rounds = 1 + max(cell["round"] for cell in cells)
+    (RESULTS / f"{machine.file_name(cpu)}-serve.md").write_text(
+        f"# Whole models on {cpu} ({machine.generation()})\n\n"
+        f"Octavo of {machine.commit()}; `./dev bench --serve`; {', '.join(versions)}. Medians of {rounds} round{'s' * (rounds > 1)}, engines in turn. "
+        "Ratios are those of one round, with the least and the largest in brackets. Weights of all models but SmolLM2 and MiniLM are random.\n"
+        f"{text(cells)}\n", encoding="utf-8")

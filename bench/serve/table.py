@@ -82,7 +82,7 @@ class Variant:
     environment: str
     script: str
     format: str | None = None
-    head: str = "bf16"
+    head: str = "float"
     ours: bool = False
     scheme: str = ""
     variables: dict[str, str] = field(default_factory=dict)
@@ -97,21 +97,21 @@ VARIANTS = (
     Variant("vllm-octavo-int8", "vLLM + Octavo", "int8", "vllm", "vllm_engine.py", "int8", ours=True, variables={"OCTAVO_VLLM": "1"}),
     Variant("vllm-int8", "vLLM", "int8", "vllm", "vllm_engine.py", "int8", variables={"OCTAVO_VLLM": "0"}),
     Variant("vllm-octavo-fp8", "vLLM + Octavo", "fp8", "vllm", "vllm_engine.py", "fp8", ours=True, variables={"OCTAVO_VLLM": "1"}),
-    Variant("vllm-bf16", "vLLM", "bf16", "vllm", "vllm_engine.py", variables={"OCTAVO_VLLM": "0"}),
+    Variant("vllm-float", "vLLM", "float", "vllm", "vllm_engine.py", variables={"OCTAVO_VLLM": "0"}),
     Variant("transformers-octavo-int8", "transformers + Octavo", "int8", "octavo", "transformers_engine.py", "int8", ours=True, scheme="octavo"),
     Variant("transformers-octavo-int8-head", "transformers + Octavo", "int8", "octavo", "transformers_engine.py", "int8-head", head="int8", ours=True,
             scheme="octavo"),
-    Variant("transformers-bf16", "transformers", "bf16", "octavo", "transformers_engine.py", scheme="bf16"),
+    Variant("transformers-float", "transformers", "float", "octavo", "transformers_engine.py", scheme="float"),
     Variant("torchao-int8", "transformers + torchao", "int8", "torchao", "transformers_engine.py", scheme="torchao", experts=False),
     Variant("openvino-int8", "OpenVINO GenAI", "int8", "openvino", "openvino_engine.py", "openvino", head="int8"),
     Variant("llama.cpp-q8_0", "llama.cpp", "Q8_0", "llama.cpp", "llama_cpp_engine.py", "q8_0", head="Q8_0"),
     Variant("ctranslate2-int8", "CTranslate2", "int8", "ctranslate2", "ctranslate2_engine.py", "ctranslate2", head="int8", experts=False),
     Variant("octavo-int8", "transformers + Octavo", "int8", "octavo", "encoder_engine.py", "int8-encoder", head="", ours=True, scheme="octavo",
             encoder=True),
-    Variant("octavo-int8-compiled", "the same, compiled", "int8", "octavo", "encoder_engine.py", "int8-encoder", head="", ours=True,
+    Variant("octavo-int8-compiled", "transformers + Octavo, compiled", "int8", "octavo", "encoder_engine.py", "int8-encoder", head="", ours=True,
             scheme="octavo,compiled", encoder=True),
     Variant("torch-bf16", "transformers", "bf16", "octavo", "encoder_engine.py", head="", scheme="bf16", encoder=True),
-    Variant("torch-bf16-compiled", "the same, compiled", "bf16", "octavo", "encoder_engine.py", head="", scheme="bf16,compiled", encoder=True),
+    Variant("torch-bf16-compiled", "transformers, compiled", "bf16", "octavo", "encoder_engine.py", head="", scheme="bf16,compiled", encoder=True),
     Variant("torch-float32", "transformers", "float32", "octavo", "encoder_engine.py", head="", scheme="float32", encoder=True),
     Variant("onnxruntime-int8", "ONNX Runtime", "int8", "onnxruntime", "onnx_encoder_engine.py", "onnx", head="", encoder=True),
     Variant("openvino-encoder-int8", "OpenVINO", "int8", "openvino", "openvino_encoder_engine.py", "openvino-encoder", head="", encoder=True),

@@ -19,6 +19,7 @@ PROMPT = 32
 STEPS = {1: 32, 4: 32, 16: 32, 64: 16}  # further tokens of each row, by rows
 PROMPTS = {512: 3, 2048: 2}             # repetitions, by tokens
 REPETITIONS = 3
+SECONDS = 15                            # after which a figure gets no further repetition
 LENGTH = 2304                           # positions that an engine is made for
 
 
@@ -40,6 +41,12 @@ class Engine:
         return {}
 
 
+def float_type() -> str:
+    """What a CPU multiplies fastest beside 8 bits: bfloat16 where it has instructions for it, else float32."""
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+
+
 def main(engine_of) -> None:
     folder, scheme, threads, *windows = sys.argv[1:]
     os.environ |= {name: threads for name in ("OMP_NUM_THREADS", "OCTAVO_NUM_THREADS")}
@@ -55,12 +62,18 @@ def main(engine_of) -> None:
         engine.generate(tokens, count)
         return time.perf_counter() - start
 
+    def middle(sample, repetitions):
+        end, samples = time.perf_counter() + SECONDS, []
+        while len(samples) < repetitions and not (samples and time.perf_counter() > end):
+            samples.append(sample())
+        return median(samples)
+
     engine.generate(prompts(1, PROMPT), 2)
     for rows, steps in STEPS.items():
-        spent = median(seconds(rows, PROMPT, steps + 1) - seconds(rows, PROMPT, 1) for _ in range(REPETITIONS))
+        spent = middle(lambda: seconds(rows, PROMPT, steps + 1) - seconds(rows, PROMPT, 1), REPETITIONS)  # noqa: B023
         found[f"decode {rows}"] = rows * steps / spent
     for length, repetitions in PROMPTS.items():
-        found[f"prompt {length}"] = length / median(seconds(1, length, 1) for _ in range(repetitions))
+        found[f"prompt {length}"] = length / middle(lambda: seconds(1, length, 1), repetitions)  # noqa: B023
     found["memory"] = peak_bytes()
     if windows:
         told = [engine.log_likelihoods(ids) for ids in json.loads(Path(windows[0]).read_text())]

@@ -3,6 +3,7 @@
 
 import os
 
+from _measure import float_type
 from _sentences import main
 
 
@@ -17,7 +18,7 @@ def encoder_of(folder, scheme, threads):
     if scheme == "octavo":
         import octavo.torch
 
-        model = octavo.torch.from_pretrained(folder, dtype=torch.bfloat16, model_class=transformers.AutoModel, fuse=bool(compiled))
+        model = octavo.torch.from_pretrained(folder, dtype=getattr(torch, float_type()), model_class=transformers.AutoModel, fuse=bool(compiled))
     else:
         model = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32 if scheme == "float32" else torch.bfloat16)
     model.eval()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""transformers, eager, in bfloat16: alone (scheme bf16), with torchao, or with Octavo's layers (any other folder)."""
+"""transformers, eager, in the CPU's float type: alone (scheme float), with torchao, or with Octavo's layers (any other folder)."""
 
 import os
 
-from _measure import Engine, main
+from _measure import Engine, float_type, main
 
 
 class Transformers(Engine):
@@ -15,17 +15,18 @@ class Transformers(Engine):
         transformers.utils.logging.disable_progress_bar()
         torch.set_num_threads(threads)
         self._torch, self._transformers = torch, transformers
-        if scheme in ("bf16", "torchao"):
+        dtype = getattr(torch, float_type())
+        if scheme in ("float", "torchao"):
             options = {}
             if scheme == "torchao":
                 from torchao.quantization import Int8DynamicActivationInt8WeightConfig
 
                 options["quantization_config"] = transformers.TorchAoConfig(Int8DynamicActivationInt8WeightConfig())
-            model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **options)
+            model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **options)
         else:
             import octavo.torch
 
-            model = octavo.torch.from_pretrained(folder, dtype=torch.bfloat16)
+            model = octavo.torch.from_pretrained(folder, dtype=dtype)
         self._model = model.eval()
 
     def generate(self, rows, count):
@@ -41,7 +42,7 @@ class Transformers(Engine):
         return logits.log_softmax(-1).gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist()
 
     def notes(self):
-        return {"transformers": self._transformers.__version__, "torch": self._torch.__version__}
+        return {"transformers": self._transformers.__version__, "torch": self._torch.__version__, "float": float_type()}
 
 
 if __name__ == "__main__":

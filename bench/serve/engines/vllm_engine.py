@@ -3,7 +3,7 @@
 
 import os
 
-from _measure import LENGTH, Engine, main
+from _measure import LENGTH, Engine, float_type, main
 
 
 class Vllm(Engine):
@@ -14,7 +14,7 @@ class Vllm(Engine):
         import vllm
 
         self._vllm = vllm
-        self._llm = vllm.LLM(str(folder), skip_tokenizer_init=True, enforce_eager=True, dtype="bfloat16", max_model_len=LENGTH,
+        self._llm = vllm.LLM(str(folder), skip_tokenizer_init=True, enforce_eager=True, dtype=float_type(), max_model_len=LENGTH,
                              max_num_seqs=64, max_num_batched_tokens=LENGTH, enable_prefix_caching=False, disable_log_stats=True)
 
     def _run(self, rows, **parameters):
@@ -30,7 +30,7 @@ class Vllm(Engine):
         return [probabilities[token].logprob for token, probabilities in zip(ids[1:], told[1:])]
 
     def notes(self):
-        return {"vllm": self._vllm.__version__}
+        return {"vllm": self._vllm.__version__, "float": float_type()}
 
 
 if __name__ == "__main__":
