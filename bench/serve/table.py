@@ -96,6 +96,8 @@ class Variant:
 VARIANTS = (
     Variant("vllm-octavo-int8", "vLLM + Octavo", "int8", "vllm", "vllm_engine.py", "int8", ours=True, variables={"OCTAVO_VLLM": "1"}),
     Variant("vllm-int8", "vLLM", "int8", "vllm", "vllm_engine.py", "int8", variables={"OCTAVO_VLLM": "0"}),
+    Variant("vllm-octavo-int8-head", "vLLM + Octavo", "int8", "vllm", "vllm_engine.py", "int8-head", head="int8", ours=True,
+            variables={"OCTAVO_VLLM": "1"}),
     Variant("vllm-octavo-fp8", "vLLM + Octavo", "fp8", "vllm", "vllm_engine.py", "fp8", ours=True, variables={"OCTAVO_VLLM": "1"}),
     Variant("vllm-float", "vLLM", "float", "vllm", "vllm_engine.py", variables={"OCTAVO_VLLM": "0"}),
     Variant("transformers-octavo-int8", "transformers + Octavo", "int8", "octavo", "transformers_engine.py", "int8", ours=True, scheme="octavo"),
