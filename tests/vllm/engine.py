@@ -66,8 +66,9 @@ def stack_of(file, stem, count, parts):
     """The experts of a layer, packed: parts of each one below the other."""
     experts = [octavo.checkpoints.fuse([file.weight(f"{stem}.{expert}.{part}") for part in parts]) for expert in range(count)]
     codes, scales = (torch.stack([_tensor(getattr(expert.quantized, name)) for expert in experts]) for name in ("data", "scale"))
-    rule = {(1, -1): ("channel", "token", "none"), (128, 128): ("block128x128", "group128", "none"),
-            (1, 32): ("group32", "group32", "power_of_two")}[experts[0].quantized.rows, experts[0].quantized.cols]
+    cell = experts[0].quantized.rows, experts[0].quantized.cols  # of a scale
+    rule = {(128, 128): ("block128x128", "group128", "none"), (1, 32): ("group32", "group32", "power_of_two")}.get(
+        cell, ("channel", "token", "none"))
     return octavo.moe.pack_experts(codes, scales, granularity=rule[0], activation=codes.dtype, activation_granularity=rule[1], rounding=rule[2])
 
 
