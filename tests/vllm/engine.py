@@ -88,7 +88,7 @@ def watch_attention(module):
 def differing_attention(module, seen):
     """Rows of one sequence that are not Octavo's bits over the codes of all its keys and values."""
     query, key, value, output = (torch.cat(rows) for rows in zip(*seen))
-    coded = [octavo.quantize(side.reshape(-1, side.shape[-1])) for side in (key, value)]
+    coded = [octavo.quantize(side.reshape(-1, side.shape[-1]), module.impl.codes) for side in (key, value)]
     cached = [part for c in coded for part in (c.data.view(1, *key.shape), c.scale.view(1, *key.shape[:2]))]
     want = octavo.attention.attention(query[None], *cached, scale=module.impl.scale, window=module.sliding_window or 0)[0]
     return int((output != want).any(2).any(1).sum())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""vLLM's cache of int8 codes, read by octavo.attention: the backend by itself, without an engine, and in one."""
+"""vLLM's caches of int8 and fp8 codes, read by octavo.attention: the backend by itself, without an engine, and in one."""
 
 import dataclasses
 import itertools
@@ -16,9 +16,11 @@ import octavo
 import octavo.vllm
 from engines import engine
 from folders import coded_model
-from octavo.vllm._attention import CACHE, OctavoAttention, OctavoAttentionBackend, OctavoAttentionBuilder
+from octavo.vllm._attention import CACHES, OctavoAttention, OctavoAttentionBackend, OctavoAttentionBuilder
 
 HEADS, KV_HEADS, DEPTH, BLOCK, BLOCKS = 6, 2, 32, 16, 64
+CACHE = "int8_per_token_head"
+MODES = {CACHE: KVQuantMode.INT8_PER_TOKEN_HEAD, "fp8_per_token_head": KVQuantMode.FP8_PER_TOKEN_HEAD}
 
 
 @dataclasses.dataclass
@@ -36,14 +38,14 @@ class Sequence:
 class Backend:
     """One layer with its cache, as vLLM makes and calls it."""
 
-    def __init__(self, window=None, layout=(0, 1, 2, 3)):
+    def __init__(self, window=None, layout=(0, 1, 2, 3), cache=CACHE):
         spec = OctavoAttentionBackend.customize_spec(FullAttentionSpec(
-            block_size=BLOCK, num_kv_heads=KV_HEADS, head_size=DEPTH, dtype=torch.int8, kv_quant_mode=KVQuantMode.INT8_PER_TOKEN_HEAD))
+            block_size=BLOCK, num_kv_heads=KV_HEADS, head_size=DEPTH, dtype=CACHES[cache], kv_quant_mode=MODES[cache]))
         shape = BLOCKS, spec.num_heads, spec.num_states, spec.state_content_size_bytes
         stored = torch.randint(-128, 128, [shape[i] for i in layout], dtype=torch.int8)  # what another sequence left there
-        self.cache = stored.permute([layout.index(i) for i in range(4)])
+        self.cache = stored.view(CACHES[cache]).permute([layout.index(i) for i in range(4)])
         self.builder = OctavoAttentionBuilder(spec, ["layer"], None, torch.device("cpu"))
-        self.layer = OctavoAttention(HEADS, DEPTH, DEPTH ** -0.5, KV_HEADS, None, window, CACHE)
+        self.layer = OctavoAttention(HEADS, DEPTH, DEPTH ** -0.5, KV_HEADS, None, window, cache)
 
     def step(self, sequences, counts):
         """Output rows of the next `counts` tokens of each sequence."""
@@ -73,21 +75,22 @@ def sequences(lengths, seed=0, dtype=torch.bfloat16):
                      [blocks.pop() for _ in range(-(-length // BLOCK))]) for length in lengths]
 
 
-def wanted(sequence, window):
+def wanted(sequence, window, cache):
     """The rows of a whole sequence by Octavo's attention over its own codes, without pages."""
     q, *sides = sequence.of(0, None)
-    coded = [octavo.quantize(side.reshape(-1, DEPTH)) for side in sides]
+    coded = [octavo.quantize(side.reshape(-1, DEPTH), CACHES[cache]) for side in sides]
     return octavo.attention.attention(
         q[None], *(x for c in coded for x in (c.data.view(1, -1, KV_HEADS, DEPTH), c.scale.view(1, -1, KV_HEADS))),
         scale=DEPTH ** -0.5, window=window or 0)[0]
 
 
+@pytest.mark.parametrize("cache", CACHES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @pytest.mark.parametrize("window", [None, 7])
 @pytest.mark.parametrize("layout", [(0, 1, 2, 3), (0, 2, 1, 3)])
-def test_any_mixture_has_octavos_bits(window, layout, dtype):
+def test_any_mixture_has_octavos_bits(window, layout, dtype, cache):
     """Prompts in parts of any size beside sequences that decode, in any order, over blocks that lie anywhere."""
-    draw, backend, given = random.Random(5), Backend(window, layout), sequences([70, 33, 1, 48, 90], dtype=dtype)
+    draw, backend, given = random.Random(5), Backend(window, layout, cache), sequences([70, 33, 1, 48, 90], dtype=dtype)
     found = [[] for _ in given]
     while left := [i for i, each in enumerate(given) if each.done < len(each.tokens)]:
         chosen = draw.sample(left, draw.randint(1, len(left)))
@@ -95,7 +98,7 @@ def test_any_mixture_has_octavos_bits(window, layout, dtype):
         for i, rows in zip(chosen, backend.step([given[i] for i in chosen], counts)):
             found[i].append(rows)
     for each, rows in zip(given, found):
-        assert torch.equal(torch.cat(rows), wanted(each, window))
+        assert torch.equal(torch.cat(rows), wanted(each, window, cache))
 
 
 def test_tokens_without_a_place_are_not_written():
@@ -134,9 +137,11 @@ def test_what_a_cache_is_refused_for(given, reason):
     assert choose(kv_cache_dtype="auto").endswith("CPUAttentionBackend")
 
 
-@pytest.mark.parametrize("name, options", [("llama-int8", ()), ("mistral-int8", ()), ("gemma3-int8", ()), ("llama-int8", ("--compiled",))])
-def test_an_engine_has_octavos_bits(name, options, models):
+@pytest.mark.parametrize("name, cache, options", [
+    ("llama-int8", CACHE, ()), ("mistral-int8", CACHE, ()), ("gemma3-int8", CACHE, ()), ("llama-int8", CACHE, ("--compiled",)),
+    ("llama-int8", "fp8_per_token_head", ()), ("mistral-int8", "fp8_per_token_head", ("--compiled",))])
+def test_an_engine_has_octavos_bits(name, cache, options, models):
     """Every layer's output rows for a prompt and what follows it; mistral's layers have a window, one of gemma3's has."""
-    found, _ = engine(coded_model(models, name), "--cache", CACHE, *options)
+    found, _ = engine(coded_model(models, name), "--cache", cache, *options)
     assert found["attentions"] == 2 and found["differing"] == {}
     assert [len(tokens) for tokens in found["tokens"]] == [6, 6, 6]

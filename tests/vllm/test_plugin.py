@@ -8,7 +8,6 @@ import pytest
 
 from engines import engine
 from folders import AS_GPTQ_WRITES, AS_OTHERS_WRITE, FOLDERS, coded_model
-from octavo.vllm._attention import CACHE
 
 DATA = Path(__file__).parents[1] / "checkpoint" / "data"
 
@@ -28,7 +27,7 @@ def test_layers_have_octavos_bits(name, models):
 @pytest.mark.parametrize("name", ["int8-channel", "int8-static-asymmetric", "fp8-channel", "mxfp8"])
 def test_files_that_llm_compressor_wrote(name):
     """Heads of 16 elements, which the cache in 8 bits takes."""
-    found, _ = engine(DATA / f"llm-compressor-{name}", "--cache", CACHE)
+    found, _ = engine(DATA / f"llm-compressor-{name}", "--cache", "int8_per_token_head")
     assert found["differing"] == {} and (found["layers"], found["attentions"]) == (4, 1)
     assert [len(tokens) for tokens in found["tokens"]] == [6, 6, 6]
 

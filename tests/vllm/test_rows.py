@@ -5,7 +5,6 @@ import pytest
 
 from engines import engine
 from folders import coded_model
-from octavo.vllm._attention import CACHE
 
 LAYERS = {"QKVParallelLinear", "RowParallelLinear", "RMSNorm"}
 DENSE = LAYERS | {"MergedColumnParallelLinear", "OctavoSiluAndMul"}
@@ -13,8 +12,8 @@ DENSE = LAYERS | {"MergedColumnParallelLinear", "OctavoSiluAndMul"}
 
 @pytest.mark.parametrize("name, options, octavos, vllms", [
     ("llama-long-int8", (), DENSE, {"Attention", "LogitsProcessor"}),  # its own cache, a head in bfloat16
-    ("llama-long-int8-head", ("--cache", CACHE), DENSE | {"Attention", "LogitsProcessor"}, set()),
-    ("qwen3-moe-long-int8-head", ("--cache", CACHE), LAYERS | {"MoERunner", "Attention", "LogitsProcessor"}, {"GateLinear"})])
+    ("llama-long-int8-head", ("--cache", "int8_per_token_head"), DENSE | {"Attention", "LogitsProcessor"}, set()),
+    ("qwen3-moe-long-int8-head", ("--cache", "int8_per_token_head"), LAYERS | {"MoERunner", "Attention", "LogitsProcessor"}, {"GateLinear"})])
 def test_which_modules_let_a_row_depend_on_its_batch(name, options, octavos, vllms, models):
     found, _ = engine(coded_model(models, name), *options, script="rows.py")
     assert set(found["blamed"]) <= vllms and octavos <= found["compared"].keys()
@@ -22,5 +21,5 @@ def test_which_modules_let_a_row_depend_on_its_batch(name, options, octavos, vll
 
 
 def test_tokens_do_not_depend_on_the_batch_in_a_compiled_model(models):
-    found, _ = engine(coded_model(models, "llama-long-int8-head"), "--cache", CACHE, "--compiled", script="rows.py")
+    found, _ = engine(coded_model(models, "llama-long-int8-head"), "--cache", "int8_per_token_head", "--compiled", script="rows.py")
     assert not found["differ"]

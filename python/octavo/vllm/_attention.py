@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""vLLM's cache `int8_per_token_head` on CPUs: int8 codes with a scale for each token and head, read by octavo.attention.
+"""vLLM's caches `int8_per_token_head` and `fp8_per_token_head` on CPUs: codes with a scale for each token and head, read by octavo.attention.
 
 A block holds for each head and token the codes of the key, their scale, the codes of the value, their scale, as vLLM's
 own kernels lay them on GPUs. A batch mixes decoding, whole prompts and parts of prompts.
@@ -20,7 +20,7 @@ from .. import _octavo
 from . import _packed
 
 NAME = "OCTAVO"
-CACHE = "int8_per_token_head"
+CACHES = {"int8_per_token_head": torch.int8, "fp8_per_token_head": torch.float8_e4m3fn}
 SCALE = 4  # bytes of a scale, after the codes of a key and of a value
 
 
@@ -29,7 +29,7 @@ class OctavoAttentionBackend(AttentionBackend):
 
     forward_includes_kv_cache_update = True
     supported_dtypes = [torch.float16, torch.bfloat16, torch.float32]
-    supported_kv_cache_dtypes = [CACHE]
+    supported_kv_cache_dtypes = list(CACHES)
 
     @staticmethod
     def get_name():
@@ -98,7 +98,7 @@ class OctavoAttentionBuilder(AttentionMetadataBuilder[OctavoAttentionMetadata]):
     def build(self, common_prefix_len, common_attn_metadata, fast_build=False):
         given = common_attn_metadata
         if given.causal is not True:
-            raise NotImplementedError(f"octavo.vllm: attention.causal must be True with the cache {CACHE}; got {given.causal}")
+            raise NotImplementedError(f"octavo.vllm: attention.causal must be True with a cache in 8 bits; got {given.causal}")
         starts = given.query_start_loc_cpu[:given.num_reqs + 1].tolist()
         runs, first = [], 0
         for count, same in itertools.groupby(after - before for before, after in itertools.pairwise(starts)):
@@ -119,14 +119,15 @@ class OctavoAttentionBuilder(AttentionMetadataBuilder[OctavoAttentionMetadata]):
 class OctavoAttention(AttentionImpl[OctavoAttentionMetadata]):
     """A layer's attention: writes the step's keys and values into the cache, then reads it."""
 
-    def __init__(self, num_heads, head_size, scale, num_kv_heads, alibi_slopes=None, sliding_window=None, kv_cache_dtype=CACHE,
+    def __init__(self, num_heads, head_size, scale, num_kv_heads, alibi_slopes=None, sliding_window=None, kv_cache_dtype="int8_per_token_head",
                  logits_soft_cap=None, attn_type=AttentionType.DECODER, kv_sharing_target_layer_name=None, **more):
         refused = {"attention.alibi_slopes": alibi_slopes, "attention.logits_soft_cap": logits_soft_cap or None,
                    "attention.head_size_v": more.pop("head_size_v", None)}
         refused |= {f"attention.{name}": value for name, value in more.items()}
         for name, value in refused.items():
             if value is not None:
-                raise NotImplementedError(f"octavo.vllm: {name} must be None with the cache {CACHE}; got {value}")
+                raise NotImplementedError(f"octavo.vllm: {name} must be None with the cache {kv_cache_dtype}; got {value}")
+        self.cache, self.codes = kv_cache_dtype, CACHES[kv_cache_dtype]
         self.num_heads, self.num_kv_heads, self.head_size, self.scale = num_heads, num_kv_heads, head_size, float(scale)
         self.window = sliding_window or 0
         self.shares = kv_sharing_target_layer_name is not None  # another layer writes
@@ -135,15 +136,15 @@ class OctavoAttention(AttentionImpl[OctavoAttentionMetadata]):
     def parts(self, kv_cache):
         """Views of a layer's cache: tokens [blocks, positions, heads, bytes], then octavo.attention's keys, scales, values, scales."""
         if self._k_scale_cache is None or self._k_scale_cache[0] is not kv_cache:
-            tokens, size = kv_cache.transpose(1, 2), self.head_size
+            tokens, size = kv_cache.view(torch.int8).transpose(1, 2), self.head_size
             sides = tokens.split(size + SCALE, dim=-1)
-            views = [view for side in sides for view in (side[..., :size], side[..., size:].view(torch.float32)[..., 0])]
+            views = [view for side in sides for view in (side[..., :size].view(self.codes), side[..., size:].view(torch.float32)[..., 0])]
             self._k_scale_cache = kv_cache, tokens, *views
         return self._k_scale_cache[1:]
 
     def forward(self, layer, query, key, value, kv_cache, attn_metadata, output, output_scale=None, output_block_scale=None):
         if output_scale is not None or output_block_scale is not None:
-            raise NotImplementedError(f"octavo.vllm: attention.output_scale must be None with the cache {CACHE}; got a scale")
+            raise NotImplementedError(f"octavo.vllm: attention.output_scale must be None with the cache {self.cache}; got a scale")
         if attn_metadata is None:
             return output.zero_()
         tokens, *cached = self.parts(kv_cache)
@@ -157,21 +158,21 @@ class OctavoAttention(AttentionImpl[OctavoAttentionMetadata]):
 
     def write(self, tokens, attn_metadata, key, value):
         sides = torch.stack((key[attn_metadata.tokens], value[attn_metadata.tokens]), 2)
-        q = octavo.quantize(sides.view(-1, self.head_size))
+        q = octavo.quantize(sides.view(-1, self.head_size), self.codes)
         scales = q.scale.view(-1, 1).view(torch.int8)
-        tokens.index_put_(attn_metadata.places, torch.cat((q.data, scales), 1).view(len(sides), self.num_kv_heads, -1))
+        tokens.index_put_(attn_metadata.places, torch.cat((q.data.view(torch.int8), scales), 1).view(len(sides), self.num_kv_heads, -1))
 
 
 def _chosen(theirs):
-    """vLLM's choice of a backend; Octavo's where the cache is one of its own."""
+    """vLLM's choice of a backend; Octavo's where the cache is one of CACHES."""
 
     def get_attn_backend_cls(cls, selected_backend, attn_selector_config, num_heads=None):
         given = attn_selector_config
-        if given.kv_cache_dtype != CACHE:
+        if given.kv_cache_dtype not in CACHES:
             return theirs(selected_backend, given, num_heads)
         options = given._asdict()
         if reasons := OctavoAttentionBackend.validate_configuration(device_capability=None, **options):
-            raise ValueError(f"octavo.vllm: attention must be one that Octavo reads from the cache {CACHE} (--kv-cache-dtype auto takes all); "
+            raise ValueError(f"octavo.vllm: attention must be one that Octavo reads from the cache {given.kv_cache_dtype} (--kv-cache-dtype auto takes all); "
                              f"got {', '.join(reasons)}")
         if NAME not in AttentionBackendEnum.__members__:
             AttentionBackendEnum.register(NAME, f"{__name__}.{OctavoAttentionBackend.__name__}")
