@@ -88,7 +88,7 @@ HOUSEHOLDS: tuple[Household, ...] = (
                "plan", "write")),
     Household("the C ABI", "src/capi/", "capi/", ("octavo/*", "fmt/*"), ("operations", "files")),
     Household("the command line", "tools/octavo/", "", (*EDGE, "kit/*"), ("products", "models", "report")),
-    Household("the Python module", "python/src/", "", (*EDGE, *TORCH, "dlfcn.h"), ("tensors", "files", "operations", "ranks")),
+    Household("the Python module", "python/src/", "", (*EDGE, *TORCH, "cxxabi.h", "dlfcn.h"), ("tensors", "files", "operations", "ranks")),
     Household("the example", "examples/reverse_dictionary/", "", EDGE, ("model", "text")),
     Household("the kit", "kit/", "kit/", (*EDGE, *CPU, "dlfcn.h"), ("lines", "operands", "oracle", "peers", "timing")),
 )
@@ -165,6 +165,7 @@ LAYERS = (
           (*EDGE, "kit/*", "support/*", "simulator/*", "core/*", "backends/cuda/*")),
     Layer("tests of the C ABI", "tests/capi/",
           ("octavo/*", "./*", "capi/*", "gtest/*", "support/*")),
+    Layer("system calls that a test gets in between of", "tests/cli/signal_shim.", ("dlfcn.h", "signal.h", "std*.h", *SYSTEM)),
     Layer("tests of the command line", "tests/cli/", (*EDGE, "gtest/*", "kit/peers/peer.hpp", "cli/*")),
     Layer("a fuzz target", "tests/fuzz/", ("octavo/*", "checkpoint/*", "fmt/*", *SYSTEM)),
     Layer("tests of plans", "tests/plan/",

@@ -27,7 +27,8 @@ namespace octavo::checkpoint {
 namespace {
 
 constexpr mode_t kPermissionBits = 07777;
-constexpr std::string_view kPrefix = ".octavo-", kSuffix = ".tmp";
+constexpr std::string_view kSuffix = ".tmp";
+constexpr std::size_t kDigits = 32;  // of a temporary file's name, hexadecimal
 
 /// The file that `path` names once every symbolic link in its last component is followed; it need
 /// not exist.
@@ -63,18 +64,25 @@ std::string new_name() {
     static std::atomic<std::uint64_t> counter{0};
     random = {static_cast<std::uint64_t>(::getpid()), ++counter};
   }
-  return fmt::format("{}{:016x}{:016x}{}", kPrefix, random[0], random[1], kSuffix);
+  return fmt::format("{}{:016x}{:016x}{}", kPrivatePrefix, random[0], random[1], kSuffix);
+}
+
+/// Whether new_name() could have made it.
+bool is_temporary(std::string_view name) noexcept {
+  if (name.size() != kPrivatePrefix.size() + kDigits + kSuffix.size()) return false;
+  return name.starts_with(kPrivatePrefix) && name.ends_with(kSuffix) &&
+         name.find_first_not_of("0123456789abcdef", kPrivatePrefix.size()) ==
+             kPrivatePrefix.size() + kDigits;
 }
 
 /// Whether the lock of an open file could be taken; where the file system has none, never.
 bool take_lock(int fd) noexcept { return ::flock(fd, LOCK_EX | LOCK_NB) == 0; }
 
 /// Whether `name` in that folder is the open file still.
-bool is_still(int directory, const char* name, int fd) noexcept {
+bool is_still(int directory, const char* name, int flags, int fd) noexcept {
   struct stat opened {};
   struct stat named {};
-  return ::fstat(fd, &opened) == 0 &&
-         ::fstatat(directory, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+  return ::fstat(fd, &opened) == 0 && ::fstatat(directory, name, &named, flags) == 0 &&
          opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
@@ -83,7 +91,7 @@ void remove_if_stale(int directory, const char* name) noexcept {
   const Descriptor file(::openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat status {};
   if (!file.valid() || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return;
-  if (take_lock(file.get()) && is_still(directory, name, file.get())) {
+  if (take_lock(file.get()) && is_still(directory, name, AT_SYMLINK_NOFOLLOW, file.get())) {
     (void)::unlinkat(directory, name, 0);
   }
 }
@@ -98,14 +106,19 @@ void remove_stale(int directory) {
   if (!stream) return;
   (void)again.release();  // the stream's now
   while (const dirent* entry = ::readdir(stream.get())) {
-    const std::string_view name(entry->d_name);
-    if (name.starts_with(kPrefix) && name.ends_with(kSuffix)) {
-      remove_if_stale(directory, entry->d_name);
-    }
+    if (is_temporary(entry->d_name)) remove_if_stale(directory, entry->d_name);
   }
 }
 
 }  // namespace
+
+bool take_lock(const Descriptor& file) noexcept {
+  return take_lock(file.get()) || errno != EWOULDBLOCK;
+}
+
+bool is_still(const char* path, const Descriptor& file) noexcept {
+  return is_still(AT_FDCWD, path, 0, file.get());
+}
 
 void AtomicFile::refuse_io(const char* step, int error) const {
   refuse(Code::io, "write_safetensors: cannot {} for {}: {}", step, in_quotes(target_),
@@ -126,8 +139,8 @@ void AtomicFile::create(bool replaces) {
     fd_ = Descriptor(
         ::openat(directory_.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode));
     // Between its making and its locking another writer may have taken it for stale.
-    if (fd_.valid() && (take_lock(fd_.get()) || errno != EWOULDBLOCK) &&
-        is_still(directory_.get(), name.c_str(), fd_.get())) {
+    if (fd_.valid() && take_lock(fd_) &&
+        is_still(directory_.get(), name.c_str(), AT_SYMLINK_NOFOLLOW, fd_.get())) {
       return;
     }
     error = fd_.valid() ? EEXIST : errno;

@@ -65,6 +65,16 @@ std::int64_t file_bytes(const char* path) noexcept;
 /// operating system would not read on.
 void check_path(const char* operation, std::string_view path);
 
+/// How names begin that writers keep for themselves.
+inline constexpr std::string_view kPrivatePrefix = ".octavo-";
+
+/// Whether this process has the lock of an open file or folder from now on, until it is closed.
+/// False where another one has it; true as well where the file system has no locks.
+bool take_lock(const Descriptor& file) noexcept;
+
+/// Whether a path names what is open.
+bool is_still(const char* path, const Descriptor& file) noexcept;
+
 /// Told the path of a temporary file before it is there, and "" once it is gone or in place: what
 /// has to be removed if the process ends in between. Must not throw.
 using TemporaryListener = std::function<void(const std::string& path)>;
@@ -85,7 +95,7 @@ class AtomicFile {
   /// A file of `bytes`, reserved so that a full disk is noticed before any work is done.
   /// Throws Error (invalid_argument: path; io).
   AtomicFile(const std::string& target, std::int64_t bytes, Space space,
-             TemporaryListener listener = {});
+             TemporaryListener listener);
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
   ~AtomicFile();

@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <utility>
@@ -150,14 +153,18 @@ FileLayout lay_out(std::span<const TensorShape> tensors,
   return layout;
 }
 
+std::string FileLayout::start() const {
+  const auto length = std::bit_cast<std::array<char, kLengthBytes>>(std::uint64_t{header.size()});
+  return std::string(length.begin(), length.end()) + header;
+}
+
 SafetensorsOutput::SafetensorsOutput(const std::string& path, FileLayout layout, bool sparse,
                                      TemporaryListener listener)
     : layout_(std::move(layout)),
       file_(path, layout_.bytes, sparse ? Space::holes : Space::reserved, std::move(listener)),
       sparse_(sparse) {
-  const std::uint64_t length = layout_.header.size();
-  file_.write(0, std::as_bytes(std::span(&length, 1)));
-  file_.write(kLengthBytes, std::as_bytes(std::span(layout_.header)));
+  const std::string start = layout_.start();
+  file_.write(0, std::as_bytes(std::span(start)));
 }
 
 void SafetensorsOutput::write(std::size_t tensor, std::int64_t offset,

@@ -27,7 +27,8 @@ struct FileLayout {
   std::string header;                ///< JSON, padded: data begin at a multiple of 4096
   std::vector<std::int64_t> begins;  ///< offset of each tensor in the file, in the caller's order
   std::vector<std::int64_t> ends;
-  std::int64_t bytes = 0;  ///< of the file
+  std::int64_t bytes = 0;     ///< of the file
+  std::string start() const;  ///< what stands before the tensors: the header and its length
 };
 
 /// Throws Error (invalid_argument: names, types, shapes, too much).

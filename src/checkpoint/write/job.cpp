@@ -13,7 +13,6 @@
 namespace octavo::checkpoint {
 namespace {
 
-constexpr std::string_view kUnfinished = ".octavo-";
 constexpr JsonTree::Limits kJobLimits{.bytes = std::size_t{1} << 30,
                                       .levels = 6,
                                       .values = 80'000'000,
@@ -69,7 +68,7 @@ Job::Job(const OutputFolder& out, const Checkpoint& in, const WritePlan& plan)
     : operation_(plan.operation), out_(out), identity_(identity(in, plan)) {
   std::vector<std::string> there = out.names();
   std::erase_if(there, [](const std::string& name) {  // what a writer left that was killed
-    return name.starts_with(kUnfinished) && name != kJobName;
+    return name.starts_with(kPrivatePrefix) && name != kJobName;
   });
   if (there.empty()) return;
   if (const auto text = small_text(out.at(kJobName), kJobLimits.bytes)) {
@@ -115,17 +114,24 @@ void Job::save() const { out_.write(kJobName, text()); }
 
 void Job::begin() const { save(); }
 
-std::optional<std::vector<LayerReport>> Job::finished(std::string_view file) const {
+std::optional<std::vector<LayerReport>> Job::finished(std::string_view file,
+                                                      const FileLayout& layout) const {
   const auto found = done_.find(file);
-  if (found == done_.end() || !out_.has(file)) return std::nullopt;
+  if (found == done_.end() || !out_.holds(file, layout)) return std::nullopt;
   return found->second;
 }
 
 void Job::finish(std::string_view file, std::span<const LayerReport> layers) {
-  done_.emplace(file, std::vector<LayerReport>(layers.begin(), layers.end()));
+  done_.insert_or_assign(std::string(file), std::vector<LayerReport>(layers.begin(), layers.end()));
   save();
 }
 
 void Job::end() const noexcept { out_.remove(kJobName); }
+
+void Job::undo() noexcept {
+  for (const auto& [name, layers] : done_) out_.remove(name);
+  done_.clear();
+  end();
+}
 
 }  // namespace octavo::checkpoint

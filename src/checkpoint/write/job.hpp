@@ -23,10 +23,14 @@ class Job {
   Job(const OutputFolder& out, const Checkpoint& in, const WritePlan& plan);
 
   void begin() const;
-  /// The layers of a file that an earlier run of the same job has written whole.
-  std::optional<std::vector<LayerReport>> finished(std::string_view file) const;
+  /// The layers of a file that an earlier run of the same job has written whole. A file with
+  /// another size or header than this job gives it is none.
+  std::optional<std::vector<LayerReport>> finished(std::string_view file,
+                                                   const FileLayout& layout) const;
   void finish(std::string_view file, std::span<const LayerReport> layers);
   void end() const noexcept;
+  /// Removes every file that the job has finished, and what it knows of them.
+  void undo() noexcept;
 
  private:
   void read(const std::string& text);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/write/write_folder.hpp"
 
-#include <filesystem>
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "checkpoint/declared/declared.hpp"
 #include "checkpoint/declared/quantization_config.hpp"
 #include "checkpoint/open/open_checkpoint.hpp"
+#include "checkpoint/safetensors/folder.hpp"
 #include "checkpoint/text/json_text.hpp"
 #include "checkpoint/text/sentence.hpp"
 #include "checkpoint/write/folder_files.hpp"
@@ -16,9 +18,22 @@
 namespace octavo::checkpoint {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr std::string_view kTied = "tie_word_embeddings";
+constexpr Code kOfTheInput[]{Code::invalid_argument, Code::unsupported, Code::corrupt_data};
+
+/// Throws Error (invalid_argument) where a file of the input has a name that the writer needs.
+void check_names(const Checkpoint& in, const char* operation) {
+  for (const CheckpointFile& file : in.files()) {
+    const std::string& name = file.name;
+    if (!name.starts_with(kPrivatePrefix) && !is_declaration(name) &&
+        !name.ends_with(kIndexSuffix)) {
+      continue;
+    }
+    refuse(Code::invalid_argument,
+           "{}: files of {} must not have names that a writer needs for others; got {}", operation,
+           in_quotes(in.folder()), in_quotes(name));
+  }
+}
 
 /// config.json of a model whose head has a weight of its own; parts that say otherwise, too.
 std::string untied(std::string config) {
@@ -38,11 +53,25 @@ class FolderWriter {
   FolderWriter(const Checkpoint& in, const std::string& out, WritePlan plan,
                const RunOptions& options)
       : in_(in),
-        out_(plan.operation, in.folder(), out),
+        out_(plan.operation, in.folder(), out, options.temporary),
         run_(in, std::move(plan), options),
         job_(out_, in, run_.plan()) {}
 
+  /// What fails by the input leaves nothing behind; after other failures the same run goes on.
   QuantizeReport run() {
+    try {
+      return write_all();
+    } catch (const Error& error) {
+      if (std::ranges::find(kOfTheInput, error.code()) != std::end(kOfTheInput)) job_.undo();
+      out_.remove_made();
+      throw;
+    }
+  }
+
+ private:
+  const char* operation() const noexcept { return run_.plan().operation; }
+
+  QuantizeReport write_all() {
     const OtherFiles others = other_files(in_);
     for (const std::string& name : others.left_out) {
       run_.report().warnings.push_back(
@@ -53,9 +82,7 @@ class FolderWriter {
     reserve(others);
     job_.begin();
     for (std::size_t i = 0; i < run_.plan().files.size(); ++i) write(i);
-    for (const std::string& name : others.names) {
-      copy_file(in_.impl().beside, name, out_, run_.options().temporary);
-    }
+    for (const std::string& name : others.names) out_.copy(in_.impl().beside, name);
     write_index();
     write_config();
     job_.end();
@@ -63,9 +90,6 @@ class FolderWriter {
     for (const CheckpointFile& file : in_.files()) report.file_bytes_after += out_.bytes(file.name);
     return report;
   }
-
- private:
-  const char* operation() const noexcept { return run_.plan().operation; }
 
   std::map<std::string, std::string> metadata(std::size_t file) const {
     std::map<std::string, std::string> kept = in_.files()[file].metadata;
@@ -76,15 +100,16 @@ class FolderWriter {
   void reserve(const OtherFiles& others) const {
     std::int64_t bytes = others.bytes;
     for (std::size_t i = 0; i < run_.plan().files.size(); ++i) {
-      if (in_.impl().inputs[i].sparse() || job_.finished(in_.files()[i].name)) continue;
-      bytes += run_.layout(i, metadata(i)).bytes;
+      const FileLayout layout = run_.layout(i, metadata(i));
+      if (in_.impl().inputs[i].sparse() || job_.finished(in_.files()[i].name, layout)) continue;
+      bytes += layout.bytes;
     }
     out_.need(bytes);
   }
 
   void write(std::size_t file) {
     const std::string& name = in_.files()[file].name;
-    if (auto layers = job_.finished(name)) {
+    if (auto layers = job_.finished(name, run_.layout(file, metadata(file)))) {
       run_.take_over(file, std::move(*layers));
       return;
     }
@@ -143,6 +168,7 @@ class FolderWriter {
 
 QuantizeReport write_folder(const Checkpoint& in, const std::string& out, WritePlan plan,
                             const RunOptions& options) {
+  check_names(in, plan.operation);
   return FolderWriter(in, out, std::move(plan), options).run();
 }
 

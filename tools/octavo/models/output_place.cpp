@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -96,6 +98,22 @@ OutputPlace::OutputPlace(const char* operation, const std::string& in, const std
   }
   out_ = fs::canonical(out, error).string();
   path_ = out_ + kBeside;
+  lock_folder();
+}
+
+OutputPlace::~OutputPlace() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+// Where the file system has no locks, nobody is kept away.
+void OutputPlace::lock_folder() {
+  lock_ = ::open(out_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (lock_ < 0 || ::flock(lock_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  ::close(lock_);
+  refuse_out(Code::invalid_argument, operation_,
+             fmt::format("OUT must be written by one run at a time; got '{}', which another run "
+                         "writes",
+                         printable(out_)));
 }
 
 std::string OutputPlace::about_out(std::string sentence) const {

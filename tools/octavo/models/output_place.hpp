@@ -7,11 +7,16 @@
 namespace octavo::cli {
 
 /// OUT, which is new unless --overwrite was given. A folder that is replaced stays whole until the
-/// new one is: that is written beside it, and takes its place in one step.
+/// new one is: that is written beside it, and takes its place in one step. Until this ends nobody
+/// else replaces it.
 class OutputPlace {
  public:
-  /// Throws Error (invalid_argument) where OUT is IN, or is there and may not be replaced.
+  /// Throws Error (invalid_argument) where OUT is IN, is there and may not be replaced, or is being
+  /// replaced by another run.
   OutputPlace(const char* operation, const std::string& in, const std::string& out, bool overwrite);
+  OutputPlace(const OutputPlace&) = delete;
+  OutputPlace& operator=(const OutputPlace&) = delete;
+  ~OutputPlace();
 
   /// What is to be written; OUT itself but for a folder that is replaced.
   const std::string& path() const noexcept { return path_; }
@@ -21,10 +26,12 @@ class OutputPlace {
   void done();
 
  private:
+  void lock_folder();
   void replace_folder();
 
   const char* operation_;
   std::string out_, path_;
+  int lock_ = -1;  ///< the folder that is replaced, under whichever name
 };
 
 /// Throws Error (invalid_argument) where a file that a command is to write is there, unless
