@@ -118,11 +118,12 @@ class OCTAVO_API ColumnParallelLinear {
   /// whole layer's. Throws Error.
   Tensor operator()(const TensorView& x, const LinearOptions& options = {},
                     const ExecContext& context = {}) const;
-  /// All of y from each rank's columns. Throws Error.
+  /// All of y from each rank's columns. Throws Error: on all ranks where one of them calls
+  /// otherwise, or with what it may not.
   Tensor gather(const TensorView& y) const;
   /// What linear_vjp gives, of grad [..., columns()] and the x of the call. Wanted are a: the
   /// gradient of x, a sum over all columns, the same on all ranks (all have to ask for it); and
-  /// bias: of columns(). Throws Error.
+  /// bias: of columns(). Throws Error: on all ranks, as gather.
   MatmulGradients vjp(const TensorView& grad, const TensorView& x, const LinearOptions& forward,
                       const MatmulWanted& wanted, const ExecContext& context = {}) const;
 
@@ -166,8 +167,8 @@ class OCTAVO_API RowParallelLinear {
   /// The rank's part of the weight, unpacked: shard's, bit for bit. Throws Error.
   Weight part() const;
   /// x [..., rows()], or [..., K], of which the rank takes its part; all ranks call with the same
-  /// leading dimensions and types. A NaN in one rank's part shows in every rank's row. Throws
-  /// Error.
+  /// leading dimensions, types and options. A NaN in one rank's part shows in every rank's row.
+  /// Throws Error: on all ranks where one of them calls otherwise, or with what it may not.
   Tensor operator()(const TensorView& x, const LinearOptions& options = {},
                     const ExecContext& context = {}) const;
   /// What linear_vjp gives, of grad [..., N] and x [..., rows()]; a: the gradient of x, those

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parallel/alike.hpp"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -15,7 +18,10 @@
 namespace octavo {
 namespace {
 
-using Words = std::array<char, 128>;
+using Words = std::array<char, 192>;
+// Version, what is called, a failure, traits.
+using Message = std::array<Words, 3 + kMostTraits>;
+constexpr std::size_t kVersion = 0, kCall = 1, kFailure = 2, kTraits = 3;
 
 Words cut(const std::string& text) {
   Words words{};
@@ -92,23 +98,51 @@ std::string bias_words(const TensorView& bias) {
 
 }  // namespace
 
-void check_alike(const char* operation, Communicator& ranks, std::span<const Trait> traits) {
-  std::vector<const char*> names{"version"};
-  std::vector<Words> own{cut(OCTAVO_VERSION)};
-  for (const Trait& trait : traits) {
-    names.push_back(trait.name);
-    own.push_back(cut(trait.words));
+void check_alike(const char* operation, const char* call, Communicator& ranks, const Status& own,
+                 std::span<const Trait> traits) {
+  Message said{cut(OCTAVO_VERSION), cut(fmt::format("{} of {}", call, operation)),
+               own.ok() ? Words{} : cut(std::string(own.message()))};
+  std::array<const char*, said.size()> names{"version", "what is called", "failure"};
+  for (std::size_t i = 0; i < traits.size(); ++i) {
+    names.at(kTraits + i) = traits[i].name;
+    said.at(kTraits + i) = cut(traits[i].words);
   }
-  const std::size_t count = own.size();
-  std::vector<Words> all(count * static_cast<std::size_t>(ranks.size()));
-  ranks.all_gather(own.data(), static_cast<std::int64_t>(count * sizeof(Words)), all.data());
-  for (std::size_t i = count; i < all.size(); ++i) {
-    const Words& first = all[i % count];
-    if (all[i] == first) continue;
-    refuse(Code::invalid_argument,
-           "{}: {} must be the same on all ranks; got {} on rank 0 and {} on rank {}", operation,
-           names[i % count], first.data(), all[i].data(), i / count);
+  std::vector<Message> heard(static_cast<std::size_t>(ranks.size()));
+  ranks.all_gather(said.data(), sizeof said, heard.data());
+  const auto compare = [&](std::size_t i) {
+    for (std::size_t r = 1; r < heard.size(); ++r) {
+      if (heard[r][i] == heard[0][i]) continue;
+      refuse(Code::invalid_argument,
+             "{}: {} must be the same on all ranks; got {} on rank 0 and {} on rank {}", operation,
+             names.at(i), heard[0][i].data(), heard[r][i].data(), r);
+    }
+  };
+  compare(kVersion);
+  throw_if_failed(own);
+  for (std::size_t r = 0; r < heard.size(); ++r) {
+    if (heard[r][kFailure] == Words{}) continue;
+    refuse(Code::invalid_argument, "{}: arguments must be valid on all ranks; got on rank {}: {}",
+           operation, r, heard[r][kFailure].data());
   }
+  compare(kCall);
+  for (std::size_t i = 0; i < traits.size(); ++i) compare(kTraits + i);
+}
+
+std::string leading_words(const TensorView& view) {
+  const std::span<const std::int64_t> dims = view.dims();
+  return fmt::format("[{}]", fmt::join(dims.first(dims.empty() ? 0 : dims.size() - 1), ", "));
+}
+
+std::string type_words(const TensorView& view) {
+  return view.defined() ? std::string(name(view.dtype)) : "none";
+}
+
+std::string options_words(const MatmulOptions& options) {
+  std::string words;
+  for_each_field(options, [&words](const char* field, const auto& value) {
+    words += fmt::format("{}{} {}", words.empty() ? "" : ", ", field, static_cast<int>(value));
+  });
+  return words;
 }
 
 std::string rule_words(const std::optional<ActivationQuant>& rule) {
@@ -124,12 +158,15 @@ std::string rule_words(const std::optional<ActivationQuant>& rule) {
                      sum.words());
 }
 
-void check_weights_alike(const char* operation, Communicator& ranks, const Weight& weight,
-                         const std::array<std::int64_t, 2>& shape, Shared shared,
-                         const TensorView& bias, const ParallelOptions& o) {
+void check_weights_alike(const char* operation, Communicator& ranks, const Status& own,
+                         const Weight& weight, Shared shared, const TensorView& bias,
+                         const ParallelOptions& o) {
   const Quantized& codes = weight.codes;
+  const std::int64_t n = codes.data.size(0), k = codes.data.size(1);
   const std::array traits{
-      Trait{"weight.shape", fmt::format("[{}, {}]", shape[0], shape[1])},
+      Trait{"weight.shape", shared == Shared::whole    ? fmt::format("[{}, {}]", n, k)
+                            : shared == Shared::scales ? fmt::format("[{}, ...]", n)
+                                                       : fmt::format("[..., {}]", k)},
       Trait{"weight.dtype", std::string(name(codes.data.dtype()))},
       Trait{"weight.scheme", weight.scheme},
       Trait{"weight.activation", rule_words(weight.activation)},
@@ -138,7 +175,8 @@ void check_weights_alike(const char* operation, Communicator& ranks, const Weigh
       Trait{"options", fmt::format("{}, k_chunks {}, overlap_rows {}",
                                    o.mode == ParallelMode::fast ? "fast" : "exact", o.k_chunks,
                                    o.overlap_rows)}};
-  check_alike(operation, ranks, traits);
+  check_alike(operation, shared == Shared::whole ? "a layer" : "a layer of parts", ranks, own,
+              traits);
 }
 
 }  // namespace octavo

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// What all ranks of a layer have to bring alike.
+// What all ranks of a layer, or of a call, have to bring alike. It is the first thing that they say
+// to each other, in a message of one size for all layers and calls: ranks that do different things,
+// or one of which cannot go on, all hear of it.
 #pragma once
 
-#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 
 #include "octavo/parallel.hpp"
+#include "octavo/status.hpp"
 
 namespace octavo {
 
@@ -18,9 +21,33 @@ struct Trait {
   std::string words;
 };
 
-/// Throws Error (invalid_argument), on all ranks, where one of them has other words than rank 0.
-/// The library's version is compared, too. As many traits on all ranks.
-void check_alike(const char* operation, Communicator& ranks, std::span<const Trait> traits);
+/// The most of them that a message has room for.
+inline constexpr std::size_t kMostTraits = 13;
+
+/// Throws Error on all ranks where one of them cannot go on (`own` is its failure), calls something
+/// else than rank 0, or has other words. The library's version is compared, too.
+void check_alike(const char* operation, const char* call, Communicator& ranks, const Status& own,
+                 std::span<const Trait> traits);
+
+/// The failure of a function that throws Error.
+template <class Body>
+Status status_of(const Body& body) {
+  try {
+    body();
+    return {};
+  } catch (const Error& error) {
+    return error.status();
+  }
+}
+
+/// A tensor's extents but the last one, in words.
+std::string leading_words(const TensorView& view);
+
+/// Presence and type of a tensor, in words.
+std::string type_words(const TensorView& view);
+
+/// The options that all products of a call share, in words.
+std::string options_words(const MatmulOptions& options);
 
 /// An activation rule in words, with a checksum of all its fields.
 std::string rule_words(const std::optional<ActivationQuant>& rule);
@@ -32,10 +59,11 @@ enum class Shared : std::uint8_t {
   nothing,  ///< of a part by columns: no values
 };
 
-/// The same of a linear layer of shape [N, K]: types, rules and options in words, values by the
-/// checksum of what all ranks have (of codes of some rows alone: another model differs in each).
-void check_weights_alike(const char* operation, Communicator& ranks, const Weight& weight,
-                         const std::array<std::int64_t, 2>& shape, Shared shared,
-                         const TensorView& bias, const ParallelOptions& options);
+/// The same of a linear layer, by its extents that all ranks have: types, rules and options in
+/// words, values by the checksum of what all ranks have (of codes of some rows alone: another model
+/// differs in each).
+void check_weights_alike(const char* operation, Communicator& ranks, const Status& own,
+                         const Weight& weight, Shared shared, const TensorView& bias,
+                         const ParallelOptions& options);
 
 }  // namespace octavo

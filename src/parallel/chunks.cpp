@@ -19,11 +19,13 @@ std::int64_t block_rows(std::int64_t n, std::int64_t chunks) {
 
 }  // namespace
 
-void check_parallel(const char* layer, const std::shared_ptr<Communicator>& ranks,
-                    const ParallelOptions& options) {
+void check_ranks(const char* layer, const std::shared_ptr<Communicator>& ranks) {
   if (ranks == nullptr) {
     refuse(Code::invalid_argument, "{}: ranks must be a communicator; got none", layer);
   }
+}
+
+void check_options(const char* layer, const ParallelOptions& options) {
   if (options.k_chunks < 0 || options.k_chunks > kMostChunks) {
     refuse(Code::invalid_argument, "{}: options.k_chunks must be in [0, {}]; got {}", layer,
            kMostChunks, options.k_chunks);

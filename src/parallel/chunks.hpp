@@ -14,9 +14,10 @@ namespace octavo {
 
 inline constexpr const char* kColumnParallel = "ColumnParallelLinear";
 
-/// Throws Error where a layer has no ranks, or options that no layer takes.
-void check_parallel(const char* layer, const std::shared_ptr<Communicator>& ranks,
-                    const ParallelOptions& options);
+/// Throws Error where a layer has no ranks.
+void check_ranks(const char* layer, const std::shared_ptr<Communicator>& ranks);
+/// Throws Error for options that no layer takes.
+void check_options(const char* layer, const ParallelOptions& options);
 
 /// A rank's chunks of an extent: options.k_chunks on all ranks together where these can share them
 /// out evenly, else one each.

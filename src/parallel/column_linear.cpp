@@ -30,11 +30,13 @@ ColumnParallelLinear::ColumnParallelLinear(const Weight& weight, const TensorVie
                                            std::shared_ptr<Communicator> ranks,
                                            const ParallelOptions& options) {
   at_edge(kColumnParallel, [&] {
-    check_parallel(kColumnParallel, ranks, options);
+    check_ranks(kColumnParallel, ranks);
     const std::int64_t n = weight.codes.data.size(0);
-    check_weights_alike(kColumnParallel, *ranks, weight, {n, weight.codes.data.size(1)},
-                        Shared::whole, bias, options);
-    check_bias(bias, n);
+    const Status own_failure = status_of([&] {
+      check_options(kColumnParallel, options);
+      check_bias(bias, n);
+    });
+    check_weights_alike(kColumnParallel, *ranks, own_failure, weight, Shared::whole, bias, options);
     const ShardRange own = shard_range(weight, kColumns, ranks->rank(), ranks->size());
     make(shard(weight, kColumns, own),
          bias.defined() ? bias.slice(0, own.begin, own.end) : TensorView(), std::move(ranks),
@@ -46,11 +48,13 @@ ColumnParallelLinear ColumnParallelLinear::of_part(const Weight& part, const Ten
                                                    std::shared_ptr<Communicator> ranks,
                                                    const ParallelOptions& options) {
   return at_edge(kColumnParallel, [&] {
-    check_parallel(kColumnParallel, ranks, options);
+    check_ranks(kColumnParallel, ranks);
+    const Status own_failure = status_of([&] {
+      check_options(kColumnParallel, options);
+      check_bias(bias, part.codes.data.size(0));
+    });
+    check_weights_alike(kColumnParallel, *ranks, own_failure, part, Shared::nothing, {}, options);
     const WholeExtent n = whole_extent(kColumnParallel, *ranks, part, kColumns);
-    check_weights_alike(kColumnParallel, *ranks, part, {n.extent, part.codes.data.size(1)},
-                        Shared::nothing, {}, options);
-    check_bias(bias, part.codes.data.size(0));
     ColumnParallelLinear layer;
     layer.make(part, bias, std::move(ranks), options, n.extent, n.cell);
     return layer;
@@ -90,11 +94,15 @@ Tensor ColumnParallelLinear::gather(const TensorView& y) const {
   return at_edge(kColumnParallel, [&]() -> Result<Tensor> {
     const std::int64_t own = columns_.size();
     const std::int64_t last = y.rank > 0 ? y.shape[static_cast<std::size_t>(y.rank - 1)] : -1;
+    Status failure;
     if (last != own) {
-      return fail(Code::invalid_argument,
-                  "{}: y.shape must be [..., {}], columns() of rank {}; got {}", kColumnParallel,
-                  own, ranks_->rank(), shape_string(y));
+      failure = fail(Code::invalid_argument,
+                     "{}: y.shape must be [..., {}], columns() of rank {}; got {}", kColumnParallel,
+                     own, ranks_->rank(), shape_string(y));
     }
+    check_alike(
+        kColumnParallel, "gather", *ranks_, failure,
+        std::array{Trait{"y.shape[:-1]", leading_words(y)}, Trait{"y.dtype", type_words(y)}});
     OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kColumnParallel, y, {}));
     OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out({kColumnParallel}, y, n_, y.dtype, {}, {}));
     const Tensor all = gather_columns(*ranks_, rows.view, ends_);

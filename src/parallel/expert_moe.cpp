@@ -130,7 +130,7 @@ void check_ranks(const Impl& layer, const TensorView& bias13, const TensorView& 
                           Trait{"w2.activation", rule_words(layer.w2.activation())},
                           Trait{"bias13", presence(bias13)},
                           Trait{"bias2", presence(bias2)}};
-  check_alike(kExpertParallel, *layer.ranks, traits);
+  check_alike(kExpertParallel, "a layer", *layer.ranks, {}, traits);
 }
 
 void check_rank(const Impl& layer) {

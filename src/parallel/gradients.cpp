@@ -13,6 +13,7 @@
 #include "octavo/checkpoint/sharding.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/values.hpp"
+#include "parallel/alike.hpp"
 #include "parallel/chunks.hpp"
 #include "parallel/row_parts.hpp"
 
@@ -89,10 +90,18 @@ MatmulGradients ColumnParallelLinear::vjp(const TensorView& grad, const TensorVi
                                           const LinearOptions& forward, const MatmulWanted& wanted,
                                           const ExecContext& context) const {
   return at_edge(kColumnParallel, [&]() -> Result<MatmulGradients> {
-    check_wanted(kColumnParallel, wanted);
     const std::int64_t k = local_.in_features();
-    OCTAVO_TRY_ASSIGN(const GradientRows rows,
-                      rows_of(kColumnParallel, grad, x, columns_.size(), k, context));
+    const auto checked = [&]() -> Result<GradientRows> {
+      OCTAVO_TRY(status_of([&] { check_wanted(kColumnParallel, wanted); }));
+      return rows_of(kColumnParallel, grad, x, columns_.size(), k, context);
+    };
+    const Result<GradientRows> rows_or = checked();
+    check_alike(kColumnParallel, "vjp", *ranks_, rows_or.status(),
+                std::array{Trait{"x.shape[:-1]", leading_words(x)}, Trait{"x.dtype", type_words(x)},
+                           Trait{"grad.dtype", type_words(grad)},
+                           Trait{"wanted.a", wanted.a ? "true" : "false"},
+                           Trait{"options", options_words(forward.matmul)}});
+    const GradientRows& rows = rows_or.value();
     const LinearOptions own = of_call(forward, local_.bias());
     MatmulGradients result;
     if (wanted.bias) {

@@ -8,6 +8,7 @@
 #include "core/problem/operand.hpp"
 #include "octavo/checkpoint/sharding.hpp"
 #include "octavo/matmul.hpp"
+#include "octavo/quantize.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/run.hpp"
 #include "ops/values.hpp"
@@ -172,7 +173,7 @@ Status run(const RowParallelLinear::Impl& layer, const TensorView& x, const Line
 }
 
 // What `linear` takes and a layer on ranks does not.
-Status check_options(const LinearOptions& o) {
+Status check_call_options(const LinearOptions& o) {
   if (o.matmul.k_chunks > 1) {
     return fail(Code::unsupported,
                 "{}: k_chunks must be 0 in a call (the layer was made with its own); got {}",
@@ -195,22 +196,64 @@ Status check_x(const RowParallelLinear::Impl& layer, const TensorView& x) {
               kRowParallel, layer.rows.size(), layer.rank(), layer.k, shape_string(x));
 }
 
+// What a call works on.
+struct CheckedCall {
+  FlatRows rows;
+  TensorView own;  // the rank's columns of x, [M, rows()]
+  DType out_dtype;
+  FlatOut out;
+};
+
+// A rule that refuses NaN in words refuses what one rank alone sees.
+Status check_finite(const RowParallelLinear::Impl& layer, const TensorView& own,
+                    const ExecContext& context) {
+  if (!layer.rule || layer.rule->spec.non_finite != NonFinite::error) return {};
+  return status_of([&] {
+    (void)quantize(own, {.granularity = per_token(), .non_finite = NonFinite::error}, context);
+  });
+}
+
+Result<CheckedCall> checked_call(const RowParallelLinear::Impl& layer, const TensorView& x,
+                                 const LinearOptions& o, const ExecContext& context) {
+  OCTAVO_TRY(check_call_options(o));
+  OCTAVO_TRY(check_x(layer, x));
+  CheckedCall call;
+  OCTAVO_TRY_ASSIGN(call.rows, flatten_rows(kRowParallel, x, context));
+  call.own = call.rows.view;
+  if (call.own.shape[1] != layer.rows.size()) {
+    call.own = call.own.slice(1, layer.rows.begin, layer.rows.end);
+  }
+  call.out_dtype = o.out_dtype == DType::undefined ? x.dtype : o.out_dtype;
+  OCTAVO_TRY_ASSIGN(call.out, flatten_out(kSite, x, layer.n, call.out_dtype, o.out, context));
+  OCTAVO_TRY(check_finite(layer, call.own, context));
+  return call;
+}
+
 Result<Tensor> forward(const RowParallelLinear::Impl& layer, const TensorView& x,
                        const LinearOptions& o, const ExecContext& context) {
-  OCTAVO_TRY(check_options(o));
-  OCTAVO_TRY(check_x(layer, x));
-  OCTAVO_TRY_ASSIGN(const FlatRows rows, flatten_rows(kRowParallel, x, context));
-  TensorView own = rows.view;
-  if (own.shape[1] != layer.rows.size()) own = own.slice(1, layer.rows.begin, layer.rows.end);
-  const DType out_dtype = o.out_dtype == DType::undefined ? x.dtype : o.out_dtype;
-  OCTAVO_TRY_ASSIGN(const FlatOut out, flatten_out(kSite, x, layer.n, out_dtype, o.out, context));
+  const Result<CheckedCall> checked = checked_call(layer, x, o, context);
+  check_alike(
+      kRowParallel, "a call", *layer.ranks, checked.status(),
+      std::array{Trait{"x.shape[:-1]", leading_words(x)}, Trait{"x.dtype", type_words(x)},
+                 Trait{"out_dtype", std::string(name(o.out_dtype))},
+                 Trait{"bias", type_words(o.bias)}, Trait{"options", options_words(o.matmul)}});
+  const CheckedCall& call = checked.value();
+  const FlatOut& out = call.out;
   const bool direct = out.rows.view.contiguous();
-  const Tensor made = direct ? Tensor() : Tensor::empty(out_dtype, {own.shape[0], layer.n});
+  const Tensor made =
+      direct ? Tensor() : Tensor::empty(call.out_dtype, {call.own.shape[0], layer.n});
   const TensorView to = direct ? out.rows.view : made.view();
-  OCTAVO_TRY(run(layer, own, o, out_dtype, context, to));
+  OCTAVO_TRY(run(layer, call.own, o, call.out_dtype, context, to));
   if (!direct) OCTAVO_TRY(copy_to(kRowParallel, made, out.rows.view, context.stream));
   OCTAVO_TRY(out.finish(kRowParallel, context));
   return out.tensor;
+}
+
+Status own_failure(const Weight& weight, const TensorView& bias, const ParallelOptions& options) {
+  return status_of([&] {
+    check_options(kRowParallel, options);
+    if (bias.defined()) (void)checked_bias(bias, weight.codes.data.size(0));
+  });
 }
 
 // What a layer is made of: the rank's part, and what it does not say of the whole.
@@ -259,10 +302,9 @@ RowParallelLinear::RowParallelLinear(const Weight& weight, const TensorView& bia
                                      std::shared_ptr<Communicator> ranks,
                                      const ParallelOptions& options) {
   at_edge(kRowParallel, [&] {
-    check_parallel(kRowParallel, ranks, options);
-    check_weights_alike(kRowParallel, *ranks, weight,
-                        {weight.codes.data.size(0), weight.codes.data.size(1)}, Shared::whole, bias,
-                        options);
+    check_ranks(kRowParallel, ranks);
+    check_weights_alike(kRowParallel, *ranks, own_failure(weight, bias, options), weight,
+                        Shared::whole, bias, options);
     const ShardRange rows = shard_range(weight, ShardAxis::rows, ranks->rank(), ranks->size());
     const WholeExtent k{weight.codes.data.size(1), shard_cell(weight, ShardAxis::rows)};
     impl_ = made({shard(weight, ShardAxis::rows, rows), weight.activation, k}, bias,
@@ -274,10 +316,10 @@ RowParallelLinear RowParallelLinear::of_part(const Weight& part, const TensorVie
                                              std::shared_ptr<Communicator> ranks,
                                              const ParallelOptions& options) {
   return at_edge(kRowParallel, [&] {
-    check_parallel(kRowParallel, ranks, options);
-    const WholeExtent k = whole_extent(kRowParallel, *ranks, part, ShardAxis::rows);
-    check_weights_alike(kRowParallel, *ranks, part, {part.codes.data.size(0), k.extent},
+    check_ranks(kRowParallel, ranks);
+    check_weights_alike(kRowParallel, *ranks, own_failure(part, bias, options), part,
                         Shared::scales, bias, options);
+    const WholeExtent k = whole_extent(kRowParallel, *ranks, part, ShardAxis::rows);
     if (part.codes.col0 != 0 || (part.activation && part.activation->outlier_columns.defined())) {
       refuse(Code::unsupported,
              "{}: part must begin with a scale and have no outlier columns (make the layer of the "

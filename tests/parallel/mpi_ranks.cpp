@@ -7,6 +7,7 @@
 #include <string>
 
 #include "octavo/mpi.hpp"
+#include "parallel/disagreement_checks.hpp"
 #include "parallel/expert_checks.hpp"
 #include "parallel/layer_checks.hpp"
 #include "parallel/message_checks.hpp"
@@ -32,6 +33,9 @@ int main(int argc, char** argv) {
     }
     // More than one block: of ranks that are few, since they all share this machine.
     if (ranks->size() <= 3) see(octavo::test::check_all_to_all(*ranks, 20, 40 << 20), 20);
+    for (int other = 0; other < ranks->size() && ranks->size() > 1; ++other) {
+      see(octavo::test::check_disagreements(ranks, other), other);
+    }
     for (int seed = 0; seed < layers; ++seed) {
       see(octavo::test::check_random_layer(seed % 2 == 0 ? ranks : overlapping,
                                            static_cast<std::uint64_t>(seed)),

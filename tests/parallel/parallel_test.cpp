@@ -12,6 +12,7 @@
 #include "core/problem/fields.hpp"
 #include "octavo/octavo.hpp"
 #include "parallel/alike.hpp"
+#include "parallel/disagreement_checks.hpp"
 #include "parallel/expert_checks.hpp"
 #include "parallel/layer_checks.hpp"
 #include "parallel/message_checks.hpp"
@@ -204,6 +205,19 @@ TEST(Disagreement, IsToldWhenALayerIsMade) {
             }),
             "RowParallelLinear: part must have the columns that shard_range gives its rank; got 64 "
             "instead of 48 of 96 on rank 0");
+}
+
+TEST(Disagreement, OfAnyArgumentOfAnyCallIsToldOnAllRanks) {
+  std::mutex mutex;
+  for (int size : {2, 3}) {
+    for (int other = 0; other < size; ++other) {
+      on_ranks(size, [&](const std::shared_ptr<Communicator>& ranks) {
+        const std::string wrong = check_disagreements(ranks, other);
+        const std::lock_guard lock(mutex);
+        EXPECT_EQ(wrong, "") << "on rank " << ranks->rank();
+      });
+    }
+  }
 }
 
 // Wherever an eighth of the rows is another model's.

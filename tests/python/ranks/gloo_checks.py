@@ -337,6 +337,25 @@ def ranks_that_disagree_are_told(rank, size, alone):
         raise AssertionError("nothing was said")
 
 
+def ranks_that_call_otherwise_are_told(rank, size, alone):
+    if size == 1:
+        return
+    for scheme in ("int8-dynamic", "fp8-dynamic", "llm-int8"):
+        layer = RowParallelLinear.from_float(torch.nn.Linear(256, 32), scheme)
+        for x, sentence in ((torch.randn(3 if rank == 1 else 5, 256), "x.shape[:-1] must be the same on all ranks; got [5] on rank 0 and [3] on rank 1"),
+                            (torch.randn(5, 256, dtype=torch.bfloat16 if rank == 1 else None), "x.dtype must be the same on all ranks"),
+                            (torch.randn(5, 255 if rank == 1 else 256), "x.shape must be [...,")):
+            begin = time.monotonic()
+            try:
+                layer(x)
+            except ValueError as error:
+                assert sentence in str(error), error
+            else:
+                raise AssertionError("nothing was said")
+            assert time.monotonic() - begin < 1
+        assert layer(torch.ones(2, 256)).shape == (2, 32)  # and goes on
+
+
 def a_rank_that_dies_ends_the_others(rank, size, alone):
     if size == 1:
         return
@@ -358,7 +377,8 @@ def a_rank_that_dies_ends_the_others(rank, size, alone):
 CHECKS = {check.__name__: check for check in (
     layers_give_the_bits_of_one_rank, a_model_is_put_on_ranks_by_torchs_own_function,
     a_plan_of_transformers_puts_a_model_on_ranks, experts_give_the_bits_of_one_rank,
-    dtensors_are_multiplied_where_they_lie, data_parallel_training_goes_on_around_frozen_layers, ranks_that_disagree_are_told, a_rank_that_dies_ends_the_others)}
+    dtensors_are_multiplied_where_they_lie, data_parallel_training_goes_on_around_frozen_layers, ranks_that_disagree_are_told, ranks_that_call_otherwise_are_told,
+    a_rank_that_dies_ends_the_others)}
 
 
 def on_rank(rank, size, check, folder):
