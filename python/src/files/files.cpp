@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "bindings.hpp"
+#include "interpreter_lock.hpp"
 #include "tensors/dtypes.hpp"
 
 namespace octavo::python {
@@ -58,9 +59,9 @@ int parse_threads(const char* operation, int threads) {
 // Called in the thread that called the operation.
 std::function<void(std::int64_t, std::int64_t)> progress_of(const nb::object& progress) {
   return [&progress](std::int64_t done, std::int64_t total) {
-    const nb::gil_scoped_acquire lock;
+    const Locked lock;
     if (PyErr_CheckSignals() != 0) throw nb::python_error();
-    if (!progress.is_none()) progress(done, total);
+    if (!progress.is_none()) unless_exiting([&] { progress(done, total); });
   };
 }
 

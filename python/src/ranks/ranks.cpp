@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "errors.hpp"
+#include "interpreter_lock.hpp"
 
 namespace octavo::python {
 namespace {
@@ -43,7 +44,7 @@ Ranks::Ranks(nb::object engine)
 }
 
 Ranks::~Ranks() {
-  const nb::gil_scoped_acquire acquire;
+  const Locked lock;
   engine_.reset();
 }
 
@@ -51,9 +52,9 @@ template <class... Arguments>
 void Ranks::call(const char* method, const Arguments&... arguments) {
   std::string failure;
   {
-    const nb::gil_scoped_acquire acquire;
+    const Locked lock;
     try {
-      engine_.attr(method)(arguments()...);
+      unless_exiting([&] { engine_.attr(method)(arguments()...); });
       return;
     } catch (const nb::python_error& error) {
       failure = nb::str(error.value()).c_str();

@@ -10,6 +10,7 @@
 
 #include "dtypes.hpp"
 #include "errors.hpp"
+#include "interpreter_lock.hpp"
 #include "octavo/moe.hpp"
 #include "octavo/packed.hpp"
 #include "octavo/problem.hpp"
@@ -157,7 +158,7 @@ auto apply(const Arguments& arguments, Head... head) {
 /// Runs without the interpreter's lock.
 template <class Body>
 auto unlocked(const Body& body) {
-  const nb::gil_scoped_release release;
+  const Unlocked other_threads_run;
   return body();
 }
 

@@ -9,6 +9,7 @@
 #include "dlpack.hpp"
 #include "dtypes.hpp"
 #include "errors.hpp"
+#include "interpreter_lock.hpp"
 #include "octavo/backend.hpp"
 
 namespace octavo::python {
@@ -217,7 +218,7 @@ nb::object as_torch(nb::handle value, const char* operation, const char* argumen
   }
   // Whoever lets go of the tensor last need not hold the interpreter's lock.
   const auto let_go = [](nb::object* owners) {
-    const nb::gil_scoped_acquire lock;
+    const Locked lock;
     delete owners;
   };
   const std::shared_ptr<void> owners(
