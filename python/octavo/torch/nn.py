@@ -27,7 +27,7 @@ from .operators._library import first_order
 from .operators._straight_through import QMAX, quantize, straight_through_mm
 
 __all__ = ["BlockFp8Linear", "CheckpointLinear", "Fp8Linear", "Fp8WeightOnlyLinear", "FusedMoE", "GroupedLinear", "Int8Linear",
-           "Int8WeightOnlyLinear", "LLMInt8Linear", "MxFp8Linear", "QatLinear", "fused_topk"]
+           "Int8WeightOnlyLinear", "LLMInt8Linear", "MxFp8Linear", "QatLinear", "fused_topk", "set_scales"]
 
 
 class Int8Linear(QuantizedLinear):
@@ -337,7 +337,9 @@ class QatLinear(EightBitModule, torch.nn.Linear):
     Quantisation-aware training by learned step sizes (LSQ, Esser et al., arXiv 1902.08153):
     `x_scale` [1, 1] and `w_scale` [out_features, 1] are parameters beside weight and bias, set by the
     first batch that has an element that is finite and not zero to 2 mean|v| / sqrt(qmax) of finite ones;
-    `scales_set` says whether that was seen. Every forward pass multiplies codes.
+    `scales_set` says whether that was seen. Every forward pass multiplies codes. In a process group of several
+    ranks the first batch would be another one on each: there `set_scales` comes first, and a layer without it
+    raises RuntimeError.
 
     Example:
         >>> import torch, octavo.torch
@@ -357,6 +359,7 @@ class QatLinear(EightBitModule, torch.nn.Linear):
         self.x_scale = torch.nn.Parameter(torch.ones((1, 1), device=device, dtype=torch.float32))
         self.w_scale = torch.nn.Parameter(torch.ones((out_features, 1), device=device, dtype=torch.float32))
         self.register_buffer("scales_set", torch.tensor(False, device=device))
+        self._sets_scales = False  # while set_scales runs
 
     @torch.no_grad()
     def _set_scales(self, rows):
@@ -373,6 +376,8 @@ class QatLinear(EightBitModule, torch.nn.Linear):
         x = autocast(x)
         rows = as_rows(x)
         if not self.scales_set:
+            if not self._sets_scales:
+                _refuse_several_ranks()
             self._set_scales(rows)
         x_codes, x_scale = quantize(rows.detach(), self.x_scale.detach(), self.code, "tensor")
         w_codes, w_scale = quantize(self.weight.detach(), self.w_scale.detach(), self.code, "token")
@@ -381,6 +386,45 @@ class QatLinear(EightBitModule, torch.nn.Linear):
         if self.code is torch.int8:  # codes of a given scale cannot show what is not finite
             y = y * _nan_where_not_finite(rows, y.dtype).unsqueeze(1) * _nan_where_not_finite(self.weight, y.dtype)
         return y.reshape(*x.shape[:-1], self.out_features)
+
+
+def _refuse_several_ranks():
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+        raise RuntimeError("QatLinear: scales must be set before several ranks train the layer (octavo.torch.nn.set_scales(model, batch) before the "
+                           f"model is wrapped); got none on rank {distributed.get_rank()} of {distributed.get_world_size()}")
+
+
+def set_scales(model: torch.nn.Module, *inputs: Any, **named_inputs: Any) -> list[str]:
+    """Sets the scales of a model's QatLinear layers by one batch, as their first forward pass does.
+
+    In a process group each rank calls it before DistributedDataParallel, which takes rank 0's scales, or fully_shard, for
+    which all ranks bring the same batch. Layers that have scales keep them.
+
+    Args:
+        model: of any class; it is called once, without gradients.
+        inputs, named_inputs: what it is called with.
+
+    Returns:
+        The names of layers that have none still: the batch did not come to them, or was zero there.
+
+    Example:
+        >>> import torch, octavo.torch
+        >>> model = torch.nn.Sequential(octavo.torch.nn.QatLinear(8, 4))
+        >>> octavo.torch.nn.set_scales(model, torch.randn(2, 8))
+        []
+    """
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, QatLinear)}
+    try:
+        for layer in layers.values():
+            layer._sets_scales = True
+        with torch.no_grad():
+            model(*inputs, **named_inputs)
+    finally:
+        for layer in layers.values():
+            layer._sets_scales = False
+    return [name for name, layer in layers.items() if not layer.scales_set]
 
 
 def _mean_magnitude(x, dim):

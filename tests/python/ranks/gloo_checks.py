@@ -6,6 +6,7 @@ import datetime
 import os
 import sys
 import tempfile
+import time
 
 import torch
 import torch.distributed as dist
@@ -324,6 +325,47 @@ def data_parallel_training_goes_on_around_frozen_layers(rank, size, alone):
     assert torch.equal(codes.view(torch.uint8), model()[0].state_dict()["weight"].view(torch.uint8))
 
 
+def layers_that_learn_from_data_stay_the_same(rank, size, alone):
+    """DDP and FSDP2, gradients of two batches a step, other batches on each rank, the first of one all zeros."""
+    from torch.distributed.fsdp import fully_shard
+    from torch.nn.parallel import DistributedDataParallel
+
+    makers = {"qat": lambda: onn.QatLinear(32, 16), "fp8 qat": lambda: onn.QatLinear(32, 16, code=torch.float8_e4m3fn),
+              "int8": lambda: onn.Int8Linear(32, 16), "fp8": lambda: onn.Fp8Linear(32, 16), "block": lambda: onn.BlockFp8Linear(32, 16)}
+    for name, make in makers.items():
+        for wrap in (DistributedDataParallel, fully_shard):
+            torch.manual_seed(3)
+            model = torch.nn.Sequential(make(), torch.nn.GELU(), torch.nn.Linear(16, 4))
+            if "qat" in name:
+                if size > 1:
+                    try:
+                        model(torch.ones(2, 32))
+                    except RuntimeError as error:
+                        assert f"got none on rank {rank} of {size}" in str(error), error
+                    else:
+                        raise AssertionError("scales of one rank")
+                assert onn.set_scales(model, torch.zeros(2, 32)) == ["0"]
+                batch = torch.randn(8, 32)
+                assert onn.set_scales(model, batch * (1 + rank) if wrap is DistributedDataParallel else batch) == []
+            trained = wrap(model)
+            optimiser = torch.optim.SGD(trained.parameters(), 0.01)
+            torch.manual_seed(10 + rank)
+            for step in range(6):
+                x = torch.randn(8, 32) * (1 + rank) * (step > 1 or rank != size - 1)
+                trained(x).square().mean().backward()
+                if step % 2:
+                    optimiser.step()
+                    optimiser.zero_grad()
+            assert not ("qat" in name) or model[0].scales_set
+            for key, value in model.state_dict().items():
+                value = (value.full_tensor() if hasattr(value, "full_tensor") else value).float()
+                first = value.clone()
+                dist.broadcast(first, 0)
+                assert torch.equal(first, value) and value.isfinite().all(), (name, wrap, key)
+                if key.endswith("x_scale"):
+                    assert value.item() != 1.0, (name, wrap)  # FSDP2 keeps what was set before it
+
+
 def ranks_that_disagree_are_told(rank, size, alone):
     if size == 1:
         return
@@ -341,6 +383,7 @@ def ranks_that_call_otherwise_are_told(rank, size, alone):
     if size == 1:
         return
     for scheme in ("int8-dynamic", "fp8-dynamic", "llm-int8"):
+        torch.manual_seed(7)
         layer = RowParallelLinear.from_float(torch.nn.Linear(256, 32), scheme)
         for x, sentence in ((torch.randn(3 if rank == 1 else 5, 256), "x.shape[:-1] must be the same on all ranks; got [5] on rank 0 and [3] on rank 1"),
                             (torch.randn(5, 256, dtype=torch.bfloat16 if rank == 1 else None), "x.dtype must be the same on all ranks"),
@@ -377,7 +420,8 @@ def a_rank_that_dies_ends_the_others(rank, size, alone):
 CHECKS = {check.__name__: check for check in (
     layers_give_the_bits_of_one_rank, a_model_is_put_on_ranks_by_torchs_own_function,
     a_plan_of_transformers_puts_a_model_on_ranks, experts_give_the_bits_of_one_rank,
-    dtensors_are_multiplied_where_they_lie, data_parallel_training_goes_on_around_frozen_layers, ranks_that_disagree_are_told, ranks_that_call_otherwise_are_told,
+    dtensors_are_multiplied_where_they_lie, data_parallel_training_goes_on_around_frozen_layers,
+    layers_that_learn_from_data_stay_the_same, ranks_that_disagree_are_told, ranks_that_call_otherwise_are_told,
     a_rank_that_dies_ends_the_others)}
 
 
