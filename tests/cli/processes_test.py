@@ -179,6 +179,11 @@ class Processes(unittest.TestCase):
                 self.assertEqual(again.returncode, 0, again.stderr)
                 self.assertEqual(content(self.out), self.alone["int8"])
 
+    def test_a_target_whose_name_is_too_long(self):
+        done = octavo("quantize", self.model, self.out.parent / ("a" * 300), "--scheme", "int8-dynamic", "--quiet")
+        self.assertEqual(done.returncode, 4, done.stderr)
+        self.assertIn("File name too long", done.stderr)
+
     def test_names_that_a_writer_needs(self):
         for name in (".octavo-x.tmp", ".octavo-job.json", ".octavo-" + 32 * "0" + ".tmp", "config.json", "model.safetensors.index.json"):
             with self.subTest(name=name):

@@ -51,7 +51,8 @@ STYLE: dict[Any, Any] = {
 
 
 def short(name: str, longest: int) -> str:
-    """A name that fits beside a chart."""
+    """A name that fits beside a chart, whose XML has no control characters."""
+    name = "".join(c if c.isprintable() else "\ufffd" for c in name)
     return name if len(name) <= longest else "..." + name[3 - longest:]
 
 

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/calibrated/calibration.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "checkpoint/dialects/expert_layers.hpp"
@@ -18,6 +22,7 @@ namespace {
 
 constexpr const char* kKey = "octavo_calibration";
 constexpr std::int64_t kVersion = 1;
+constexpr std::string_view kCodes[]{"int8", "float8_e4m3fn"};  // that static scales are for
 constexpr JsonTree::Limits kCalibrationLimits{
     .bytes = std::size_t{64} << 20, .levels = 4, .values = 8'000'000, .key_bytes = 65536};
 
@@ -70,6 +75,11 @@ Calibration::Calibration(const std::string& path, std::string operation)
     if (!threshold.is_number() || !std::isfinite(threshold.number()) || threshold.number() < 0) {
       refuse_file(fmt::format("have a threshold not below 0 for layer {}; got {}",
                               in_quotes(layer.key()), in_quotes(threshold.spelled())));
+    }
+    const JsonValue code = layer["code"];
+    if (!code.is_null() && std::ranges::find(kCodes, code.text()) == std::end(kCodes)) {
+      refuse_file(fmt::format("have {} as the code of layer {}; got {}", fmt::join(kCodes, " or "),
+                              in_quotes(layer.key()), in_quotes(code.spelled())));
     }
     if (!hessian.is_null() && !hessian.is_text()) {
       refuse_file(fmt::format("name the Hessian of layer {} by a string; got {}",

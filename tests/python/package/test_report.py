@@ -82,6 +82,13 @@ def test_the_page_is_whole_and_stands_alone(known, speed):
     assert "prefers-color-scheme" in text and "currentColor" in text and 'name="viewport"' in text
 
 
+def test_charts_have_no_control_characters(recwarn):
+    names = ["\x1b[31mred", "bell\x07", "\x00", "right\u202eto left"]
+    charts = re.findall("<svg.*?</svg>", page({**report(), "layers": [layer(name) for name in names]}), re.DOTALL)
+    assert charts and all(c.isprintable() or c == "\n" for chart in charts for c in chart)
+    assert [str(warning.message) for warning in recwarn] == []
+
+
 def whole(text):
     """The words of a page whose elements are closed."""
     parser = Nesting()

@@ -146,6 +146,13 @@ def test_the_import_chooses(setting, openmp):
     assert done.stdout == f"{openmp}\n", done.stderr
 
 
+def test_an_executor_of_another_name_is_refused():
+    pytest.importorskip("torch")
+    done = subprocess.run([sys.executable, "-c", "import octavo.torch"], env={**os.environ, "OCTAVO_EXECUTOR": "zz"}, capture_output=True,
+                          text=True)
+    assert "octavo.torch: OCTAVO_EXECUTOR must be tbb, or not be set; got 'zz'" in done.stderr
+
+
 POOLS = """
 import glob
 import torch

@@ -42,7 +42,10 @@ def use_threads(whose: Literal["octavo", "torch"]) -> None:
 
 def choose_threads() -> None:
     """The choice of the import: PyTorch's threads where there are some, but for OCTAVO_EXECUTOR=tbb."""
-    if os.environ.get("OCTAVO_EXECUTOR", "").lower() != "tbb":
+    wanted = os.environ.get("OCTAVO_EXECUTOR", "")
+    if wanted.lower() not in ("", "tbb"):
+        raise ValueError(f"octavo.torch: OCTAVO_EXECUTOR must be tbb, or not be set; got {wanted!r}")
+    if not wanted:
         _use_torch_threads()
 
 
