@@ -257,6 +257,17 @@ std::string names_of_isas() {
   return names;
 }
 
+std::vector<std::string> isas_of_this_cpu() {
+  std::vector<std::string> found{std::string(kIsas.front())};
+  for (const std::string_view isa : kIsas) {
+    const bool adds = std::ranges::any_of(kFeatures, [isa](const FeatureRow& row) {
+      return row.isa == isa && uncapped_cpu().*row.flag;
+    });
+    if (adds) found.emplace_back(isa);
+  }
+  return found;
+}
+
 bool isa_is_known() noexcept { return env::isa().empty() || place_of(env::isa()) < kIsas.size(); }
 
 std::vector<CpuFeature> cpu_features() {

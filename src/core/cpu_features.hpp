@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace octavo {
 
@@ -35,6 +36,9 @@ CpuFeatures complete_cpu() noexcept;
 
 /// What OCTAVO_ISA may name, the least first: "baseline, avx2, ..".
 std::string names_of_isas();
+/// Those of them that add something on this CPU, whatever OCTAVO_ISA says; the first is there
+/// always.
+std::vector<std::string> isas_of_this_cpu();
 /// Is OCTAVO_ISA one of them, or empty? Another leaves nothing out.
 bool isa_is_known() noexcept;
 
