@@ -102,6 +102,7 @@ Weight read_gptq(const Layer& layer);
 Weight read_mlx(const Layer& layer);
 Weight read_torchao(const Layer& layer);
 Weight read_quanto(const Layer& layer);
+Weight read_gguf(const Layer& layer);
 
 /// What ".comfy_quant" beside a layer says of it, in place of a configuration; nothing where there
 /// is none. Throws Error.

@@ -9,6 +9,7 @@
 #include "checkpoint/declared/layer_filter.hpp"
 #include "checkpoint/dialects/dialect.hpp"
 #include "checkpoint/dialects/expert_stack.hpp"
+#include "checkpoint/gguf/gguf_tensors.hpp"
 #include "checkpoint/open/plain_fp8.hpp"
 #include "checkpoint/safetensors/dtype.hpp"
 #include "checkpoint/text/sentence.hpp"
@@ -26,7 +27,10 @@ bool is_word(DType dtype) noexcept { return dtype == DType::undefined; }
 bool is_fp8(DType dtype) noexcept { return is_float8(dtype); }
 bool is_code(DType dtype) noexcept { return is_int8(dtype) || is_float8(dtype); }
 
-constexpr std::array<Dialect, 12> kDialects{{
+constexpr std::string_view kBlockScale = ".weight_block_scale";
+static_assert(kBlockScale.ends_with(kBlockScaleSuffix));
+
+constexpr std::array<Dialect, 13> kDialects{{
     {"bitsandbytes", ".weight", ".SCB", "", "", "", is_int8, read_bitsandbytes},
     {"compressed-tensors, vLLM, AutoFP8, FBGEMM, ModelOpt, ComfyUI", ".weight", ".weight_scale",
      ".weight_zero_point", ".input_scale", ".input_zero_point", is_code, read_scaled},
@@ -44,6 +48,7 @@ constexpr std::array<Dialect, 12> kDialects{{
     {"GPTQ", ".qweight", ".scales", ".qzeros", "", "", is_int32, read_gptq, false},
     {"torchao", "._weight_qdata", "._weight_scale", "._weight_zero_point",
      "._weight_act_quant_scale", "._weight_act_quant_zero_point", is_code, read_torchao},
+    {"llama.cpp", ".weight", kBlockScale, "", "", "", is_int8, read_gguf},
     {"quanto", ".weight._data", ".weight._scale", "", ".input_scale", "", is_code, read_quanto},
 }};
 
@@ -97,13 +102,16 @@ void refuse_packed_stack(const Header& header, const std::string& prefix) {
          in_quotes(prefix), in_quotes(packed->name), shape_text(packed->shape), packed->dtype);
 }
 
+/// Blocks of llama.cpp's that are no codes and scales of 8 bits.
+bool is_block(const TensorEntry& entry) noexcept { return find_type(entry.dtype) == nullptr; }
+
 /// The layer that a tensor of a quantised layer belongs to: its codes or its scale.
 std::optional<std::string_view> quantized_layer_of(const TensorEntry& entry) noexcept {
   const std::string_view name = entry.name;
   for (const Dialect& dialect : kDialects) {
-    const bool codes =
-        name.ends_with(dialect.codes) &&
-        (dialect.codes != kWeight || is_code(dtype_of_name(entry.dtype)) || entry.dtype == kWords);
+    const bool codes = name.ends_with(dialect.codes) &&
+                       (dialect.codes != kWeight || is_code(dtype_of_name(entry.dtype)) ||
+                        entry.dtype == kWords || is_block(entry));
     if (codes) return name.substr(0, name.size() - dialect.codes.size());
     if (dialect.proof && name.ends_with(dialect.scale)) {
       return name.substr(0, name.size() - dialect.scale.size());
@@ -147,6 +155,11 @@ bool is_listed(const Checkpoint& file, const Checkpoint::Impl& impl, const std::
 Weight read_plain(const Checkpoint& file, const Checkpoint::Impl& impl, const std::string& prefix,
                   const TensorEntry& entry, CodesInPlace* in_place) {
   const DType dtype = dtype_of_name(entry.dtype);
+  if (is_block(entry)) {
+    refuse(Code::unsupported,
+           "Checkpoint::weight: tensor {} must hold floats, or blocks of type {}; got {}",
+           in_quotes(entry.name), kExactBlocks, entry.dtype);
+  }
   if (!is_wide(dtype)) impl.config().check_method();
   if (is_int8(dtype) && impl.header.find(prefix + ".scale") != nullptr) {
     refuse(

@@ -15,6 +15,8 @@ namespace {
 
 using namespace checkpoint;
 
+constexpr const char* kSplitCount = "split.count";  // of llama.cpp's
+
 /// How many files a name says that there are: 2 of "model-00001-of-00002.safetensors"; else "".
 std::string files_in_all(const std::string& name) {
   std::string count;
@@ -27,6 +29,13 @@ std::string files_in_all(const std::string& name) {
 std::vector<std::string> missing_parts(const Checkpoint& model) {
   std::vector<std::string> all;
   const std::string& folder = model.folder();
+  const auto parts = model.metadata().find(kSplitCount);
+  if (model.impl().gguf && parts != model.metadata().end() && parts->second != "1") {
+    all.push_back(
+        fmt::format("file {} must hold the whole model (llama-gguf-split --merge); got "
+                    "one of {}",
+                    in_quotes(model.path()), in_quotes(parts->second)));
+  }
   if (folder.empty()) return all;
   const std::string& file = model.files().front().name;
   if (model.impl().index.empty() && checkpoint::is_one_of_several(file)) {
@@ -59,6 +68,7 @@ Checkpoint open_whole(const char* operation, const std::string& path,
   for (const std::string& missing : missing_parts(opened)) {
     refuse(Code::corrupt_data, "{}: {}", operation, missing);
   }
+  if (opened.impl().gguf) opened.impl().gguf->check_blocks(operation);
   return opened;
 }
 

@@ -85,7 +85,7 @@ Checkpoint::Impl::Impl(const std::string& opened, const std::string& own_layout)
   for (const std::string& name : layout.files) {
     InputFile& file = inputs.emplace_back(
         folder.empty() ? path : (std::filesystem::path(beside) / name).string());
-    add_file(name, read_header(file));
+    add_file(name, read_file(file));
   }
   findings = layout.findings;
   for (std::string& finding : settle(layout, header.entries)) {
@@ -97,7 +97,22 @@ Checkpoint::Impl::Impl(const std::string& opened, const std::string& own_layout)
         Code::corrupt_data, "open_checkpoint: tensor {} must be in one file; got it twice, in {}",
         in_quotes(header.entries[twin].name), in_quotes(inputs[header.entries[twin].file].path()));
   }
-  declarations = find_declarations(beside, !folder.empty(), files);
+  // What lies beside a file of llama.cpp's says nothing of it.
+  if (!gguf) declarations = find_declarations(beside, !folder.empty(), files);
+}
+
+Header Checkpoint::Impl::read_file(const InputFile& file) {
+  if (!folder.empty()) return read_header(file);
+  if (is_gguf(file)) {
+    gguf = std::make_unique<const GgufTensors>(file);
+    return gguf->header();
+  }
+  if (path.ends_with(kGgufSuffix)) {
+    refuse(Code::corrupt_data,
+           "open_checkpoint: a GGUF file must begin with {}; got other bytes (file {}, offset 0)",
+           in_quotes(kGgufMagic), in_quotes(path));
+  }
+  return read_header(file);
 }
 
 void Checkpoint::Impl::add_file(const std::string& name, Header read) {
@@ -123,11 +138,16 @@ const TensorEntry& Checkpoint::Impl::entry(const char* operation, std::string_vi
 
 void Checkpoint::Impl::read(const TensorEntry& entry, std::int64_t offset,
                             std::span<std::byte> into) const {
-  inputs[entry.file].read(data_begin[entry.file] + entry.begin + offset, into);
+  if (gguf) {
+    gguf->read(inputs[entry.file], entry, offset, into);
+  } else {
+    inputs[entry.file].read(data_begin[entry.file] + entry.begin + offset, into);
+  }
   bytes_read_.fetch_add(static_cast<std::int64_t>(into.size()), std::memory_order_relaxed);
 }
 
 std::optional<std::string> Checkpoint::Impl::text(std::string_view name) const {
+  if (gguf) return std::nullopt;
   const std::filesystem::path wanted = std::filesystem::path(beside) / name;
   std::error_code error;
   // What lies beside a single file may be anything.

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "checkpoint/declared/quantization_config.hpp"
+#include "checkpoint/gguf/gguf_tensors.hpp"
 #include "checkpoint/models/model_class.hpp"
 #include "checkpoint/safetensors/file.hpp"
 #include "checkpoint/safetensors/header.hpp"
@@ -53,12 +54,14 @@ struct Checkpoint::Impl {
   std::vector<checkpoint::InputFile> inputs;
   std::vector<std::int64_t> data_begin;  ///< of each file
   std::vector<CheckpointFile> files;
-  checkpoint::Header header;  ///< of all files as if they were one
+  std::unique_ptr<const checkpoint::GgufTensors> gguf;  ///< null: safetensors
+  checkpoint::Header header;                            ///< of all files as if they were one
   std::vector<Declaration> declarations;
   std::vector<std::string> findings;  ///< where index and files disagree
 
  private:
   void add_file(const std::string& name, checkpoint::Header read);
+  checkpoint::Header read_file(const checkpoint::InputFile& file);
 
   mutable std::atomic<std::int64_t> bytes_read_ = 0;
   mutable std::mutex config_mutex_;

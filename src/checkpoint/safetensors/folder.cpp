@@ -99,6 +99,8 @@ std::string other_weights(const std::string& folder) {
   for (const std::string_view suffix : {".bin", ".pt", ".pth", ".gguf", ".ckpt", ".h5"}) {
     const std::vector<std::string> names = names_with(folder, suffix);
     if (names.empty()) continue;
+    if (suffix == ".gguf")
+      return fmt::format("{}: give the path of that file", in_quotes(names[0]));
     return fmt::format("{}: save the model as safetensors first", in_quotes(names[0]));
   }
   return "none";

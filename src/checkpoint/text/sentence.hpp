@@ -19,6 +19,8 @@ namespace octavo::checkpoint {
 /// 'name' in quotes, on one line and of bounded length whatever the file put there.
 std::string in_quotes(std::string_view name);
 
+bool is_utf8(std::string_view text);
+
 /// A string as JSON. Throws Error (invalid_argument) for one that is not UTF-8.
 std::string json_string(const char* operation, std::string_view text);
 /// The same of several, as an array.

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/gguf/gguf_tensors.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "checkpoint/safetensors/dtype.hpp"
+#include "checkpoint/text/sentence.hpp"
+
+namespace octavo::checkpoint {
+namespace {
+
+constexpr std::int64_t kMostOfBlock = 256;  // bytes of a block's codes, or of its scales
+
+std::int64_t scale_bytes(const BlockType& type) noexcept {
+  return static_cast<std::int64_t>(find_type(type.scale)->bits / 8);
+}
+
+/// Some of what `reader` makes of blocks, `made` bytes of each.
+struct Unpacking {
+  const BlockType& type;
+  BlockReader reader;
+  std::int64_t made;
+};
+
+/// Bytes from `offset` on of what all blocks make; the blocks begin at `begin` of the file.
+void unpack(const InputFile& file, std::int64_t begin, const Unpacking& how, std::int64_t offset,
+            std::span<std::byte> into) {
+  constexpr std::int64_t kChunk = std::int64_t{64} << 10;
+  const std::int64_t end = offset + std::ssize(into);
+  const std::int64_t last = (end + how.made - 1) / how.made;
+  const std::int64_t most = kChunk / how.type.bytes;
+  std::vector<std::uint8_t> blocks(
+      static_cast<std::size_t>(std::min(most, last - offset / how.made) * how.type.bytes));
+  std::array<std::uint8_t, kMostOfBlock> made{};
+  for (std::int64_t first = offset / how.made; first < last; first += most) {
+    const std::int64_t count = std::min(most, last - first);
+    const auto some = std::span(blocks).first(static_cast<std::size_t>(count * how.type.bytes));
+    file.read(begin + first * how.type.bytes, std::as_writable_bytes(some));
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t at = (first + i) * how.made;
+      const std::int64_t from = std::max(offset, at), to = std::min(end, at + how.made);
+      how.reader(some.data() + i * how.type.bytes, made.data());
+      std::memcpy(into.data() + (from - offset), made.data() + (from - at),
+                  static_cast<std::size_t>(to - from));
+    }
+  }
+}
+
+}  // namespace
+
+GgufTensors::GgufTensors(const InputFile& file) : source_(read_gguf_header(file)) {
+  header_.data_begin = source_.data_begin;
+  for (const GgufValue& value : source_.values) {
+    std::string spelled = value.spelled();
+    if (!is_utf8(spelled)) {
+      refuse(Code::corrupt_data,
+             "open_checkpoint: value of key {} must be UTF-8; got {} bytes of another kind (file "
+             "{})",
+             in_quotes(value.key), spelled.size(), in_quotes(file.path()));
+    }
+    header_.metadata.emplace(value.key, std::move(spelled));
+  }
+  for (const GgufTensor& tensor : source_.tensors) {
+    const BlockType& type = *tensor.type;
+    if (type.group == 0) {
+      add(tensor, What::bytes, tensor.name, type.plain.empty() ? type.name : type.plain,
+          tensor.shape, tensor.bytes);
+      continue;
+    }
+    const std::int64_t blocks = tensor.bytes / type.bytes;
+    std::vector<std::int64_t> scales = tensor.shape;
+    scales.back() /= type.group;
+    add(tensor, What::codes, tensor.name, "I8", tensor.shape, blocks * type.elements);
+    add(tensor, What::scales, tensor.name + std::string(kBlockScaleSuffix), type.scale,
+        std::move(scales), blocks * type.elements / type.group * scale_bytes(type));
+  }
+}
+
+void GgufTensors::add(const GgufTensor& tensor, What what, std::string name, std::string_view dtype,
+                      std::vector<std::int64_t> shape, std::int64_t bytes) {
+  const std::int64_t begin = header_.entries.empty() ? 0 : header_.entries.back().end;
+  header_.entries.push_back(
+      {std::move(name), std::string(dtype), std::move(shape), begin, begin + bytes});
+  parts_.push_back({&tensor, what, begin});
+}
+
+void GgufTensors::check_blocks(const char* operation) const {
+  for (const GgufTensor& tensor : source_.tensors) {
+    if (tensor.type->group != 0 || !tensor.type->plain.empty()) continue;
+    refuse(Code::unsupported, "{}: tensor {} must hold floats, or blocks of type {}; got {}",
+           operation, in_quotes(tensor.name), kExactBlocks, tensor.type->name);
+  }
+}
+
+void GgufTensors::read(const InputFile& file, const TensorEntry& entry, std::int64_t offset,
+                       std::span<std::byte> into) const {
+  if (into.empty()) return;
+  // The last that begins there: those before it are empty.
+  const auto behind = std::ranges::upper_bound(parts_, entry.begin, {}, &Part::begin);
+  const Part& part = *(behind - 1);
+  const BlockType& type = *part.tensor->type;
+  const std::int64_t begin = source_.data_begin + part.tensor->begin;
+  if (part.what == What::bytes) return file.read(begin + offset, into);
+  const bool codes = part.what == What::codes;
+  unpack(file, begin,
+         {type, codes ? type.codes : type.scales,
+          codes ? type.elements : type.elements / type.group * scale_bytes(type)},
+         offset, into);
+}
+
+}  // namespace octavo::checkpoint

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tensors of a GGUF file as entries of a header. A tensor of blocks whose values are codes
+// times scales is two: int8 codes under its own name, and their scales. Their bytes are taken out
+// of the blocks when they are read.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint/gguf/gguf_header.hpp"
+#include "checkpoint/safetensors/header.hpp"
+
+namespace octavo::checkpoint {
+
+/// What the name of a tensor's scales has behind its own.
+inline constexpr std::string_view kBlockScaleSuffix = "_block_scale";
+
+/// The types of blocks whose values are codes of 8 bits times scales, for sentences.
+inline constexpr std::string_view kExactBlocks =
+    "Q8_0, Q4_0, Q5_0, Q3_K, Q6_K, IQ4_NL, IQ4_XS or MXFP4";
+
+class GgufTensors {
+ public:
+  /// Reads the file's header. Throws Error, as read_gguf_header.
+  explicit GgufTensors(const InputFile& file);
+
+  const GgufHeader& source() const noexcept { return source_; }
+  /// The entries; their offsets count as if all tensors lay one behind the other.
+  const Header& header() const noexcept { return header_; }
+  /// Throws Error (unsupported) where there are blocks that are no codes times scales.
+  void check_blocks(const char* operation) const;
+  /// Fills `into` with bytes of an entry from `offset` on. Throws Error (io).
+  void read(const InputFile& file, const TensorEntry& entry, std::int64_t offset,
+            std::span<std::byte> into) const;
+
+ private:
+  /// What of a tensor an entry is.
+  enum class What : std::uint8_t { bytes, codes, scales };
+  struct Part {
+    const GgufTensor* tensor = nullptr;
+    What what = What::bytes;
+    std::int64_t begin = 0;  ///< of its entry
+  };
+
+  void add(const GgufTensor& tensor, What what, std::string name, std::string_view dtype,
+           std::vector<std::int64_t> shape, std::int64_t bytes);
+
+  GgufHeader source_;
+  Header header_;
+  std::vector<Part> parts_;  ///< of each entry, by its begin
+};
+
+}  // namespace octavo::checkpoint
