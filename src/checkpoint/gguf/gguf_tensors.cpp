@@ -49,9 +49,16 @@ void unpack(const InputFile& file, std::int64_t begin, const Unpacking& how, std
   }
 }
 
+/// Where a row lies whose head has its halves one behind the other: there they alternate.
+std::int64_t stored_row(std::int64_t row, std::int64_t head_rows) noexcept {
+  const std::int64_t half = head_rows / 2, of_head = row % head_rows;
+  return row - of_head + of_head % half * 2 + of_head / half;
+}
+
 }  // namespace
 
-GgufTensors::GgufTensors(const InputFile& file) : source_(read_gguf_header(file)) {
+GgufTensors::GgufTensors(GgufHeader source, const std::string& path, const Places& places)
+    : source_(std::move(source)) {
   header_.data_begin = source_.data_begin;
   for (const GgufValue& value : source_.values) {
     std::string spelled = value.spelled();
@@ -59,32 +66,35 @@ GgufTensors::GgufTensors(const InputFile& file) : source_(read_gguf_header(file)
       refuse(Code::corrupt_data,
              "open_checkpoint: value of key {} must be UTF-8; got {} bytes of another kind (file "
              "{})",
-             in_quotes(value.key), spelled.size(), in_quotes(file.path()));
+             in_quotes(value.key), spelled.size(), in_quotes(path));
     }
     header_.metadata.emplace(value.key, std::move(spelled));
   }
   for (const GgufTensor& tensor : source_.tensors) {
     const BlockType& type = *tensor.type;
+    Place place = places ? places(tensor) : Place{tensor.name};
     if (type.group == 0) {
-      add(tensor, What::bytes, tensor.name, type.plain.empty() ? type.name : type.plain,
+      add(tensor, What::bytes, std::move(place), type.plain.empty() ? type.name : type.plain,
           tensor.shape, tensor.bytes);
       continue;
     }
     const std::int64_t blocks = tensor.bytes / type.bytes;
     std::vector<std::int64_t> scales = tensor.shape;
     scales.back() /= type.group;
-    add(tensor, What::codes, tensor.name, "I8", tensor.shape, blocks * type.elements);
-    add(tensor, What::scales, tensor.name + std::string(kBlockScaleSuffix), type.scale,
-        std::move(scales), blocks * type.elements / type.group * scale_bytes(type));
+    add(tensor, What::codes, place, "I8", tensor.shape, blocks * type.elements);
+    place.name += kBlockScaleSuffix;
+    add(tensor, What::scales, std::move(place), type.scale, std::move(scales),
+        blocks * type.elements / type.group * scale_bytes(type));
   }
 }
 
-void GgufTensors::add(const GgufTensor& tensor, What what, std::string name, std::string_view dtype,
+void GgufTensors::add(const GgufTensor& tensor, What what, Place place, std::string_view dtype,
                       std::vector<std::int64_t> shape, std::int64_t bytes) {
   const std::int64_t begin = header_.entries.empty() ? 0 : header_.entries.back().end;
+  const std::int64_t rows = shape.empty() ? 0 : shape[0];
+  parts_.push_back({&tensor, what, begin, place.head_rows, rows == 0 ? 0 : bytes / rows});
   header_.entries.push_back(
-      {std::move(name), std::string(dtype), std::move(shape), begin, begin + bytes});
-  parts_.push_back({&tensor, what, begin});
+      {std::move(place.name), std::string(dtype), std::move(shape), begin, begin + bytes});
 }
 
 void GgufTensors::check_blocks(const char* operation) const {
@@ -101,6 +111,19 @@ void GgufTensors::read(const InputFile& file, const TensorEntry& entry, std::int
   // The last that begins there: those before it are empty.
   const auto behind = std::ranges::upper_bound(parts_, entry.begin, {}, &Part::begin);
   const Part& part = *(behind - 1);
+  if (part.head_rows == 0) return read_stored(file, part, offset, into);
+  while (!into.empty()) {
+    const std::int64_t row = offset / part.row_bytes, skipped = offset % part.row_bytes;
+    const std::int64_t count = std::min(part.row_bytes - skipped, std::ssize(into));
+    read_stored(file, part, stored_row(row, part.head_rows) * part.row_bytes + skipped,
+                into.first(static_cast<std::size_t>(count)));
+    into = into.subspan(static_cast<std::size_t>(count));
+    offset += count;
+  }
+}
+
+void GgufTensors::read_stored(const InputFile& file, const Part& part, std::int64_t offset,
+                              std::span<std::byte> into) const {
   const BlockType& type = *part.tensor->type;
   const std::int64_t begin = source_.data_begin + part.tensor->begin;
   if (part.what == What::bytes) return file.read(begin + offset, into);

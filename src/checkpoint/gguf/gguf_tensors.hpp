@@ -6,6 +6,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,8 +27,17 @@ inline constexpr std::string_view kExactBlocks =
 
 class GgufTensors {
  public:
-  /// Reads the file's header. Throws Error, as read_gguf_header.
-  explicit GgufTensors(const InputFile& file);
+  /// How a tensor is shown.
+  struct Place {
+    std::string name;
+    /// Of a head whose rows lie in pairs, one of its first half and one of the second, and are
+    /// shown half by half; 0: rows are as they lie.
+    std::int64_t head_rows = 0;
+  };
+  using Places = std::function<Place(const GgufTensor&)>;
+
+  /// Throws Error (corrupt_data: values that are no UTF-8).
+  GgufTensors(GgufHeader source, const std::string& path, const Places& places = {});
 
   const GgufHeader& source() const noexcept { return source_; }
   /// The entries; their offsets count as if all tensors lay one behind the other.
@@ -44,10 +55,14 @@ class GgufTensors {
     const GgufTensor* tensor = nullptr;
     What what = What::bytes;
     std::int64_t begin = 0;  ///< of its entry
+    std::int64_t head_rows = 0, row_bytes = 0;
   };
 
-  void add(const GgufTensor& tensor, What what, std::string name, std::string_view dtype,
+  void add(const GgufTensor& tensor, What what, Place place, std::string_view dtype,
            std::vector<std::int64_t> shape, std::int64_t bytes);
+  /// The same of bytes in the file's order of rows.
+  void read_stored(const InputFile& file, const Part& part, std::int64_t offset,
+                   std::span<std::byte> into) const;
 
   GgufHeader source_;
   Header header_;

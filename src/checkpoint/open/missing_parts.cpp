@@ -4,6 +4,7 @@
 #include <re2/re2.h>
 
 #include <filesystem>
+#include <memory>
 #include <system_error>
 
 #include "checkpoint/open/open_checkpoint.hpp"
@@ -62,9 +63,11 @@ bool is_one_of_several(const std::string& file) {
   return !count.empty() && count != "1";
 }
 
-Checkpoint open_whole(const char* operation, const std::string& path,
+Checkpoint open_whole(const char* operation, const std::string& path, const std::string& out,
                       const std::string& layout_file) {
-  Checkpoint opened = open_checkpoint(path, layout_file);
+  const bool to_folder = !out.ends_with(".safetensors");
+  const Checkpoint opened(
+      std::make_shared<const Checkpoint::Impl>(path, layout_file, to_folder ? operation : nullptr));
   for (const std::string& missing : missing_parts(opened)) {
     refuse(Code::corrupt_data, "{}: {}", operation, missing);
   }

@@ -8,10 +8,11 @@
 
 namespace octavo::checkpoint {
 
-/// Opens what an operation makes another model of. Throws Error, as open_checkpoint; corrupt_data,
-/// too, where parts of it are missing.
-Checkpoint open_whole(const char* operation, const std::string& path,
-                      const std::string& layout_file = {});
+/// Opens what an operation makes `out` of. A GGUF file is taken for the folder that it was made of,
+/// unless `out` is a safetensors file. Throws Error, as open_checkpoint; corrupt_data, too, where
+/// parts are missing; unsupported: blocks that are not read, models that no folder is made of.
+Checkpoint open_whole(const char* operation, const std::string& path, const std::string& out,
+                      const std::string& layout_file);
 
 /// Whether a file's name says that the model has others: "model-00001-of-00002.safetensors".
 bool is_one_of_several(const std::string& file);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "checkpoint/declared/declared.hpp"
+#include "checkpoint/gguf/gguf_model.hpp"
 #include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/open/plain_fp8.hpp"
 #include "checkpoint/safetensors/dtype.hpp"
@@ -19,6 +20,9 @@ namespace octavo {
 namespace {
 
 using namespace checkpoint;
+
+/// The file of tensors of a folder that is made of one file.
+constexpr const char* kModelFile = "model.safetensors";
 
 // Equal characters at both ends: dotted names differ in the middle or by a typing error.
 std::size_t likeness(std::string_view a, std::string_view b) noexcept {
@@ -76,7 +80,8 @@ std::string nearest_name(const std::vector<std::string>& names, std::string_view
 
 }  // namespace checkpoint
 
-Checkpoint::Impl::Impl(const std::string& opened, const std::string& own_layout)
+Checkpoint::Impl::Impl(const std::string& opened, const std::string& own_layout,
+                       const char* model_for)
     : path(opened), layout_file(own_layout) {
   const Layout layout = layout_of(path);
   folder = layout.folder;
@@ -85,9 +90,10 @@ Checkpoint::Impl::Impl(const std::string& opened, const std::string& own_layout)
   for (const std::string& name : layout.files) {
     InputFile& file = inputs.emplace_back(
         folder.empty() ? path : (std::filesystem::path(beside) / name).string());
-    add_file(name, read_file(file));
+    Header read = read_file(file, model_for);
+    add_file(folder.empty() || !gguf ? name : kModelFile, std::move(read));
   }
-  findings = layout.findings;
+  findings.insert(findings.begin(), layout.findings.begin(), layout.findings.end());
   for (std::string& finding : settle(layout, header.entries)) {
     findings.push_back(std::move(finding));
   }
@@ -101,11 +107,21 @@ Checkpoint::Impl::Impl(const std::string& opened, const std::string& own_layout)
   if (!gguf) declarations = find_declarations(beside, !folder.empty(), files);
 }
 
-Header Checkpoint::Impl::read_file(const InputFile& file) {
+Header Checkpoint::Impl::read_file(const InputFile& file, const char* model_for) {
   if (!folder.empty()) return read_header(file);
   if (is_gguf(file)) {
-    gguf = std::make_unique<const GgufTensors>(file);
-    return gguf->header();
+    GgufHeader source = read_gguf_header(file);
+    GgufModel model;
+    if (model_for != nullptr) {
+      model = gguf_model(model_for, source, path);
+      made_texts = std::move(model.texts);
+      findings = std::move(model.warnings);
+      folder = path;
+    }
+    gguf = std::make_unique<const GgufTensors>(std::move(source), path, model.places);
+    Header shown = gguf->header();
+    if (model_for != nullptr) shown.metadata = {{"format", "pt"}};
+    return shown;
   }
   if (path.ends_with(kGgufSuffix)) {
     refuse(Code::corrupt_data,
@@ -147,7 +163,10 @@ void Checkpoint::Impl::read(const TensorEntry& entry, std::int64_t offset,
 }
 
 std::optional<std::string> Checkpoint::Impl::text(std::string_view name) const {
-  if (gguf) return std::nullopt;
+  if (gguf) {
+    const auto made = made_texts.find(name);
+    return made == made_texts.end() ? std::nullopt : std::optional(made->second);
+  }
   const std::filesystem::path wanted = std::filesystem::path(beside) / name;
   std::error_code error;
   // What lies beside a single file may be anything.

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -23,8 +24,9 @@
 namespace octavo {
 
 struct Checkpoint::Impl {
-  /// Throws Error, as open_checkpoint.
-  Impl(const std::string& path, const std::string& layout_file);
+  /// Throws Error, as open_checkpoint. `model_for`: not null, a GGUF file is taken for the folder
+  /// that it was made of, and this operation begins sentences about what has no place there.
+  Impl(const std::string& path, const std::string& layout_file, const char* model_for = nullptr);
 
   /// The entry of that name. Throws Error (invalid_argument) with the nearest name.
   const TensorEntry& entry(const char* operation, std::string_view name) const;
@@ -55,13 +57,15 @@ struct Checkpoint::Impl {
   std::vector<std::int64_t> data_begin;  ///< of each file
   std::vector<CheckpointFile> files;
   std::unique_ptr<const checkpoint::GgufTensors> gguf;  ///< null: safetensors
-  checkpoint::Header header;                            ///< of all files as if they were one
+  /// Files of the folder that a GGUF file is taken for.
+  std::map<std::string, std::string, std::less<>> made_texts;
+  checkpoint::Header header;  ///< of all files as if they were one
   std::vector<Declaration> declarations;
   std::vector<std::string> findings;  ///< where index and files disagree
 
  private:
   void add_file(const std::string& name, checkpoint::Header read);
-  checkpoint::Header read_file(const checkpoint::InputFile& file);
+  checkpoint::Header read_file(const checkpoint::InputFile& file, const char* model_for);
 
   mutable std::atomic<std::int64_t> bytes_read_ = 0;
   mutable std::mutex config_mutex_;

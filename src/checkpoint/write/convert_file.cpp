@@ -11,7 +11,7 @@ QuantizeReport convert_file(const std::string& in, const std::string& out,
                             const ConvertFileOptions& options) {
   using namespace checkpoint;
   return at_edge(kConvertFile, [&] {
-    const Checkpoint opened = open_whole(kConvertFile, in, options.layout);
+    const Checkpoint opened = open_whole(kConvertFile, in, out, options.layout);
     return carry_out(opened, out, plan_conversion(opened, options.format),
                      {options.threads, options.progress, options.at, options.temporary});
   });

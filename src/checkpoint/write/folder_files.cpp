@@ -195,6 +195,14 @@ void OutputFolder::need(std::int64_t bytes) const {
 
 OtherFiles other_files(const Checkpoint& in) {
   OtherFiles all;
+  if (in.impl().gguf) {
+    for (const auto& [name, text] : in.impl().made_texts) {
+      if (is_declaration(name)) continue;
+      all.names.push_back(name);
+      all.bytes += std::ssize(text);
+    }
+    return all;
+  }
   add(in.impl().beside, "", in, all);
   std::ranges::sort(all.names);
   std::ranges::sort(all.left_out);

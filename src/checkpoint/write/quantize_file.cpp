@@ -13,7 +13,7 @@ namespace octavo {
 QuantizeReport quantize_file(const std::string& in, const std::string& out,
                              const QuantizeFileOptions& options) {
   return at_edge("quantize_file", [&] {
-    const Checkpoint opened = checkpoint::open_whole("quantize_file", in, options.layout);
+    const Checkpoint opened = checkpoint::open_whole("quantize_file", in, out, options.layout);
     checkpoint::WritePlan plan = checkpoint::plan_quantization(opened, options);
     checkpoint::check_gptq(plan, checkpoint::most_threads(options.threads));
     return checkpoint::carry_out(

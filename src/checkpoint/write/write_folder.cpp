@@ -82,7 +82,13 @@ class FolderWriter {
     reserve(others);
     job_.begin();
     for (std::size_t i = 0; i < run_.plan().files.size(); ++i) write(i);
-    for (const std::string& name : others.names) out_.copy(in_.impl().beside, name);
+    for (const std::string& name : others.names) {
+      if (in_.impl().gguf) {
+        out_.write(name, in_.impl().text(name).value_or(""));
+      } else {
+        out_.copy(in_.impl().beside, name);
+      }
+    }
     write_index();
     write_config();
     job_.end();
