@@ -45,8 +45,9 @@ class GgufCursor {
 
   template <class T>
   T number(const char* what) {
+    const std::size_t begin = skip(sizeof(T), what);  // which may move the text
     T value{};
-    std::memcpy(&value, text_.data() + skip(sizeof value, what), sizeof value);
+    std::memcpy(&value, text_.data() + begin, sizeof value);
     return value;
   }
   /// The place of a text; its length stands before it.

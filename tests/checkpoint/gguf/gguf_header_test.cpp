@@ -145,6 +145,23 @@ TEST_F(GgufMalformed, TheNameCountsWhereTheBytesAreOthers) {
   EXPECT_TRUE(open_checkpoint(path("y")).entries().empty());
 }
 
+// Headers are read a piece at a time: every length and number lies across a border of some.
+TEST_F(GgufMalformed, LongHeadersAreReadWhole) {
+  for (std::size_t first = 0; first < 16; ++first) {
+    GgufFile file = with_tensor(gguf_tensor("x", {16}, kF32, 0));
+    std::string texts =
+        little(kText) + little(std::uint64_t{40'000}) + gguf_text(std::string(first, 'a'));
+    for (int i = 1; i < 40'000; ++i) texts += gguf_text("bcd");
+    file.pairs = {gguf_pair("texts", kArray, texts),
+                  gguf_pair("z", kUint32, little(std::uint32_t{7}))};
+    write_file(path("x.gguf"), file.bytes());
+    const Checkpoint opened = open_checkpoint(path("x.gguf"));
+    EXPECT_EQ(opened.metadata().at("texts"), "[40000 x string]");
+    EXPECT_EQ(opened.metadata().at("z"), "7");
+    EXPECT_EQ(opened.entries().size(), 1U);
+  }
+}
+
 // Cut anywhere, a file is refused or is one whose tensors are all there.
 TEST_F(GgufMalformed, EveryPrefixIsRefused) {
   GgufFile file = with_tensor(gguf_tensor("x", {32}, kQ8, 0), 34);
