@@ -212,6 +212,7 @@ class ModelReader {
     put_rope();
     put_token("bos_token_id", "tokenizer.ggml.bos_token_id");
     put_token("eos_token_id", "tokenizer.ggml.eos_token_id");
+    put_token("pad_token_id", "tokenizer.ggml.padding_token_id");
     put("dtype", fmt::format(R"("{}")", dtype()));
     return "{" + config_ + "}";
   }

@@ -250,3 +250,84 @@ def test_a_tokenizer_that_is_not_known_is_left_out_with_a_warning(tmp_path):
     with pytest.warns(UserWarning, match="got 'gpt2' and 'unheard-of', so the folder has none"):
         octavo.checkpoints.convert_file(tmp_path / "model.gguf", tmp_path / "out", "compressed-tensors")
     assert not (tmp_path / "out" / "tokenizer.json").exists()
+
+
+def read(path):
+    """The keys and the raw tensors of a file, by llama.cpp's own reader."""
+    reader = gguf.GGUFReader(path)
+    keys = {name: field.contents() for name, field in reader.fields.items() if not name.startswith("GGUF.")}
+    return keys, {tensor.name: (tensor.tensor_type, np.array(tensor.data)) for tensor in reader.tensors}
+
+
+def save(model, folder, dtype=torch.float32):
+    """A float model's folder, its rotary buffers as they were."""
+    model.config.dtype = dtype
+    model.save_pretrained(folder, state_dict={name: value.to(dtype) for name, value in model.state_dict().items()})
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float16), ids=str)
+@pytest.mark.parametrize("maker", MAKERS, ids=small.name_of)
+def test_a_written_file_is_that_of_llama_cpps_package(maker, dtype, tmp_path):
+    model = made(maker)
+    with torch.no_grad():  # rows of which blocks are zero, subnormal, or have a tie
+        rows = model.model.embed_tokens.weight
+        rows[0], rows[1], rows[2, :32] = 0, 1e-36 if dtype == torch.float32 else 0, torch.arange(32) + 0.5
+        rows[2, 0] = 127
+    write_model(model, tmp_path / "want.gguf")
+    save(model, tmp_path / "model", dtype)
+    report = octavo.quantize_file(tmp_path / "model", tmp_path / "got.gguf")
+    want_keys, want = read(tmp_path / "want.gguf")
+    keys, got = read(tmp_path / "got.gguf")
+    assert got.keys() == want.keys()
+    for name, (kind, data) in want.items():
+        assert got[name][0] == kind
+        np.testing.assert_array_equal(got[name][1], data, err_msg=name)
+    assert {name: keys.get(name) for name in want_keys} == want_keys
+    assert {layer.name for layer in report.layers} >= {"model.embed_tokens", "model.layers.0.mlp.down_proj"}
+
+
+@pytest.mark.parametrize("pre", ("gpt-2", "smollm", "qwen2", "llama-bpe"))
+def test_a_tokenizer_goes_there_and_back(pre, tmp_path, recwarn):
+    backend = trained(pre)
+    sizes = small.GROUPED | {"vocab_size": backend.get_vocab_size()}
+    write_model(made(lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**sizes))), tmp_path / "first.gguf",
+                add=lambda writer: add_tokenizer(writer, backend, pre, chat_template="{{ messages }}"))
+    octavo.checkpoints.dequantize_file(tmp_path / "first.gguf", tmp_path / "model", "float32")
+    octavo.quantize_file(tmp_path / "model", tmp_path / "second.gguf")
+    (first, blocks), (second, again) = read(tmp_path / "first.gguf"), read(tmp_path / "second.gguf")
+    same = [name for name in first if name.startswith(("tokenizer.", "llama."))]
+    assert len(same) > 12
+    vocabulary = len(first["tokenizer.ggml.tokens"])
+    for name in same:
+        assert second[name] == first[name], name
+    assert vocabulary == len(second["tokenizer.ggml.tokens"])
+    for name, (kind, data) in blocks.items():
+        if kind == F32:
+            np.testing.assert_array_equal(again[name][1], data)
+
+
+def test_a_folder_without_a_tokenizer_has_a_file_without_one(tmp_path):
+    save(made(small.qwen2), tmp_path / "model")
+    with pytest.warns(UserWarning, match="got no such file, so the file has no tokenizer"):
+        octavo.quantize_file(tmp_path / "model", tmp_path / "x.gguf")
+    assert read(tmp_path / "x.gguf")[0]["tokenizer.ggml.model"] == "none"
+
+
+def test_what_no_file_of_llama_cpp_has_is_refused(tmp_path):
+    save(made(small.llama), tmp_path / "llama")
+    save(small.made(small.gpt2), tmp_path / "gpt2")
+    with pytest.raises(NotImplementedError, match="model_type of config.json must be llama, qwen2 or qwen3; got 'gpt2'"):
+        octavo.quantize_file(tmp_path / "gpt2", tmp_path / "x.gguf")
+    with pytest.raises(ValueError, match="options.scheme must be int8-dynamic or int8-weight-only.*got fp8-dynamic"):
+        octavo.quantize_file(tmp_path / "llama", tmp_path / "x.gguf", "fp8-dynamic")
+    with pytest.raises(ValueError, match="options.ignore must be unset where out is a GGUF file"):
+        octavo.quantize_file(tmp_path / "llama", tmp_path / "x.gguf", ignore=["lm_head"])
+    octavo.quantize_file(tmp_path / "llama", tmp_path / "codes", "int8-dynamic")
+    with pytest.raises(ValueError, match="must hold float weights where out is a GGUF file; got 14 quantised"):
+        octavo.quantize_file(tmp_path / "codes", tmp_path / "x.gguf")
+    config = json.loads((tmp_path / "llama" / "config.json").read_text())
+    config["rope_parameters"] = {"rope_type": "llama3", "rope_theta": 500000.0}
+    (tmp_path / "llama" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(NotImplementedError, match="rope_type default, linear or yarn.*got .*'llama3'"):
+        octavo.quantize_file(tmp_path / "llama", tmp_path / "x.gguf")
+    assert not (tmp_path / "x.gguf").exists()

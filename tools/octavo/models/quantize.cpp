@@ -132,10 +132,12 @@ int run(const QuantizeArguments& arguments) {
   transfer.watch(options, arguments);
   QuantizeReport report = quantize_file(transfer.in(), transfer.out(), options);
   transfer.end(report);
+  const bool blocks = transfer.out().ends_with(".gguf");
+  const std::string_view made = blocks ? "Q8_0" : scheme_name(scheme);
   if (arguments.json) {
-    print_summary_json(arguments, scheme, report);
+    print_summary_json(arguments, made, report);
   } else if (!arguments.quiet) {
-    print_summary(arguments, scheme, report);
+    print_summary(arguments, made, report);
   }
   return kGood;
 }
@@ -237,6 +239,7 @@ CommandBody add_quantize(CLI::App& command) {
       "Embeddings, norms, routers of experts and, without --head, output heads are left alone: by "
       "the\n"
       "model's class where transformers has it, else by names, and a line says so.\n"
+      "An OUT that ends in .gguf is a file of llama.cpp's, in blocks of type Q8_0.\n"
       "Example: octavo quantize Llama-3-8B Llama-3-8B-fp8 --scheme fp8-dynamic --ignore "
       "'re:.*down_proj$'");
   return [arguments] { return run(*arguments); };

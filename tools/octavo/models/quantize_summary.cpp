@@ -82,14 +82,14 @@ std::vector<LayerReport> worst_layers(std::vector<LayerReport> layers) {
 
 }  // namespace
 
-void print_summary_json(const TransferArguments& arguments, Scheme scheme,
+void print_summary_json(const TransferArguments& arguments, std::string_view scheme,
                         const QuantizeReport& report) {
   for (const LayerReport& layer : report.layers) print_json(layer_json(layer));
   const Totals sums = totals(report.layers);
   print_json({{"type", "summary"},
               {"in", arguments.in},
               {"out", arguments.out},
-              {"scheme", scheme_name(scheme)},
+              {"scheme", scheme},
               {"layers", report.layers.size()},
               {"tensors_copied", report.tensors_copied},
               {"layer_bytes_before", sums.bytes_before},
@@ -105,11 +105,11 @@ void print_summary_json(const TransferArguments& arguments, Scheme scheme,
               {"warnings", report.warnings}});
 }
 
-void print_summary(const TransferArguments& arguments, Scheme scheme,
+void print_summary(const TransferArguments& arguments, std::string_view scheme,
                    const QuantizeReport& report) {
   const Totals sums = totals(report.layers);
   fmt::print("{}: {} quantised as {}, {} copied\n", printable(arguments.out),
-             count_text(std::ssize(report.layers), "layer"), scheme_name(scheme),
+             count_text(std::ssize(report.layers), "layer"), scheme,
              count_text(report.tensors_copied, "tensor"));
   fmt::print("linear layers  {} -> {}, {:.3f} bits per weight\n", size_text(sums.bytes_before),
              size_text(sums.bytes_after), sums.bits_per_weight());
