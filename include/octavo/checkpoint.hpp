@@ -43,8 +43,8 @@ struct Declaration {
   std::string text;   ///< JSON: what config.json has as "quantization_config"
 };
 
-/// A safetensors file, or all those of a model's folder, opened and validated. Reading copies into
-/// owned, aligned memory.
+/// A safetensors or GGUF file, or all those of a model's folder, opened and validated. Reading
+/// copies into owned, aligned memory.
 class OCTAVO_API Checkpoint {
  public:
   struct Impl;
@@ -87,12 +87,12 @@ class OCTAVO_API Checkpoint {
   std::shared_ptr<const Impl> impl_;
 };
 
-/// Opens and validates a file by the rules of the reference reader, or a model's folder in Hugging
-/// Face's layout: model.safetensors, or the files that *.safetensors.index.json names, beside
-/// config.json. A file without "quantization_config" in its metadata takes that of the config.json
-/// in its folder. Throws Error: unavailable (no such file), io, corrupt_data (what is malformed, in
-/// which file and tensor, at which offset).
-///
+/// Opens and validates a safetensors or GGUF file, or a model's folder in Hugging Face's layout:
+/// model.safetensors, or the files that *.safetensors.index.json names, beside config.json. A file
+/// without "quantization_config" in its metadata takes that of the config.json in its folder; of
+/// GGUF, whose blocks are int8 codes "x.weight" and "x.weight_block_scale", none. Throws Error:
+/// unavailable (no such file), io, corrupt_data (what is malformed, in which file and tensor, at
+/// which offset), unsupported (big-endian GGUF).
 /// `layout`: a file that says what the modules of a model of one's own are (docs/checkpoints.md);
 /// empty: the table of transformers' classes says it, by config.json.
 OCTAVO_API Checkpoint open_checkpoint(const std::string& path, const std::string& layout = {});
@@ -259,8 +259,8 @@ struct QuantizeFileOptions {
 
 /// Quantises every linear layer's weight (2-D floating "*.weight" that is no embedding, norm,
 /// router or output head; experts stacked as [E, N, K], each of which becomes a layer) of a file or
-/// a model's folder, and copies the rest.
-///
+/// a model's folder, and copies the rest. An `out` that ends in ".gguf" is a file of llama.cpp's,
+/// of a model of Llama, Qwen2 or Qwen3 whose matrices become blocks of type Q8_0.
 /// A folder goes into a new or empty one: the same files with the quantised tensors, the index, all
 /// else that is no weight, and config.json with "quantization_config". A run that was ended is
 /// taken up by the next one with the same arguments. Bytes do not depend on threads. A few MiB for
@@ -324,9 +324,9 @@ struct ConvertFileOptions {
 };
 
 /// Writes the quantised layers of a file or folder, of any dialect, in the terms of a format. Codes
-/// and scales that the format can say stay as they are, bit for bit; what it cannot say is made
-/// anew of the dequantised values, and the report's warnings say of how many layers and what is
-/// lost. Throws Error (invalid_argument: no quantised layer).
+/// and scales that the format can say stay, bit for bit; others are made anew of the values, and
+/// the report's warnings say of how many layers and what is lost. Of a GGUF file it makes a folder,
+/// unless `out` ends in ".safetensors". Throws Error (invalid_argument: no quantised layer).
 OCTAVO_API QuantizeReport convert_file(const std::string& in, const std::string& out,
                                        const ConvertFileOptions& options);
 

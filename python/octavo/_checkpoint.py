@@ -12,7 +12,10 @@ from ._typing import Scheme, StoredScheme, Tensor
 
 
 def open_checkpoint(path: str | os.PathLike[str], framework: Literal["np", "pt"] = "np") -> Checkpoint:
-    """Opens and validates a safetensors file by the rules of the reference reader, or a model's folder.
+    """Opens and validates a safetensors or GGUF file, or a model's folder.
+
+    A block of a GGUF file whose values are codes times scales is two tensors: int8 codes [N, K] under its
+    own name, scales [N, K / 32] (or / 16) with "_block_scale" behind it. weight() takes them together.
 
     Args:
         path: the file, or a folder in Hugging Face's layout.
@@ -24,6 +27,7 @@ def open_checkpoint(path: str | os.PathLike[str], framework: Literal["np", "pt"]
     Raises:
         FileNotFoundError, OSError: a file that is not there, or cannot be read.
         RuntimeError: what is malformed, in which tensor, at which offset.
+        NotImplementedError: a GGUF file of another version, or big-endian.
         ValueError: another framework.
 
     Example:

@@ -48,8 +48,10 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
     ended is taken up by the next one with the same arguments.
 
     Args:
-        input: a safetensors file, or a model's folder.
-        output: where the file or the folder goes.
+        input: a safetensors file, a model's folder, or a GGUF file of Llama, Qwen2 or Qwen3, which is taken for
+            the folder that it was made of unless output ends in ".safetensors".
+        output: where the file or the folder goes. A name that ends in ".gguf" is a file of llama.cpp's of these
+            models: matrices become blocks of type Q8_0, and no other argument but threads and progress counts.
         scheme: "int8-dynamic", "fp8-dynamic", "fp8-block", "llm-int8", "int8-weight-only", "fp8-weight-only" or "mxfp8".
         ignore: layers to leave alone: names, or regular expressions as "re:..."; each has to match one.
         progress: called as progress(done_bytes, total_bytes) of the input, now and then, in the
@@ -89,6 +91,7 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
         FileNotFoundError: a file is not there.
         OSError: a file cannot be read or written.
         MemoryError: less is free than GPTQ takes.
+        NotImplementedError: a GGUF file of another model, or with blocks that are not read.
         RuntimeError: a malformed file, a weight that is not finite, no LAPACK.
 
     Warns:

@@ -210,7 +210,7 @@ void bind_parts(nb::module_& m) {
 
 void bind_file(nb::module_& m) {
   nb::class_<Checkpoint>(m, "Checkpoint",
-                         "A safetensors file, or a model's folder, opened and validated. It may "
+                         "A safetensors or GGUF file, or a model's folder, opened. It may "
                          "be used as safetensors' safe_open is: in a with block, by name, as an "
                          "iterable of names.",
                          nb::dynamic_attr())
