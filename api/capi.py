@@ -15,7 +15,7 @@ def reader(operation):
 
 
 def assignment(o):
-    if o.kind == "float" and o.default != "0.0":  # C's 0 is the default
+    if o.kind in ("float", "int") and float(o.default) != 0:  # C's 0 is the default
         return f"if (c.{o.name} != 0) {o.text(o.spelling.read)}"
     return o.text(o.spelling.read)
 

@@ -55,7 +55,9 @@ struct Explanation {
   std::string executor;               ///< whose threads, and why
   double error_bound = 0;  ///< of a floating sum, relative to sum |A||B|; 0: the sum is exact
   std::size_t workspace_bytes = 0;  ///< scratch memory of the call
-  std::string outliers;  ///< LLM.int8: which elements are multiplied in float; empty: none
+  std::string outliers;       ///< LLM.int8: which elements are multiplied in float; empty: none
+  std::int32_t rotation = 0;  ///< the block that activations are rotated by before they are
+                              ///< quantised; 0: they are not
   bool flushes_subnormals = false;  ///< bfloat16 elements, products and sums below 2^-126 count as
                                     ///< 0; MatmulOptions::exact_subnormals takes another path
   std::string weight;  ///< how a weight that is not packed is read; empty: it is, or is copied

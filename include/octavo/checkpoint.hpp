@@ -163,8 +163,10 @@ OCTAVO_API std::optional<Scheme> scheme_from_name(std::string_view name) noexcep
 /// How activations meet a weight of that scheme; nullopt: as they are.
 OCTAVO_API std::optional<ActivationQuant> activation_rule(Scheme scheme);
 
-/// Quantises a float weight [N, K], as layers store it, by that scheme. Throws Error.
-OCTAVO_API Weight quantize_weight(const TensorView& weight, Scheme scheme);
+/// Quantises a float weight [N, K], as layers store it, by that scheme; rotated before, for
+/// activations that are, where `rotation` is a block (octavo/rotate.hpp). Throws Error.
+OCTAVO_API Weight quantize_weight(const TensorView& weight, Scheme scheme,
+                                  std::int32_t rotation = 0);
 
 /// What became of one layer.
 struct LayerReport {

@@ -29,6 +29,7 @@
 #include "octavo/problem.hpp"
 #include "octavo/problem_line.hpp"
 #include "octavo/quantize.hpp"
+#include "octavo/rotate.hpp"
 #include "octavo/scale.hpp"
 #include "octavo/shard.hpp"
 #include "octavo/status.hpp"

@@ -35,6 +35,9 @@ struct ActivationQuant {
   /// with `spec.azp` this zero point. 0: computed.
   float static_scale = 0.0F;
   std::int32_t static_azp = 0;
+  /// Rotate blocks of 16, 64 or 256 neighbours along K first (section 6); 0: none. K is a multiple,
+  /// and the weight's rows along K are rotated, too (octavo/rotate.hpp).
+  std::int32_t rotation = 0;
   TensorView codes;          ///< where the codes go; undefined: the workspace
   TensorView scales;         ///< where the scales go; undefined: the workspace
   TensorView found_columns;  ///< LLM.int8: int64 [K], where all outlier columns of this call are

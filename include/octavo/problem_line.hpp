@@ -60,6 +60,7 @@ struct ProblemLine {
       DType::undefined;         ///< quantize=int8: float A, quantised on its way into the product
   float static_scale = 0.0F;    ///< static=0.01: the scale of quantize
   std::int32_t static_azp = 0;  ///< static=0.01:-7: and its zero point
+  std::int32_t rotation = 0;    ///< rotation=64: of quantize, before all else
   float threshold = 0.0F;       ///< threshold=6: LLM.int8 (with quantize=int8)
   LineOutliers outliers = LineOutliers::columns;  ///< outliers=columns|whole|elements
   std::vector<std::int64_t> outlier_columns;      ///< outlier_columns=3+17: fixed ones of LLM.int8

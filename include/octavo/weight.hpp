@@ -52,8 +52,8 @@ struct ExpertStack {
 OCTAVO_API Weight fuse(std::span<const Weight> weights);
 
 /// The float matrix [N, K] that a canonical weight stands for, its columns in the order of the
-/// activations. Throws Error (invalid_argument, too, for a slice of an act-order weight, whose
-/// columns lie all over K).
+/// activations, rotated back where the rule of its activations rotates. Throws Error
+/// (invalid_argument, too, for a slice of an act-order weight, whose columns lie all over K).
 OCTAVO_API Tensor float_values(const Weight& weight, DType dtype = DType::float32);
 
 /// Packs a canonical weight; its activation rule travels with it. Throws Error: invalid_argument,
@@ -69,9 +69,9 @@ enum class ShardAxis : std::uint8_t {
 };
 
 /// The cell that ranges of a weight are made of whole. By columns as tall as one of its scales, 1
-/// where that spans N. By rows whole cells of its scales and whole groups of its activations, as
-/// MatmulOptions::k_chunks has them: all of K where a cell that could be shorter spans it, 1 where
-/// scales are constant along K.
+/// where that spans N. By rows whole cells of its scales, whole groups and whole rotated blocks of
+/// its activations, as MatmulOptions::k_chunks has them: all of K where a cell that could be
+/// shorter spans it, 1 where scales are constant along K.
 OCTAVO_API std::int64_t shard_cell(const Weight& weight, ShardAxis axis);
 
 /// The part of a weight's extent that a rank has: shard_range with that cell. Throws Error

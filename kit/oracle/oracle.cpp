@@ -12,6 +12,7 @@
 #include "kit/workers.hpp"
 #include "octavo/backend.hpp"
 #include "octavo/packed.hpp"
+#include "octavo/rotate.hpp"
 
 namespace octavo::kit {
 namespace {
@@ -256,7 +257,12 @@ PlainMember plain_member(Member m, bool by_element) {
         o.scale = rule.static_scale;
         if (rule.spec.azp) o.azp_in = TensorView(&rule.static_azp, DType::int32, {1, 1});
       }
-      p.codes = quantize(static_cast<TensorView>(m.a.data), o);
+      auto x = static_cast<TensorView>(m.a.data);
+      if (rule.rotation != 0) {
+        p.rotated = rotate(x, {.block = rule.rotation, .out_dtype = DType::float32});
+        x = p.rotated.view();
+      }
+      p.codes = quantize(x, o);
       m.a = p.codes;
       // One zero point for all rows.
       if (m.a.azp.defined() && p.codes.grid.rows == kWholeExtent) m.a.azp.strides[0] = 0;

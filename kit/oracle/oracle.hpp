@@ -31,6 +31,7 @@ struct PlainMember {
   Member member;
   Quantized codes, weight;
   VectorwiseQuant vectorwise;
+  Tensor rotated;
 };
 PlainMember plain_member(Member member, bool by_element = false);
 

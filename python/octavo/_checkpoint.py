@@ -74,25 +74,27 @@ def write_checkpoint(path: str | os.PathLike[str], layers: Mapping[str, Weight],
 
 
 @taking()
-def quantize_weight(weight: Tensor, scheme: Scheme = "int8-dynamic") -> Weight:
+def quantize_weight(weight: Tensor, scheme: Scheme = "int8-dynamic", *, rotation: int = 0) -> Weight:
     """Quantises a weight as quantize_file does a layer's.
 
     Args:
         weight: [N, K], as layers store it: float32, bfloat16 or float16.
         scheme: as octavo.quantize_file takes it.
+        rotation: blocks of so many neighbours along K are rotated first, of activations, too: 16, 64 or 256; 0: none.
 
     Returns:
         octavo.types.Weight: codes, scales, and how activations meet them.
 
     Raises:
-        ValueError: an unknown scheme, or a tensor that is no matrix of floats.
+        ValueError: an unknown scheme, a tensor that is no matrix of floats, a block that does not divide K.
+        NotImplementedError: a rotation for "llm-int8", or for a scheme whose activations stay as they are.
 
     Example:
         >>> import numpy, octavo
         >>> octavo.checkpoints.quantize_weight(numpy.ones((8, 4), numpy.float32), "fp8-weight-only")
         Weight(fp8-weight-only, float8_e4m3fn [8, 4])
     """
-    return _octavo.quantize_weight(weight, scheme)
+    return _octavo.quantize_weight(weight, scheme, rotation)
 
 
 @taking(weight="plain", input_zero_point="?indices")

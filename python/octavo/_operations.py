@@ -297,11 +297,49 @@ def quantize(x: Tensor, dtype: DTypeLike = "int8", granularity: str = "token", *
         return again(error, quantize, KINDS["quantize"], locals())
 
 
+def rotate(x: Tensor, block: int = 64, *, out_dtype: DTypeLike | None = None, backend: str | None = None,
+           out: Tensor | None = None) -> Result:
+    """Blocks of neighbours in the last dimension times a normalised Hadamard matrix (specification section 6).
+
+    Outliers are spread over their block, so that 8 bits lose less. The matrix is its own inverse: what is
+    rotated twice is x but for rounding. A weight is quantised so for pack(..., rotation=block), whose
+    activations linear rotates. The same bits on every CPU; CUDA devices are refused.
+
+    Args:
+        x: [..., C], bfloat16, float16 or float32; C a multiple of the block.
+        block: neighbours that are rotated together: 16, 64 or 256.
+        out_dtype: bfloat16, float16 or float32; default: x's.
+        backend: force a backend by name; default: the best that accepts.
+        out: [..., C]; default: allocated by the call.
+
+    Returns:
+        [..., C] of out_dtype; differentiable for torch tensors.
+
+    Raises:
+        ValueError: an argument breaks a rule; the sentence names both.
+        NotImplementedError: the contract has it, this build does not.
+        MemoryError: no memory for the result or the workspace.
+        RuntimeError: a device that is not there.
+
+    Example:
+        >>> import numpy, octavo
+        >>> x = numpy.zeros((1, 16), numpy.float32)
+        >>> x[0, 0] = 8
+        >>> octavo.quantizers.rotate(x, 16)[0, :4].tolist()
+        [2.0, 2.0, 2.0, -2.0]
+    """
+    try:
+        function = torch_operations().rotate if is_torch(x) else _octavo.rotate
+        return function(x, block, out_dtype, backend, out)
+    except REFUSED as error:
+        return again(error, rotate, KINDS["rotate"], locals())
+
+
 def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str | None = None,
          activation: DTypeLike | None = None, activation_granularity: str = "token", azp: bool = False,
          scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float | None = None,
          rounding: Rounding = "none", non_finite: NonFinite = "propagate", widen: bool = False,
-         static_scale: float | None = None, static_azp: int = 0, llm_int8: bool = False,
+         static_scale: float | None = None, static_azp: int = 0, rotation: int = 0, llm_int8: bool = False,
          outlier_threshold: float | None = None, whole_columns: bool = False, outlier_columns: Any = None,
          backend: str | None = None) -> PackedWeight:
     """Packs a weight once for the kernels of this machine.
@@ -320,6 +358,8 @@ def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str 
         widen: with azp, ranges include 0, so that zero points fit 8 bits (ONNX, compressed-tensors).
         static_scale, static_azp: static quantisation by this one scale (and zero point), with a granularity of one
             for all; None: computed ones.
+        rotation: blocks of so many neighbours along K are rotated before all else: 16, 64 or 256, as the weight's
+            rows were (octavo.quantizers.rotate); 0: none.
         llm_int8: LLM.int8's statistics, and float columns where |x| >= outlier_threshold.
         outlier_threshold: LLM.int8: columns with an element of this magnitude stay in float; None: off.
         whole_columns: LLM.int8: these columns stay out of row statistics.
@@ -346,7 +386,7 @@ def pack(weight: Operand, scale: ScaleArgument = UNDEFINED, *, granularity: str 
     try:
         return _octavo.pack(weight, scale, granularity, activation, activation_granularity, azp, scale_ub, min_scale,
                             0.0 if qmax is None else qmax, rounding, non_finite, widen,
-                            0.0 if static_scale is None else static_scale, static_azp, llm_int8,
+                            0.0 if static_scale is None else static_scale, static_azp, rotation, llm_int8,
                             0.0 if outlier_threshold is None else outlier_threshold, whole_columns, outlier_columns,
                             backend)
     except REFUSED as error:
@@ -357,7 +397,7 @@ def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularit
                  activation: DTypeLike | None = None, activation_granularity: str = "token", azp: bool = False,
                  scale_ub: float = float("inf"), min_scale: float = 0.0, qmax: float | None = None,
                  rounding: Rounding = "none", non_finite: NonFinite = "propagate", widen: bool = False,
-                 static_scale: float | None = None, static_azp: int = 0, llm_int8: bool = False,
+                 static_scale: float | None = None, static_azp: int = 0, rotation: int = 0, llm_int8: bool = False,
                  outlier_threshold: float | None = None, whole_columns: bool = False, outlier_columns: Any = None,
                  backend: str | None = None) -> ExpertWeights:
     """Packs the weights of all experts once, in one block.
@@ -377,6 +417,8 @@ def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularit
         widen: with azp, ranges include 0, so that zero points fit 8 bits (ONNX, compressed-tensors).
         static_scale, static_azp: static quantisation by this one scale (and zero point), with a granularity of one
             for all; None: computed ones.
+        rotation: blocks of so many neighbours along K are rotated before all else: 16, 64 or 256, as the weight's
+            rows were (octavo.quantizers.rotate); 0: none.
         llm_int8: LLM.int8's statistics, and float columns where |x| >= outlier_threshold.
         outlier_threshold: LLM.int8: columns with an element of this magnitude stay in float; None: off.
         whole_columns: LLM.int8: these columns stay out of row statistics.
@@ -401,7 +443,7 @@ def pack_experts(weight: Tensor, scale: ScaleArgument = UNDEFINED, *, granularit
     try:
         return _octavo.pack_experts(weight, scale, granularity, activation, activation_granularity, azp, scale_ub,
                                     min_scale, 0.0 if qmax is None else qmax, rounding, non_finite, widen,
-                                    0.0 if static_scale is None else static_scale, static_azp, llm_int8,
+                                    0.0 if static_scale is None else static_scale, static_azp, rotation, llm_int8,
                                     0.0 if outlier_threshold is None else outlier_threshold, whole_columns,
                                     outlier_columns, backend)
     except REFUSED as error:

@@ -23,6 +23,7 @@
 #include "octavo/norm.hpp"
 #include "octavo/packed.hpp"
 #include "octavo/quantize.hpp"
+#include "octavo/rotate.hpp"
 
 namespace octavo::python {
 
@@ -45,6 +46,7 @@ std::optional<ActivationQuant> parse_activation(Call& call, const Arguments& a) 
   o.spec.widen = a.widen;
   o.static_scale = static_cast<float>(a.static_scale);
   o.static_azp = a.static_azp;
+  o.rotation = a.rotation;
   o.vectorwise = a.llm_int8;
   o.outlier_threshold = static_cast<float>(a.outlier_threshold);
   o.whole_columns = a.whole_columns;
@@ -66,6 +68,7 @@ inline nb::dict arguments_of(const ActivationQuant& o) {
   d["widen"] = o.spec.widen;
   d["static_scale"] = o.static_scale;
   d["static_azp"] = o.static_azp;
+  d["rotation"] = o.rotation;
   d["llm_int8"] = o.vectorwise;
   d["outlier_threshold"] = o.outlier_threshold;
   d["whole_columns"] = o.whole_columns;
@@ -385,6 +388,35 @@ void define_quantize(nb::module_& m, const char* name, const char* doc, const Na
         nb::arg("azp_in").none() = nb::none(), doc);
 }
 
+struct RotateArguments {
+  nb::handle x;
+  std::int32_t block;
+  nb::handle out_dtype;
+  const Name& backend;
+  nb::handle out;
+};
+
+inline RotateOptions options_of(Call& call, const RotateArguments& a) {
+  RotateOptions o;
+  o.block = a.block;
+  o.out_dtype = call.dtype(a.out_dtype, "out_dtype");
+  o.out = call.out(a.out);
+  o.backend = text_of(a.backend);
+  return o;
+}
+
+template <auto Body, class... Head, class... Names>
+void define_rotate(nb::module_& m, const char* name, const char* doc, const Names&... names) {
+  const auto call = [](Head... head, nb::handle x, std::int32_t block, nb::handle out_dtype, const Name& backend, nb::handle out) {
+    return apply<Body>(RotateArguments{x, block, out_dtype, backend, out}, head...);
+  };
+  m.def(name, call, names..., nb::arg("x"),
+        nb::arg("block") = 64,
+        nb::arg("out_dtype").none() = nb::none(),
+        nb::arg("backend").none() = nb::none(),
+        nb::arg("out").none() = nb::none(), doc);
+}
+
 struct PackArguments {
   nb::handle weight;
   nb::handle scale;
@@ -400,6 +432,7 @@ struct PackArguments {
   bool widen;
   double static_scale;
   std::int32_t static_azp;
+  std::int32_t rotation;
   bool llm_int8;
   double outlier_threshold;
   bool whole_columns;
@@ -417,8 +450,8 @@ inline PackOptions options_of(Call& call, const PackArguments& a) {
 
 template <auto Body, class... Head, class... Names>
 void define_pack(nb::module_& m, const char* name, const char* doc, const Names&... names) {
-  const auto call = [](Head... head, nb::handle weight, nb::handle scale, nb::handle granularity, nb::handle activation, const std::string& activation_granularity, bool azp, double scale_ub, double min_scale, double qmax, const std::string& rounding, const std::string& non_finite, bool widen, double static_scale, std::int32_t static_azp, bool llm_int8, double outlier_threshold, bool whole_columns, nb::handle outlier_columns, const Name& backend) {
-    return apply<Body>(PackArguments{weight, scale, granularity, activation, activation_granularity, azp, scale_ub, min_scale, qmax, rounding, non_finite, widen, static_scale, static_azp, llm_int8, outlier_threshold, whole_columns, outlier_columns, backend}, head...);
+  const auto call = [](Head... head, nb::handle weight, nb::handle scale, nb::handle granularity, nb::handle activation, const std::string& activation_granularity, bool azp, double scale_ub, double min_scale, double qmax, const std::string& rounding, const std::string& non_finite, bool widen, double static_scale, std::int32_t static_azp, std::int32_t rotation, bool llm_int8, double outlier_threshold, bool whole_columns, nb::handle outlier_columns, const Name& backend) {
+    return apply<Body>(PackArguments{weight, scale, granularity, activation, activation_granularity, azp, scale_ub, min_scale, qmax, rounding, non_finite, widen, static_scale, static_azp, rotation, llm_int8, outlier_threshold, whole_columns, outlier_columns, backend}, head...);
   };
   const nb::object undefined = nb::borrow(undefined_object);
   m.def(name, call, names..., nb::arg("weight"),
@@ -435,6 +468,7 @@ void define_pack(nb::module_& m, const char* name, const char* doc, const Names&
         nb::arg("widen") = false,
         nb::arg("static_scale") = 0.0,
         nb::arg("static_azp") = 0,
+        nb::arg("rotation") = 0,
         nb::arg("llm_int8") = false,
         nb::arg("outlier_threshold") = 0.0,
         nb::arg("whole_columns") = false,
@@ -457,6 +491,7 @@ struct PackExpertsArguments {
   bool widen;
   double static_scale;
   std::int32_t static_azp;
+  std::int32_t rotation;
   bool llm_int8;
   double outlier_threshold;
   bool whole_columns;
@@ -474,8 +509,8 @@ inline PackExpertsOptions options_of(Call& call, const PackExpertsArguments& a) 
 
 template <auto Body, class... Head, class... Names>
 void define_pack_experts(nb::module_& m, const char* name, const char* doc, const Names&... names) {
-  const auto call = [](Head... head, nb::handle weight, nb::handle scale, nb::handle granularity, nb::handle activation, const std::string& activation_granularity, bool azp, double scale_ub, double min_scale, double qmax, const std::string& rounding, const std::string& non_finite, bool widen, double static_scale, std::int32_t static_azp, bool llm_int8, double outlier_threshold, bool whole_columns, nb::handle outlier_columns, const Name& backend) {
-    return apply<Body>(PackExpertsArguments{weight, scale, granularity, activation, activation_granularity, azp, scale_ub, min_scale, qmax, rounding, non_finite, widen, static_scale, static_azp, llm_int8, outlier_threshold, whole_columns, outlier_columns, backend}, head...);
+  const auto call = [](Head... head, nb::handle weight, nb::handle scale, nb::handle granularity, nb::handle activation, const std::string& activation_granularity, bool azp, double scale_ub, double min_scale, double qmax, const std::string& rounding, const std::string& non_finite, bool widen, double static_scale, std::int32_t static_azp, std::int32_t rotation, bool llm_int8, double outlier_threshold, bool whole_columns, nb::handle outlier_columns, const Name& backend) {
+    return apply<Body>(PackExpertsArguments{weight, scale, granularity, activation, activation_granularity, azp, scale_ub, min_scale, qmax, rounding, non_finite, widen, static_scale, static_azp, rotation, llm_int8, outlier_threshold, whole_columns, outlier_columns, backend}, head...);
   };
   const nb::object undefined = nb::borrow(undefined_object);
   m.def(name, call, names..., nb::arg("weight"),
@@ -492,6 +527,7 @@ void define_pack_experts(nb::module_& m, const char* name, const char* doc, cons
         nb::arg("widen") = false,
         nb::arg("static_scale") = 0.0,
         nb::arg("static_azp") = 0,
+        nb::arg("rotation") = 0,
         nb::arg("llm_int8") = false,
         nb::arg("outlier_threshold") = 0.0,
         nb::arg("whole_columns") = false,

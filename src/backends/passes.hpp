@@ -223,10 +223,20 @@ struct RmsNormProblem {
 /// Sums of squares that a row is added up in.
 inline constexpr std::int64_t kNormSums = 256;
 
-/// Rows of rms_norm or of silu_and_mul, and their codes, without a matrix of them in memory.
+/// Section 6: R(x), converted once; in float32 through the stages of blocks of 16, 64 or 256
+/// columns, of which there are whole ones.
+struct RotateProblem {
+  MatrixView x;  ///< [R, C], bfloat16, float16 or float32
+  std::int64_t block = 0;
+  MatrixView out;  ///< [R, C], a float type; apart from x, or x itself
+};
+
+/// Rows of rms_norm, of silu_and_mul or rotated ones, and their codes, without a matrix of them in
+/// memory.
 struct QuantizeRowsProblem {
   RmsNormProblem norm;       ///< its x undefined: none; its out is not written
   SiluProblem silu;          ///< its x undefined: none; its out is not written
+  RotateProblem rotate;      ///< its x undefined: none; its out is not written
   QuantizeProblem quantize;  ///< its x without memory: type and shape of the rows between
 };
 
@@ -312,7 +322,7 @@ struct FinishProblem {
   MatmulOptions options;
 };
 
-/// All are there; rms_norm, quantize_rows and attention may be null.
+/// All are there; rms_norm, rotate, quantize_rows and attention may be null.
 struct Passes {
   Status (*convert)(const ConvertProblem& problem, const ExecContext& context) noexcept;
   Status (*fill)(const FillProblem& problem, const ExecContext& context) noexcept;
@@ -341,6 +351,7 @@ struct Passes {
 
   Status (*silu_and_mul)(const SiluProblem& problem, const ExecContext& context) noexcept;
   Status (*rms_norm)(const RmsNormProblem& problem, const ExecContext& context) noexcept;
+  Status (*rotate)(const RotateProblem& problem, const ExecContext& context) noexcept;
   /// Rows between lie in `arena`'s memory; over an arena that only counts nothing runs.
   Status (*quantize_rows)(const QuantizeRowsProblem& problem, Arena& arena,
                           const ExecContext& context) noexcept;

@@ -58,6 +58,7 @@ octavo_activation activation_to(const ActivationQuant& o) noexcept {
   if (o.spec.widen) c.flags |= OCTAVO_WIDEN;
   c.static_scale = o.static_scale;
   c.static_azp = o.static_azp;
+  c.rotation = o.rotation;
   if (o.vectorwise) c.flags |= OCTAVO_VECTORWISE;
   c.outlier_threshold = o.outlier_threshold;
   if (o.whole_columns) c.flags |= OCTAVO_WHOLE_COLUMNS;
@@ -196,11 +197,22 @@ ActivationQuant options_from(const ArgumentPath& place, const octavo_activation*
   o.spec.widen = (c.flags & OCTAVO_WIDEN) != 0;
   o.static_scale = static_cast<float>(c.static_scale);
   o.static_azp = c.static_azp;
+  o.rotation = c.rotation;
   o.vectorwise = (c.flags & OCTAVO_VECTORWISE) != 0;
   o.outlier_threshold = static_cast<float>(c.outlier_threshold);
   o.whole_columns = (c.flags & OCTAVO_WHOLE_COLUMNS) != 0;
   o.codes = optional_view(place.of("codes"), c.codes);
   o.scales = optional_view(place.of("scales"), c.scales);
+  return o;
+}
+
+RotateOptions options_from(const ArgumentPath& place, const octavo_rotate_options* given) {
+  const octavo_rotate_options c = read_struct(place, given);
+  RotateOptions o;
+  if (c.block != 0) o.block = c.block;
+  o.out_dtype = dtype_or(place.of("out_dtype"), c.out_dtype, o.out_dtype);
+  o.out = optional_view(place.of("out"), c.out);
+  o.backend = c.backend;
   return o;
 }
 

@@ -15,6 +15,7 @@
 #include "octavo/norm.hpp"
 #include "octavo/packed.hpp"
 #include "octavo/quantize.hpp"
+#include "octavo/rotate.hpp"
 
 namespace octavo::capi {
 
@@ -33,6 +34,7 @@ ScaledGroupedMmOptions options_from(const ArgumentPath& place, const octavo_scal
 functional::Options options_from(const ArgumentPath& place, const octavo_functional_options* given);
 QuantizeOptions options_from(const ArgumentPath& place, const octavo_quantize_options* given);
 ActivationQuant options_from(const ArgumentPath& place, const octavo_activation* given);
+RotateOptions options_from(const ArgumentPath& place, const octavo_rotate_options* given);
 PackOptions options_from(const ArgumentPath& place, const octavo_pack_options* given);
 SiluAndMulQuantizeOptions options_from(const ArgumentPath& place, const octavo_silu_and_mul_quantize_options* given);
 RmsNormOptions options_from(const ArgumentPath& place, const octavo_rms_norm_options* given);

@@ -130,6 +130,13 @@ Result<Tensor> sum_by_token(const ExpertCall& call, const TensorView& x, const T
   return out.tensor;
 }
 
+// Gradients of rotated rows, float32, as those of the rows.
+Status turn_back(const VjpCall& vjp, const ExpertWeights& weights, const Tensor& rows) {
+  const auto& rule = weights.activation();
+  if (!rule || rule->rotation == 0) return {};
+  return vjp.on->passes.rotate({rows, rule->rotation, rows}, vjp.context);
+}
+
 }  // namespace
 
 Result<Tensor> by_route(const VjpCall& vjp, const Routing& routing, const MatrixView& from,
@@ -170,6 +177,7 @@ Result<RoutedGradients> routed_gradients(const ExpertCall& call, const TokenGrad
   const std::int64_t rows = routing.rows();
   OCTAVO_TRY_ASSIGN(const Tensor grad_a, plane(vjp, DType::float32, rows, call.w2->k()));
   OCTAVO_TRY(through_weights(vjp, routing, *call.w2, routed, grad_a));
+  OCTAVO_TRY(turn_back(vjp, *call.w2, grad_a));
   OCTAVO_TRY_ASSIGN(const Tensor grad_h, plane(vjp, DType::float32, rows, call.w13->n()));
   OCTAVO_TRY(vjp.on->passes.silu_and_mul_vjp({grad_a, products.first_sums(), grad_h}, vjp.context));
   const RoutedGrad of_h{grad_h, {}};
@@ -179,6 +187,7 @@ Result<RoutedGradients> routed_gradients(const ExpertCall& call, const TokenGrad
   if (!wanted.x) return result;
   OCTAVO_TRY_ASSIGN(result.x, plane(vjp, DType::float32, rows, call.w13->k()));
   OCTAVO_TRY(through_weights(vjp, routing, *call.w13, of_h, result.x));
+  OCTAVO_TRY(turn_back(vjp, *call.w13, result.x));
   return result;
 }
 

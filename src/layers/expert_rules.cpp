@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/data/overlap.hpp"
+#include "core/devices/devices.hpp"
 #include "core/error.hpp"
 #include "core/scales/quantize_rules.hpp"
 #include "layers/activations.hpp"
@@ -75,6 +76,10 @@ Status check_rule(const Site& site, const ExpertWeights& w, DType x, const Matmu
                 "{}.activation.outlier_columns must be undefined (experts have no float columns); "
                 "got {}",
                 site(Arg::b), shape_string(rule.outlier_columns));
+  }
+  if (rule.rotation != 0 && !on_host(w.device())) {
+    return fail(Code::unavailable, "{}.activation.rotation must be 0 but on the CPU; got {} on {}",
+                site(Arg::b), rule.rotation, device_string(w.device()));
   }
   if (options.batch_invariant && !rows_apart(rule)) {
     return fail(Code::invalid_argument,

@@ -116,7 +116,9 @@ class Slices {
 Result<ExpertWeights> run_pack(const TensorView& weight, const PackExpertsOptions& o,
                                const ExecContext& context) {
   OCTAVO_TRY(check_weight(weight));
-  if (o.activation) OCTAVO_TRY(check_activation("pack_experts: activation.", *o.activation));
+  if (o.activation) {
+    OCTAVO_TRY(check_activation("pack_experts: activation.", *o.activation, weight.shape[2]));
+  }
   auto content = std::make_shared<ExpertWeightsData>();
   content->dtype = weight.dtype;
   content->device = weight.device;

@@ -42,6 +42,7 @@ class Builder {
     impl_.rule.spec.azp = line.azp;
     impl_.rule.static_scale = line.static_scale;
     impl_.rule.static_azp = line.static_azp;
+    impl_.rule.rotation = line.rotation;
     impl_.rule.vectorwise = line.threshold > 0.0F || !line.outlier_columns.empty();
     impl_.rule.outlier_threshold = line.threshold;
     impl_.rule.whole_columns = line.outliers == LineOutliers::whole;

@@ -111,7 +111,7 @@ struct Word {
   bool (*read)(std::string_view value, ProblemLine& line);
 };
 
-constexpr std::array<Word, 20> kWords{{
+constexpr std::array<Word, 21> kWords{{
     {"scale",
      "be scale=A:B with none, tensor, token, channel, group<g>, block<r>x<c>, per_k, element or mx",
      [](std::string_view v, ProblemLine& l) {
@@ -169,6 +169,10 @@ constexpr std::array<Word, 20> kWords{{
        const bool zero_point = colon != std::string_view::npos;
        return number(v.substr(0, colon), l.static_scale) && l.static_scale > 0.0F &&
               (!zero_point || number(v.substr(colon + 1), l.static_azp));
+     }},
+    {"rotation", "be a block of 16, 64 or 256",
+     [](std::string_view v, ProblemLine& l) {
+       return number(v, l.rotation) && (l.rotation == 16 || l.rotation == 64 || l.rotation == 256);
      }},
     {"threshold", "be a number of at least 0",
      [](std::string_view v, ProblemLine& l) { return number(v, l.threshold) && l.threshold >= 0; }},
@@ -283,6 +287,10 @@ Status check_words(const ProblemLine& line) {
   if (line.static_scale > 0.0F && line.quantize == DType::undefined) {
     return fail(Code::invalid_argument,
                 "problem line: static must come with quantize; got static={}", line.static_scale);
+  }
+  if (line.rotation != 0 && line.quantize == DType::undefined) {
+    return fail(Code::invalid_argument,
+                "problem line: rotation must come with quantize; got rotation={}", line.rotation);
   }
   if (line.split == Split::none || line.split == Split::list) return {};
   const char* word = line.prepacked                      ? "prepacked"
@@ -410,6 +418,7 @@ std::string to_string(const ProblemLine& l) {
   } else if (l.static_scale > 0.0F) {
     add(fmt::format("static={}", l.static_scale));
   }
+  if (l.rotation != 0) add(fmt::format("rotation={}", l.rotation));
   if (l.threshold > 0.0F) add(fmt::format("threshold={}", l.threshold));
   if (l.outliers != LineOutliers::columns) {
     add(fmt::format("outliers={}", name_of(kOutliers, l.outliers)));

@@ -71,6 +71,13 @@ std::string outliers_of(const MatmulProblem& problem) {
   return text;
 }
 
+// The block of a problem's first member; all members of a list have their own rules.
+std::int32_t rotation_of(const MatmulProblem& problem) noexcept {
+  if (group_count(problem) == 0 || has_offsets(problem)) return 0;
+  const ActivationQuant* rule = member(problem, 0).a.quantize;
+  return rule != nullptr ? rule->rotation : 0;
+}
+
 Candidate judge(const Plan& plan, const char* why, const Backend* forced,
                 const std::string& first) {
   Candidate c;
@@ -149,6 +156,7 @@ Explanation explain(const MatmulProblem& problem, const ExecContext& context,
                           default_executor_reason());
     e.error_bound = std::max(e.error_bound, error_bound(problem));
     e.outliers = outliers_of(problem);
+    e.rotation = rotation_of(problem);
     return e;
   });
 }
@@ -195,6 +203,10 @@ std::string Explanation::to_string() const {
         "subnormals=exact)\n";
   }
   if (!weight.empty()) text += fmt::format("weight     {}\n", weight);
+  if (rotation != 0) {
+    text += fmt::format("rotation   of A in blocks of {} along K, before its scales are found\n",
+                        rotation);
+  }
   if (!outliers.empty()) text += fmt::format("outliers   {}\n", outliers);
   text += fmt::format("workspace  {} bytes\n", workspace_bytes);
   text += fmt::format("threads    {}\n", executor);

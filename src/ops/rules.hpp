@@ -96,8 +96,12 @@ Status check_granularity(const std::string& subject, const Granularity& granular
 /// How a float operand is quantised on its way; `subject` begins each sentence ("quantize: ").
 Status check_spec(const std::string& subject, const QuantizeSpec& spec, Side side);
 
-/// An activation rule, and where it puts codes and scales of an operand of m x k.
-Status check_activation(const std::string& subject, const ActivationQuant& rule);
+/// An activation rule of a weight with k rows, and where it puts codes and scales of an operand of
+/// m x k.
+Status check_activation(const std::string& subject, const ActivationQuant& rule, std::int64_t k);
+/// A block that rotations have, and columns of whole ones.
+Status check_rotation(const std::string& subject, const char* name, std::int32_t block,
+                      const char* extent, std::int64_t columns);
 Status check_activation_rule(const Site& site, const Operand& a, std::int64_t m, std::int64_t k,
                              bool batch_invariant);
 

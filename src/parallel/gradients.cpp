@@ -11,6 +11,7 @@
 
 #include "core/error.hpp"
 #include "octavo/checkpoint/sharding.hpp"
+#include "octavo/rotate.hpp"
 #include "ops/product/lower.hpp"
 #include "ops/values.hpp"
 #include "parallel/alike.hpp"
@@ -71,13 +72,15 @@ void sum_chunks(Communicator& ranks, std::span<const ShardRange> chunks, const G
   for (const ShardRange& chunk : chunks) parts.push_back(shard(weight, ShardAxis::columns, chunk));
   const ScaledMmOptions options{
       .out_dtype = DType::float32, .matmul = forward.matmul, .backend = forward.backend};
+  const std::int32_t rotation = weight.activation ? weight.activation->rotation : 0;
   const auto make = [&](std::int64_t i, std::int64_t m0, std::int64_t m1, const TensorView& to) {
     const auto at = static_cast<std::size_t>(i);
     const TensorView grad =
         rows.grad.view.slice(0, m0, m1).slice(1, chunks[at].begin, chunks[at].end);
     const TensorView x = rows.x.view.slice(0, m0, m1);
     const Operand b = Operand(parts[at].codes).transposed();
-    const Tensor part = scaled_mm_vjp(grad, x, b, options, kWantA, kFloat32, context).a;
+    Tensor part = scaled_mm_vjp(grad, x, b, options, kWantA, kFloat32, context).a;
+    if (rotation != 0) part = rotate(part, {.block = rotation}, context);
     throw_if_failed(copy_to(kColumnParallel, part, to, nullptr));
   };
   fold_chunks(ranks, static_cast<std::int64_t>(chunks.size()), make, total);

@@ -19,6 +19,7 @@
 #include "backends/backend.hpp"
 #include "core/data/matrix.hpp"
 #include "octavo/llm_int8.hpp"
+#include "octavo/rotate.hpp"
 #include "ops/run.hpp"
 #include "ops/values.hpp"
 #include "parallel/gather.hpp"
@@ -225,6 +226,12 @@ Status vectorwise(const RowParallelLinear::Impl& layer, const TensorView& x,
   return quantize_as_product(rule, beside, {0, own}, options, context, result);
 }
 
+// R of the rank's columns, of which blocks are whole; undefined where the rule has none.
+Tensor rotated_by(const ActivationQuant& rule, const TensorView& x, const ExecContext& context) {
+  if (rule.rotation == 0) return {};
+  return rotate(x, {.block = rule.rotation, .out_dtype = DType::float32}, context);
+}
+
 }  // namespace
 
 Operand RowActivations::operand(const ShardRange& columns) const {
@@ -233,21 +240,25 @@ Operand RowActivations::operand(const ShardRange& columns) const {
   return a;
 }
 
-RowActivations row_activations(const RowParallelLinear::Impl& layer, const TensorView& x,
+RowActivations row_activations(const RowParallelLinear::Impl& layer, const TensorView& given,
                                const LinearOptions& options, const ExecContext& context) {
   RowActivations result;
-  result.codes = x;
+  result.codes = given;
   if (!layer.rule) return result;
   const ActivationQuant& rule = *layer.rule;
   const QuantizeOptions o = options_of(rule.spec);
   const bool of_groups = scale_grid(o.granularity, Side::a).cols != kWholeExtent;
   const bool zero_points = o.azp && rule.static_scale == 0.0F;
+  const bool refuses = o.non_finite == NonFinite::error && (zero_points || rule.rotation != 0);
+  if (!of_groups && (o.scale_dtype != DType::float32 || refuses)) {
+    throw_if_failed(
+        quantize_as_product(rule, gathered(layer, given), layer.rows, options, context, result));
+    return result;
+  }
+  const Tensor rotated = rotated_by(rule, given, context);
+  const TensorView x = rotated.defined() ? rotated.view() : given;
   if (rule.vectorwise) {
     throw_if_failed(vectorwise(layer, x, options, context, result));
-  } else if (!of_groups && (o.scale_dtype != DType::float32 ||
-                            (zero_points && o.non_finite == NonFinite::error))) {
-    throw_if_failed(
-        quantize_as_product(rule, gathered(layer, x), layer.rows, options, context, result));
   } else if (rule.static_scale != 0.0F) {
     take(result, with_static_scale(layer, x, o, rule.static_scale, rule.static_azp, context));
   } else if (of_groups) {

@@ -276,9 +276,18 @@ std::shared_ptr<RowParallelLinear::Impl> made(Made from, const TensorView& bias,
   layer->rows = shard_range(layer->k, layer->rank(), layer->size(), layer->cell);
   layer->rule = std::move(from.rule);
   layer->sums = kind_of(own, layer->k);
+  if (layer->rule && layer->rule->rotation != 0 && layer->sums == RowSums::chunks &&
+      options.mode == ParallelMode::exact) {
+    refuse(Code::unsupported,
+           "{}: weight.activation.rotation must be 0 but of exact sums (int8 by int8 under scales "
+           "constant along K) or in the mode fast; got {}",
+           kRowParallel, layer->rule->rotation);
+  }
   if (bias.defined()) layer->bias = checked_bias(bias, layer->n);
   const std::int64_t one = std::min<std::int64_t>(own.codes.data.size(1), 1);
-  layer->first_row = pack(shard(own, ShardAxis::rows, {0, one}), options.backend);
+  Weight first = shard(own, ShardAxis::rows, {0, one});
+  if (first.activation) first.activation->rotation = 0;  // one row is no block
+  layer->first_row = pack(first, options.backend);
   for (const ShardRange& columns : cuts(*layer)) {
     if (columns.size() == 0) continue;
     if (layer->sums == RowSums::wide && columns.size() > kNarrowColumns &&

@@ -5,6 +5,7 @@
 
 #include "core/error.hpp"
 #include "octavo/context.hpp"
+#include "octavo/rotate.hpp"
 #include "octavo/weight.hpp"
 
 namespace octavo {
@@ -26,8 +27,11 @@ void check_order(const Weight& weight) {
 Tensor values_of(const Weight& weight, DType dtype) {
   if (weight.columns.defined()) check_order(weight);
   const ExecContext serial{.executor = &serial_executor()};
-  const Tensor values = weight.codes.scale.defined() ? dequantize(weight.codes, dtype, serial)
-                                                     : copy(weight.codes.data, dtype);
+  const std::int32_t block = weight.activation ? weight.activation->rotation : 0;
+  const DType stored = block != 0 ? DType::float32 : dtype;
+  Tensor values = weight.codes.scale.defined() ? dequantize(weight.codes, stored, serial)
+                                               : copy(weight.codes.data, stored);
+  if (block != 0) values = rotate(values, {.block = block, .out_dtype = dtype}, serial);
   if (!weight.columns.defined()) return values;
   const std::int64_t n = values.size(0), k = values.size(1);
   const Tensor ordered = Tensor::empty(dtype, {n, k});

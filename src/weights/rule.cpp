@@ -8,7 +8,8 @@ bool same_rule(const ActivationQuant& a, const ActivationQuant& b) noexcept {
          a.spec.azp == b.spec.azp && a.spec.rounding == b.spec.rounding &&
          a.spec.scale_ub == b.spec.scale_ub && a.spec.min_scale == b.spec.min_scale &&
          a.vectorwise == b.vectorwise && a.outlier_threshold == b.outlier_threshold &&
-         a.whole_columns == b.whole_columns && (a.static_scale > 0.0F) == (b.static_scale > 0.0F);
+         a.rotation == b.rotation && a.whole_columns == b.whole_columns &&
+         (a.static_scale > 0.0F) == (b.static_scale > 0.0F);
 }
 
 }  // namespace octavo

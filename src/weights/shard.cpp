@@ -2,6 +2,7 @@
 // Weights cut into parts.
 #include "weights/shard.hpp"
 
+#include <algorithm>
 #include <vector>
 
 #include "core/data/cells.hpp"
@@ -148,7 +149,9 @@ std::int64_t shard_cell(const Weight& weight, ShardAxis axis) {
     const bool scaled = weight.codes.scale.defined();
     if (axis == ShardAxis::columns) return scaled && grid.rows < extent ? grid.rows : 1;
     const std::int64_t own = scaled && grid.cols != kWholeExtent ? grid.cols : 1;
-    return common_cell(own, weight.activation ? group_length(*weight.activation) : 1, extent);
+    if (!weight.activation) return common_cell(own, 1, extent);
+    const std::int64_t grouped = common_cell(own, group_length(*weight.activation), extent);
+    return common_cell(grouped, std::max(weight.activation->rotation, 1), extent);
   });
 }
 

@@ -166,7 +166,7 @@ TEST(CApiEquality, LinearByEveryRule) {
     std::optional<ActivationQuant> cxx;
     octavo_activation c = octavo_activation_init();
   };
-  std::vector<Rule> rules(6);
+  std::vector<Rule> rules(7);
   rules[1].cxx = ActivationQuant{};
   rules[1].cxx->spec.qmax = 100.0F;
   rules[1].c.qmax = 100.0;
@@ -198,6 +198,8 @@ TEST(CApiEquality, LinearByEveryRule) {
   rules[5].cxx->spec.azp = rules[5].cxx->spec.widen = true;
   rules[5].cxx->spec.non_finite = NonFinite::ignore;
   rules[5].c.flags = OCTAVO_AZP | OCTAVO_WIDEN | OCTAVO_NON_FINITE_IGNORE;
+  rules[6].cxx = ActivationQuant{};
+  rules[6].cxx->rotation = rules[6].c.rotation = 64;
   for (const Rule& rule : rules) {
     const Tensor want = linear(x, pack(codes, {.activation = rule.cxx}));
     octavo_pack_options o = octavo_pack_options_init();
@@ -214,6 +216,7 @@ TEST(CApiEquality, LinearByEveryRule) {
     EXPECT_EQ(back.outlier_threshold, rule.c.outlier_threshold);
     EXPECT_EQ(back.static_scale, rule.c.static_scale);
     EXPECT_EQ(back.static_azp, rule.c.static_azp);
+    EXPECT_EQ(back.rotation, rule.c.rotation);
     EXPECT_EQ(back.qmax, rule.c.qmax);
     ASSERT_EQ(back.outlier_count, rule.c.outlier_count);
     for (std::int64_t i = 0; i < back.outlier_count; ++i) {
@@ -260,6 +263,19 @@ TEST(CApiEquality, LinearTellsItsOutliers) {
   o.found_count = nullptr;
   EXPECT_EQ(octavo_linear(&views[0], packed, &o, nullptr, &y), OCTAVO_INVALID_ARGUMENT);
   octavo_packed_release(packed);
+}
+
+TEST(CApiEquality, Rotate) {
+  const Tensor x = random(bfloat16, {5, 256}, 1);
+  const octavo_view view = describe(x);
+  for (const std::int32_t block : {0, 16, 256}) {  // 0: the default
+    octavo_rotate_options o = octavo_rotate_options_init();
+    o.block = block;
+    o.out_dtype = OCTAVO_FLOAT32;
+    octavo_tensor* y = nullptr;
+    const octavo_code code = octavo_rotate(&view, &o, nullptr, &y);
+    expect_same_bits(code, y, rotate(x, {.block = block == 0 ? 64 : block, .out_dtype = float32}));
+  }
 }
 
 TEST(CApiEquality, RmsNorm) {

@@ -144,6 +144,7 @@ std::map<std::string, Call> with_nulls() {
        [] { return octavo_rms_norm_quantize(nullptr, nullptr, nullptr, nullptr); }},
       {"octavo_silu_and_mul_quantize",
        [] { return octavo_silu_and_mul_quantize(nullptr, nullptr, nullptr, nullptr); }},
+      {"octavo_rotate", [] { return octavo_rotate(nullptr, nullptr, nullptr, nullptr); }},
       {"octavo_thread_team_create", [] { return octavo_thread_team_create(2, nullptr); }},
       {"octavo_thread_team_end", [] { return octavo_thread_team_end(nullptr); }},
       {"octavo_thread_team_executor", [] { return octavo_thread_team_executor(nullptr, nullptr); }},

@@ -68,6 +68,11 @@ void each_tensor(const octavo_activation&, const Visit& visit) {
 }
 
 template <class Visit>
+void each_tensor(const octavo_rotate_options&, const Visit& visit) {
+  visit("out", &octavo_rotate_options::out);
+}
+
+template <class Visit>
 void each_tensor(const octavo_pack_options&, const Visit& visit) {
   visit("scale", &octavo_pack_options::scale);
 }

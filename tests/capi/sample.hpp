@@ -54,7 +54,7 @@ struct Sample {
       two{float32, {2}}, one{float32, {1}}, rows{float32, {2, 1}}, azp{int32, {2, 1}},
       columns{int64, {1}}, square{float32, {2, 2}}, fp8{float8_e4m3fn, {2, 4}},
       fp8_weight{float8_e4m3fn, {4, 2}}, queries{float32, {2, 1, 2, 4}}, tokens{int8, {2, 3, 1, 4}},
-      token_scales{float32, {2, 3, 1}};
+      token_scales{float32, {2, 3, 1}}, blocks{float32, {1, 64}};
   octavo_operand a = operand_of(codes), b = operand_of(weight), batch_a = operand_of(batch),
                  batch_b = operand_of(stack);
   octavo_recipe_scale recipe{one, OCTAVO_TENSOR_WISE, OCTAVO_NO_SWIZZLE};

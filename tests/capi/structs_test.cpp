@@ -72,6 +72,9 @@ TEST(CApiStructs, InputsOfOneSize) {
       "silu_and_mul_quantize",
       [&](auto* o) { return clean(octavo_silu_and_mul_quantize(s.x, o, nullptr, &s.q)); },
       octavo_silu_and_mul_quantize_options_init());
+  expect_one_size<octavo_rotate_options>(
+      "rotate", [&](auto* o) { return clean(octavo_rotate(s.blocks, o, nullptr, s.t)); },
+      octavo_rotate_options_init());
   expect_one_size<octavo_vectorwise_options>(
       "vectorwise",
       [&](auto* o) {

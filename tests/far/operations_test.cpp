@@ -190,6 +190,23 @@ TEST(Far, Quantizers) {
   });
 }
 
+TEST(Far, RotationsAreTheHosts) {
+  ActivationQuant rule = rule_of(int8);
+  rule.rotation = 16;
+  const Tensor x = to_far(activations());
+  const Tensor w = to_far(integers(int8, {kK, kN}, 6));
+  expect_error([&] { (void)linear(x, Operand(w), rule); }, Code::unavailable,
+               "linear: x.quantize.rotation must be 0 but on the CPU; got 16 on " + kFarName);
+  const PackExpertsOptions rotating{.activation = rule};
+  const ExpertWeights w13 = pack_experts(to_far(integers(int8, {1, 32, kK}, 7)), rotating);
+  const ExpertWeights w2 = pack_experts(to_far(integers(int8, {1, kN, 16}, 8)), rotating);
+  const Tensor ids = to_far(integers(int32, {kM, 1}, 1, 0, 0));
+  const Tensor weights = to_far(gaussians(float32, {kM, 1}, 9));
+  expect_error(
+      [&] { (void)fused_experts(x, w13, w2, weights, ids); }, Code::unavailable,
+      "fused_experts: w13.activation.rotation must be 0 but on the CPU; got 16 on " + kFarName);
+}
+
 TEST(Far, WhatIsNotFiniteIsFound) {
   Tensor x = gaussians(float32, {kM, kK}, 8);
   kit::store(x, 3 * kK + 4, std::nan(""));

@@ -136,6 +136,7 @@ class Arguments {
     rule.outlier_threshold = static_cast<float>(number());
     rule.static_scale = flag() ? static_cast<float>(number()) : 0.0F;
     rule.static_azp = small();
+    rule.rotation = flag() ? 16 : 0;
     return &*rules_.emplace_back(std::make_unique<octavo_activation>(rule));
   }
 

@@ -50,6 +50,10 @@ class ComposedRows {
       o.scale = rule.static_scale;
       if (s.azp) o.azp_in = TensorView(&rule.static_azp, DType::int32, {1, 1});
     }
+    if (rule.rotation != 0) {
+      q_ = quantize(rotate(x, {.block = rule.rotation, .out_dtype = DType::float32}), o);
+      return;
+    }
     q_ = quantize(x, o);
   }
 

@@ -394,5 +394,30 @@ TEST(ExpertGradients, ANaNShowsInItsRowAlone) {
   }
 }
 
+// Of one route a token, so that no sum stands between the product and its rotation.
+TEST(ExpertGradients, OfRotatedActivationsIsRotatedBack) {
+  for (const bool both : {false, true}) {
+    GradientCase c = some_case(kSchemes[1], 9, 1);
+    const auto with_rotation = [&](unsigned seed, std::int64_t n, std::int64_t k, int block) {
+      PackExpertsOptions options{.scale = 0.01};
+      options.activation.emplace();
+      options.activation->rotation = block;
+      return pack_experts(some_experts(DType::int8, {kExperts, n, k}, seed), options);
+    };
+    c.w13 = with_rotation(4, 2 * kInner, kHidden, 16);
+    c.w2 = with_rotation(5, kHidden, kInner, both ? 16 : 0);
+    const FusedExpertsGradients got = gradients(c);
+    GradientCase plain = c;
+    plain.x = rotate(c.x, {.block = 16, .out_dtype = DType::float32});
+    plain.w13 = with_rotation(4, 2 * kInner, kHidden, 0);
+    plain.options.out_dtype = c.x.dtype();
+    const FusedExpertsGradients want = gradients(plain);
+    expect_same_bits(got.x, rotate(want.x, {.block = 16, .out_dtype = c.x.dtype()}));
+    expect_same_bits(got.topk_weights, want.topk_weights);
+    expect_same_bits(got.bias13, want.bias13);
+    expect_same_bits(got.bias2, want.bias2);
+  }
+}
+
 }  // namespace
 }  // namespace octavo::test::experts_gradient_test

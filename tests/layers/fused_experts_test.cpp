@@ -106,6 +106,22 @@ TEST(FusedExperts, WeightsOnTheInput) {
   }
 }
 
+TEST(FusedExperts, RotatedActivations) {
+  for (const bool on_input : {false, true}) {
+    for (const DType dtype : {DType::float8_e4m3fn, DType::int8}) {
+      ExpertsCase c = some_case(6, 3, dtype);
+      PackExpertsOptions options{.scale = 0.01};
+      options.activation.emplace();
+      options.activation->spec.dtype = dtype;
+      options.activation->rotation = 16;
+      c.w13 = pack_experts(some_experts(dtype, {kExperts, 2 * kInner, kHidden}, 7), options);
+      c.w2 = pack_experts(some_experts(dtype, {kExperts, kHidden, kInner}, 8), options);
+      c.options.apply_router_weight_on_input = on_input;
+      expect_same_bits(run(c), compose(c));
+    }
+  }
+}
+
 TEST(FusedExperts, AnyStrides) {
   ExpertsCase c = some_case(6);
   const Tensor bias = gaussians(DType::float32, {kExperts, 2 * kInner}, 8);

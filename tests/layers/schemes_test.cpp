@@ -23,6 +23,7 @@ struct Scheme {
   bool vectorwise = false;
   float static_scale = 0.0F;
   std::int32_t static_azp = 0;
+  std::int32_t rotation = 0;
 };
 
 QuantizeSpec spec_of(DType dtype, Granularity granularity = per_token(), bool azp = false) {
@@ -62,6 +63,11 @@ const std::vector<Scheme>& schemes() {
        false, 0.0078125F},
       {"Uint8StaticAzp", int8, per_channel(), spec_of(uint8, per_tensor(), true), bfloat16, false,
        0.02F, 120},
+      {"Int8Rotated", int8, per_channel(), spec_of(int8), bfloat16, false, 0.0F, 0, 16},
+      {"Fp8GroupRotated", float8_e4m3fn, group(32), spec_of(float8_e4m3fn, group(32)), float16,
+       false, 0.0F, 0, 16},
+      {"Uint8TensorAzpRotated", int8, per_channel(), spec_of(uint8, per_tensor(), true), float32,
+       false, 0.0F, 0, 16},
       {"LlmInt8", int8, per_channel(), std::nullopt, bfloat16, true},
       {"W8A16Int8", int8, per_channel(), std::nullopt},
       {"W8A16Fp8", float8_e4m3fn, block(32, 32), std::nullopt, float16},
@@ -102,6 +108,7 @@ ExpertWeights packed(const Scheme& s, std::int64_t n, std::int64_t k, unsigned s
     if (s.rule) options.activation->spec = *s.rule;
     options.activation->static_scale = s.static_scale;
     options.activation->static_azp = s.static_azp;
+    if (s.rotation != 0 && k % s.rotation == 0) options.activation->rotation = s.rotation;
   }
   return pack_experts(some_experts(s.weight, {kExperts, n, k}, seed), options);
 }

@@ -30,6 +30,7 @@ struct LayerKind {
   float threshold = 0.0F;
   bool fixed_columns = false;
   bool weight_azp = false;
+  std::int32_t rotation = 0;
 };
 
 using enum DType;
@@ -60,6 +61,24 @@ const std::array kLayerKinds{
               ScaleRounding::none, float32, true, 1000.0F},
     LayerKind{"llm-int8 fixed", int8, per_token(), int8, per_token(), false, 0.0F, 0,
               ScaleRounding::none, float32, true, 2.5F, true},
+    LayerKind{.name = "int8 rotated",
+              .weight = int8,
+              .scale = per_token(),
+              .activation = int8,
+              .rotation = 16},
+    LayerKind{.name = "uint8 azp rotated",
+              .weight = int8,
+              .scale = per_token(),
+              .activation = uint8,
+              .azp = true,
+              .rotation = 64},
+    LayerKind{.name = "int8 static rotated",
+              .weight = int8,
+              .scale = per_token(),
+              .activation = int8,
+              .rule = per_tensor(),
+              .static_scale = 0.02F,
+              .rotation = 16},
 };
 
 struct Layer {
@@ -102,6 +121,7 @@ Weight weight_of(const Layer& l, Dice& dice) {
   rule.spec.scale_dtype = kind.scale_dtype;
   rule.static_scale = kind.static_scale;
   rule.static_azp = kind.static_azp;
+  rule.rotation = kind.rotation;
   rule.vectorwise = kind.vectorwise;
   rule.outlier_threshold = kind.threshold;
   if (kind.fixed_columns) {
@@ -121,6 +141,7 @@ Layer random_layer(std::uint64_t seed, const LayerSize* size) {
   const LayerSize& of = size != nullptr ? *size : thrown;
   Layer l{
       &kLayerKinds[seed % kLayerKinds.size()], of.m, of.n, of.k, 24, 0, float32, {}, {}, {}, {}};
+  if (l.kind->rotation != 0) l.k = l.k / l.kind->rotation * l.kind->rotation;
   const std::array<std::int32_t, 4> counts{24, 24, 12, 1};
   l.k_chunks = counts[static_cast<std::size_t>(dice.number(3))];
   l.overlap_rows = dice.number(3);

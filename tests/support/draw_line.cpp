@@ -23,6 +23,12 @@ void draw_static(ProblemLine& line) {
   if (line.azp) line.static_azp = static_cast<std::int32_t>(between(-140, 300));
 }
 
+// Of whole blocks along K, the nearest to what was drawn.
+void draw_rotation(ProblemLine& line) {
+  line.rotation = one_of<std::int32_t>({16, 64, 256});
+  line.k = (line.k + line.rotation / 2) / line.rotation * line.rotation;
+}
+
 bool llm_int8(const ProblemLine& line) {
   return line.threshold > 0.0F || !line.outlier_columns.empty();
 }
@@ -62,6 +68,7 @@ void draw_types(ProblemLine& line) {
       line.azp = line.quantize == uint8 || (line.b == int8 && sometimes());
       if (line.quantize == int8 && !line.azp && sometimes()) draw_outliers(line);
       if (!llm_int8(line) && sometimes()) draw_static(line);
+      if (!llm_int8(line) && sometimes()) draw_rotation(line);
   }
   line.out = one_of<DType>(
       {float32, bfloat16, float16, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, int8, uint8});

@@ -72,6 +72,25 @@ OCTAVO_C_API octavo_code octavo_compute_scale(const octavo_view* x,
 OCTAVO_C_API octavo_code octavo_dequantize(const octavo_quantized* q, octavo_dtype out_dtype,
                                            const octavo_context* context, octavo_tensor** result);
 
+/* The arguments of octavo_rotate beside x. */
+typedef struct octavo_rotate_options {
+  size_t struct_size;
+  /* api: octavo_rotate_options, of api/operations.toml */
+  /* [..., C]; default: allocated by the call */
+  const octavo_view* out;
+  /* force a backend by name; default: the best that accepts */
+  const char* backend;
+  /* neighbours that are rotated together: 16, 64 or 256 */
+  int32_t block;
+  /* bfloat16, float16 or float32; default: x's */
+  octavo_dtype out_dtype;
+  /* api: end */
+} octavo_rotate_options;
+OCTAVO_INIT_FUNCTION_(octavo_rotate_options);
+/* Blocks of neighbours of x [..., C] times a Hadamard matrix that is its own inverse; rotate.hpp */
+OCTAVO_C_API octavo_code octavo_rotate(const octavo_view* x, const octavo_rotate_options* options,
+                                       const octavo_context* context, octavo_tensor** result);
+
 /* How float activations are quantised on their way into a product. */
 typedef struct octavo_activation {
   size_t struct_size;
@@ -101,10 +120,14 @@ typedef struct octavo_activation {
    * computed ones */
   float static_scale;
   int32_t static_azp;
+  /* blocks of so many neighbours along K are rotated before all else: 16, 64 or 256, as the
+   * weight's rows were (octavo.quantizers.rotate); 0: none */
+  int32_t rotation;
   /* LLM.int8: columns with an element of this magnitude stay in float; 0: off */
   float outlier_threshold;
   /* AZP, NON_FINITE_ERROR, NON_FINITE_IGNORE, OVERFLOW_IEEE, WIDEN, VECTORWISE, WHOLE_COLUMNS */
   uint32_t flags;
+  uint32_t reserved;
   /* api: end */
 } octavo_activation;
 OCTAVO_INIT_FUNCTION_(octavo_activation);

@@ -286,13 +286,13 @@ void bind_checkpoint(nb::module_& m) {
         "Writes a safetensors file of tensors by name, in one step.");
   m.def(
       "quantize_weight",
-      [](nb::handle weight, const std::string& scheme) {
+      [](nb::handle weight, const std::string& scheme, std::int32_t rotation) {
         Call call("quantize_weight");
         const TensorView view = call.host_tensor(weight, "weight");
         const Scheme parsed = parse_scheme("quantize_weight", scheme);
-        return unlocked([&] { return quantize_weight(view, parsed); });
+        return unlocked([&] { return quantize_weight(view, parsed, rotation); });
       },
-      nb::arg("weight"), nb::arg("scheme") = "int8-dynamic",
+      nb::arg("weight"), nb::arg("scheme") = "int8-dynamic", nb::arg("rotation") = 0,
       "See octavo.checkpoints.quantize_weight.");
   m.def(
       "canonical_scheme",

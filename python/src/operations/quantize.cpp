@@ -6,6 +6,7 @@
 
 #include "bindings.hpp"
 #include "octavo/gradient.hpp"
+#include "octavo/rotate.hpp"
 #include "options.hpp"
 
 namespace octavo::python {
@@ -23,6 +24,14 @@ nb::object scales(const QuantizeArguments& arguments) {
   const TensorView x = call.tensor(arguments.x, "x");
   const QuantizeOptions o = options_of(call, arguments);
   return call.give(unlocked([&] { return compute_scale(x, o, call.context()); }));
+}
+
+nb::object rotated(const RotateArguments& given) {
+  Call call("rotate");
+  const TensorView x = call.tensor(given.x, "x");
+  const RotateOptions o = options_of(call, given);
+  const Tensor tensor = unlocked([&] { return rotate(x, o, call.context()); });
+  return given.out.is_none() ? call.give(tensor) : nb::object(nb::borrow(given.out));
 }
 
 // Learned step sizes: the gradients of x and of a static scale.
@@ -161,6 +170,7 @@ void bind_quantize(nb::module_& m) {
   bind_class(m);
   define_quantize<quantized>(m, "quantize", "See octavo.quantize.");
   define_quantize<scales>(m, "compute_scale", "See octavo.quantizers.compute_scale.");
+  define_rotate<rotated>(m, "rotate", "See octavo.quantizers.rotate.");
   m.def("quantize_vjp", gradients, nb::arg("grad"), nb::arg("x"), nb::arg("scale").none(),
         nb::arg("dtype") = "int8", nb::arg("granularity") = "token",
         nb::arg("gradient_scale") = 1.0, nb::arg("side") = "a",

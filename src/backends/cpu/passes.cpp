@@ -28,6 +28,7 @@ constinit const Passes kPasses{
     .split_sums = &host::split_sums,
     .silu_and_mul = &silu_and_mul,
     .rms_norm = &rms_norm,
+    .rotate = &rotate,
     .quantize_rows = &host::quantize_rows<kPasses>,
     .attention_scratch = &attention_scratch,
     .attention = &attention,

@@ -219,6 +219,7 @@ constexpr Passes kPasses{
     .split_sums = &split_sums,
     .silu_and_mul = &silu_and_mul,
     .rms_norm = nullptr,
+    .rotate = nullptr,
     .quantize_rows = nullptr,
     .attention_scratch = nullptr,
     .attention = nullptr,

@@ -53,6 +53,16 @@ void show_rows(QuantizeProblem& q, std::int64_t rows, Arena& arena) noexcept {
   q.shown_scales = matrix_view(arena.take<float>(rows), DType::float32, rows, 1, q.x.device);
 }
 
+// Codes of R(x), whose rows lie in a cache between.
+Status rotated(const Passes& passes, const QuantizeProblem& q, std::int64_t block, Arena& arena,
+               const ExecContext& context) noexcept {
+  QuantizeRowsProblem rows;
+  rows.rotate = {q.x, block, {}};
+  rows.quantize = q;
+  rows.quantize.x = matrix_view(nullptr, DType::float32, q.x.shape[0], q.x.shape[1], q.x.device);
+  return passes.quantize_rows(rows, arena, context);
+}
+
 Status by_cells(const Passes& passes, Member& member, Arena& arena, Memory memory,
                 const ExecContext& context) noexcept {
   const ActivationQuant& rule = *member.a.quantize;
@@ -85,8 +95,9 @@ Status by_cells(const Passes& passes, Member& member, Arena& arena, Memory memor
     if (q.static_scales) OCTAVO_TRY(fill_static(passes, rule, q, memory, context));
     if (rule.spec.non_finite == NonFinite::error)
       OCTAVO_TRY(passes.check_finite({q.operation, q.x}, context));
-    OCTAVO_TRY(passes.quantize(q, context));
+    if (rule.rotation == 0) OCTAVO_TRY(passes.quantize(q, context));
   }
+  if (rule.rotation != 0) OCTAVO_TRY(rotated(passes, q, rule.rotation, arena, context));
   const MatrixView& scales = q.shown_scales.defined() ? q.shown_scales : q.scales;
   member.a.data = q.codes;
   member.a.scale[0] = {ScaleKind::tensor, 1.0F, scales, q.grid.rows, q.grid.cols, 0, 0};

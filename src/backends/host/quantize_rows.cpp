@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A norm or an activation function and the quantiser behind it, a block of rows at a time where
-// rows have scales of their own or given ones.
+// A norm, an activation function or a rotation and the quantiser behind it, a block of rows at a
+// time where rows have scales of their own or given ones.
 #include <algorithm>
 #include <mutex>
 
@@ -72,27 +72,35 @@ class RowsQuantizer {
     return {};
   }
 
-  // Rows [begin, end), by way of `floats`.
-  Status block(std::int64_t begin, std::int64_t end, const MatrixView& floats,
-               const ExecContext& context) const noexcept {
+  Status make(std::int64_t begin, std::int64_t end, const MatrixView& floats,
+              const ExecContext& context) const noexcept {
     if (p_.norm.x.defined()) {
       RmsNormProblem norm = p_.norm;
       norm.x = norm.x.slice(0, begin, end);
       if (norm.residual.defined()) norm.residual = norm.residual.slice(0, begin, end);
       norm.out = floats;
-      OCTAVO_TRY(passes_.rms_norm(norm, context));
-    } else {
+      return passes_.rms_norm(norm, context);
+    }
+    if (p_.silu.x.defined()) {
       SiluProblem silu = p_.silu;
       silu.x = silu.x.slice(0, begin, end);
       silu.out = floats;
-      OCTAVO_TRY(passes_.silu_and_mul(silu, context));
+      return passes_.silu_and_mul(silu, context);
     }
+    return passes_.rotate({p_.rotate.x.slice(0, begin, end), p_.rotate.block, floats}, context);
+  }
+
+  // Rows [begin, end), by way of `floats`.
+  Status block(std::int64_t begin, std::int64_t end, const MatrixView& floats,
+               const ExecContext& context) const noexcept {
+    OCTAVO_TRY(make(begin, end, floats, context));
     QuantizeProblem q = p_.quantize;
     q.x = floats;
     q.codes = q.codes.slice(0, begin, end);
     if (q.grid.rows == 1) {
       q.scales = q.scales.slice(0, begin, end);
       if (q.azp.defined()) q.azp = q.azp.slice(0, begin, end);
+      if (q.shown_scales.defined()) q.shown_scales = q.shown_scales.slice(0, begin, end);
     }
     return passes_.quantize(q, context);
   }

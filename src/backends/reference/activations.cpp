@@ -36,6 +36,8 @@ Status by_cells(Member& member, Arena& arena, const ExecContext& context) {
   std::int64_t cell_rows = q.grid.rows;
   // One scale for everything shows no NaN in integer codes: rows have scales of their own then.
   MatrixView of_rows;
+  MatrixView rotated;
+  if (rule.rotation != 0) rotated = take_matrix(arena, DType::float32, rows, columns, x.device);
   const bool shows = q.static_scales && is_integer8(rule.spec.dtype) &&
                      rule.spec.non_finite == NonFinite::propagate;
   if (shows) {
@@ -63,6 +65,10 @@ Status by_cells(Member& member, Arena& arena, const ExecContext& context) {
   }
   if (rule.spec.non_finite == NonFinite::error) {
     OCTAVO_TRY(check_finite({q.operation, x}, context));
+  }
+  if (rule.rotation != 0) {
+    q.x = rotated;
+    OCTAVO_TRY(rotate({x, rule.rotation, rotated}, context));
   }
   return quantize(q, context);
 }

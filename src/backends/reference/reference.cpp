@@ -83,6 +83,7 @@ constinit const Passes reference::kPasses{
     .split_sums = &split_sums,
     .silu_and_mul = &silu_and_mul,
     .rms_norm = &rms_norm,
+    .rotate = &rotate,
     .quantize_rows = &quantize_rows,
     .attention_scratch = &attention_scratch,
     .attention = &attention,

@@ -34,6 +34,7 @@ Status rescale(const RescaleProblem& problem, const ExecContext& context) noexce
 Status reduce(const ReduceProblem& problem, const ExecContext& context) noexcept;
 Status silu_and_mul(const SiluProblem& problem, const ExecContext& context) noexcept;
 Status rms_norm(const RmsNormProblem& problem, const ExecContext& context) noexcept;
+Status rotate(const RotateProblem& problem, const ExecContext& context) noexcept;
 std::size_t attention_scratch(const AttentionProblem& problem, int threads) noexcept;
 Status attention(const AttentionProblem& problem, void* scratch,
                  const ExecContext& context) noexcept;

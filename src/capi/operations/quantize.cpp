@@ -3,6 +3,7 @@
 #include "octavo/quantize.hpp"
 
 #include "capi/options.hpp"
+#include "octavo/rotate.hpp"
 
 using namespace octavo::capi;
 using octavo::DType;
@@ -26,6 +27,16 @@ octavo_code octavo_quantize_into(const octavo_view* x, const octavo_quantize_opt
     octavo::quantize_into(view_from({"quantize", "x"}, x),
                           options_from({"quantize", "options"}, options),
                           value_of({"quantize", "out"}, out), run_on, backend);
+  });
+}
+
+octavo_code octavo_rotate(const octavo_view* x, const octavo_rotate_options* options,
+                          const octavo_context* context, octavo_tensor** result) {
+  return guarded("rotate", [&] {
+    const octavo::RotateOptions o = options_from({"rotate", "options"}, options);
+    Slot slot({"rotate", "result"}, result, result_optional(o.out));
+    const Context run_on("rotate", context);
+    slot.fill(octavo::rotate(view_from({"rotate", "x"}, x), o, run_on));
   });
 }
 

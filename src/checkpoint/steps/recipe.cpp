@@ -11,6 +11,7 @@
 #include "core/data/cells.hpp"
 #include "core/scales/quantize_rules.hpp"
 #include "octavo/llm_int8.hpp"
+#include "octavo/rotate.hpp"
 
 namespace octavo {
 namespace checkpoint {
@@ -134,20 +135,38 @@ std::optional<ActivationQuant> activation_rule(Scheme scheme) {
   return checkpoint::recipe_of("activation_rule", scheme).rule();
 }
 
-Weight quantize_weight(const TensorView& weight, Scheme scheme) {
+Weight quantize_weight(const TensorView& given, Scheme scheme, std::int32_t rotation) {
   const checkpoint::Recipe& recipe = checkpoint::recipe_of("quantize_weight", scheme);
-  if (weight.rank != 2) {
+  if (given.rank != 2) {
     refuse(Code::invalid_argument, "quantize_weight: weight.shape must be 2-D [N, K]; got {}",
-           shape_string(weight));
+           shape_string(given));
   }
+  std::optional<ActivationQuant> rule = recipe.rule();
+  Tensor rotated;
+  if (rotation != 0) {
+    if (!rule || rule->vectorwise) {
+      refuse(Code::unsupported,
+             "quantize_weight: rotation must be 0 for llm-int8 and where activations stay as they "
+             "are; got {} for {}",
+             rotation, scheme_name(scheme));
+    }
+    rule->rotation = rotation;
+    rotated = rotate(given, {.block = rotation, .out_dtype = DType::float32});
+  }
+  const TensorView weight = rotated.defined() ? rotated.view() : given;
   const checkpoint::Written written = recipe.quantize(weight, nullptr, {});
-  return {written.codes, recipe.rule(), std::string(scheme_name(scheme)),
+  return {written.codes, std::move(rule), std::string(scheme_name(scheme)),
           recipe.bitsandbytes ? written.scale : Tensor()};
 }
 
 LayerReport compare_weight(std::string_view layer, const TensorView& weight,
                            const Weight& quantized) {
-  return checkpoint::measure("compare_weight", layer, weight, quantized.codes);
+  const std::int32_t block = quantized.activation ? quantized.activation->rotation : 0;
+  if (block == 0) return checkpoint::measure("compare_weight", layer, weight, quantized.codes);
+  const Tensor rotated = rotate(weight, {.block = block, .out_dtype = DType::float32});
+  LayerReport report = checkpoint::measure("compare_weight", layer, rotated, quantized.codes);
+  report.bytes_before = weight.numel() * element_bytes(weight.dtype);
+  return report;
 }
 
 }  // namespace octavo

@@ -91,7 +91,7 @@ void for_each_field(T& v, const Visit& visit) {
 template <FieldsOf<ActivationQuant> T, class Visit>
 void for_each_field(T& v, const Visit& visit) {
   auto& [spec, vectorwise, outlier_threshold, whole_columns, outlier_columns, static_scale,
-         static_azp, codes, scales, found_columns, found_count] = v;
+         static_azp, rotation, codes, scales, found_columns, found_count] = v;
   visit("spec", spec);
   visit("vectorwise", vectorwise);
   visit("outlier_threshold", outlier_threshold);
@@ -99,6 +99,7 @@ void for_each_field(T& v, const Visit& visit) {
   visit("outlier_columns", outlier_columns);
   visit("static_scale", static_scale);
   visit("static_azp", static_azp);
+  visit("rotation", rotation);
   visit("codes", codes);
   visit("scales", scales);
   visit("found_columns", found_columns);

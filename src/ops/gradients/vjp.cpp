@@ -134,6 +134,35 @@ VjpProduct product_for_a(const VjpMember& m) noexcept {
           e.alpha, m.grad_a,         m.scale_a};
 }
 
+// The block of a rule that rotates; 0: none.
+std::int32_t rotation_of(const VjpMember& m) noexcept {
+  return m.forward.a.quantize != nullptr ? m.forward.a.quantize->rotation : 0;
+}
+
+// dx of a rule that rotates is R of the product in float32, which comes into `turned` first.
+Status turn_products_for_a(const VjpCall& call, std::span<const VjpMember> members,
+                           std::span<Tensor> turned, std::span<VjpProduct> products) {
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const VjpMember& m = members[i];
+    if (!m.grad_a.defined() && !m.scale_a.present()) continue;
+    VjpProduct& product = products[next++];
+    if (rotation_of(m) == 0 || !m.grad_a.defined()) continue;
+    OCTAVO_TRY_ASSIGN(turned[i], plane(call, DType::float32, m.grad_a.shape[0], m.grad_a.shape[1]));
+    product.out = turned[i];
+  }
+  return {};
+}
+Status turn_back(const VjpCall& call, std::span<const VjpMember> members,
+                 std::span<const Tensor> turned) {
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    if (!turned[i].defined()) continue;
+    const VjpMember& m = members[i];
+    OCTAVO_TRY(call.on->passes.rotate({turned[i], rotation_of(m), m.grad_a}, call.context));
+  }
+  return {};
+}
+
 bool under_llm_int8(const VjpMember& m) noexcept {
   return m.forward.a.quantize != nullptr && m.forward.a.quantize->vectorwise;
 }
@@ -180,7 +209,10 @@ Status run_vjp(const VjpCall& given, std::span<VjpMember> members) {
       for_b.push_back(product_for_b(m));
     }
   }
+  std::vector<Tensor> turned(members.size());
+  OCTAVO_TRY(turn_products_for_a(call, members, turned, for_a));
   if (!for_a.empty()) OCTAVO_TRY(run_products(call, for_a));
+  OCTAVO_TRY(turn_back(call, members, turned));
   if (!for_b.empty()) OCTAVO_TRY(run_products(call, for_b));
   return {};
 }

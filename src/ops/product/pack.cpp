@@ -86,8 +86,8 @@ Result<std::shared_ptr<PackedWeightData>> outlined(const Site& site, const Opera
   OCTAVO_TRY_ASSIGN(const Operand resolved, checked(site, weight, options.scale));
   if (options.activation) {
     const TensorView& columns = options.activation->outlier_columns;
-    OCTAVO_TRY(
-        check_activation(std::string(site.operation) + ": activation.", *options.activation));
+    OCTAVO_TRY(check_activation(std::string(site.operation) + ": activation.", *options.activation,
+                                weight.data.shape[0]));
     if (columns.defined()) {
       OCTAVO_TRY(check_columns(site.operation, "activation.outlier_columns", columns,
                                weight.data.shape[0], "x"));
@@ -168,7 +168,9 @@ PackedWeight with_activation(const PackedWeight& weight,
       return fail(Code::invalid_argument,
                   "with_activation: weight must be packed; got an empty one");
     }
-    if (activation) OCTAVO_TRY(check_activation("with_activation: activation.", *activation));
+    if (activation) {
+      OCTAVO_TRY(check_activation("with_activation: activation.", *activation, weight.k()));
+    }
     auto content = std::make_shared<PackedWeightData>(*weight.content());
     content->activation = activation;
     if (activation && activation->outlier_columns.defined()) {

@@ -125,8 +125,17 @@ Status check_static(const std::string& subject, const ActivationQuant& rule) {
   return invalid("scale_dtype must be float32 with static_scale", name(rule.spec.scale_dtype));
 }
 
-Status check_activation(const std::string& subject, const ActivationQuant& rule) {
+Status check_activation(const std::string& subject, const ActivationQuant& rule, std::int64_t k) {
   OCTAVO_TRY(check_static(subject, rule));
+  if (rule.rotation != 0) {
+    if (rule.vectorwise) {
+      return fail(Code::unsupported,
+                  "{}rotation must be 0 with vectorwise (LLM.int8's outlier columns are those of "
+                  "x); got {}",
+                  subject, rule.rotation);
+    }
+    OCTAVO_TRY(check_rotation(subject, "rotation", rule.rotation, "K", k));
+  }
   if (rule.vectorwise) {
     if (rule.outlier_threshold >= 0.0F) return {};
     return fail(Code::invalid_argument, "{}outlier_threshold must be at least 0; got {}", subject,
@@ -148,7 +157,11 @@ Status check_activation_rule(const Site& site, const Operand& a, std::int64_t m,
                              bool batch_invariant) {
   const ActivationQuant& rule = *a.quantize;
   OCTAVO_TRY(check_float(site, Arg::a, a.data));
-  OCTAVO_TRY(check_activation(site(Arg::a) + ".quantize.", rule));
+  OCTAVO_TRY(check_activation(site(Arg::a) + ".quantize.", rule, k));
+  if (rule.rotation != 0 && !on_host(a.data)) {
+    return fail(Code::unavailable, "{}.quantize.rotation must be 0 but on the CPU; got {} on {}",
+                site(Arg::a), rule.rotation, device_string(a.data.device));
+  }
   OCTAVO_TRY(check_place(site, "codes", rule.codes, product_dtype(a), m, k));
   if (batch_invariant) OCTAVO_TRY(check_batch_invariant(site, rule));
   if (rule.vectorwise) {

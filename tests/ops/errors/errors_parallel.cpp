@@ -184,6 +184,13 @@ std::vector<ErrorRow> parallel_errors() {
        [=] {
          (void)row()(x, {.outlier_weight = ones(DType::float32, {8, 2})});
        }},
+      {"RowParallelRotatedFloats", Code::unsupported,
+       "RowParallelLinear: weight.activation.rotation must be 0 but of exact sums (int8 by int8 "
+       "under scales constant along K) or in the mode fast; got 16",
+       [] {
+         const Weight w = quantize_weight(ones(DType::float32, {2, 32}), Scheme::fp8_dynamic, 16);
+         (void)RowParallelLinear(w, {}, self_communicator());
+       }},
       {"RowParallelLongChunks", Code::unsupported,
        "RowParallelLinear: chunks of LLM.int8 must have at most 32768 columns; got 70000",
        [] { (void)RowParallelLinear(long_llm_int8(), {}, self_communicator(), {.k_chunks = 1}); }},

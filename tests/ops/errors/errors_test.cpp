@@ -70,6 +70,9 @@ const char* const kUnreachable[] = {
     "attention: q.device must be the CPU; got {}",              // needs a device
     "rms_norm: x.device must be the CPU; got {}",               // needs a device
     "{}: x.device must be the CPU; got {}",                     // needs a device
+    "rotate: x.device must be the CPU; got {}",                 // needs a device
+    "{}.quantize.rotation must be 0 but on the CPU; got {}",    // far: rotations
+    "{}.activation.rotation must be 0 but on the CPU; got {}",  // far: rotations
     "copy: place.device must be the source's or the host",      // needs two devices
     "{}: device must be the host or the weight's own, {}",      // needs two devices
     "{}: device must be usable; got cuda:{}: {}",               // cuda: a driver that fails

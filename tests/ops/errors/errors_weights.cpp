@@ -186,6 +186,11 @@ ActivationQuant static_rule(float scale, const Granularity& granularity, std::in
   rule.static_azp = azp;
   return rule;
 }
+ActivationQuant rotating(std::int32_t block) {
+  ActivationQuant rule;
+  rule.rotation = block;
+  return rule;
+}
 std::function<void()> batch_invariant(const PackedWeight& weight) {
   return [=] {
     (void)linear(ones(float32, {2, 3}), weight, {.matmul = {.batch_invariant = true}});
@@ -258,6 +263,42 @@ std::vector<ErrorRow> weight_errors() {
          rule.spec.rounding = ScaleRounding::power_of_two;
          rule.spec.scale_dtype = float8_e8m0fnu;
          (void)pack(w, {.activation = rule});
+       }},
+      {"PackRuleRotation", kInvalid, "pack: activation.rotation must be 16, 64 or 256; got 32",
+       packing(w, rotating(32))},
+      {"PackRuleRotationK", kInvalid, "pack: activation.rotation must divide K = 3; got 16",
+       packing(w, rotating(16))},
+      {"PackRuleRotationLlmInt8", Code::unsupported,
+       "pack: activation.rotation must be 0 with vectorwise (LLM.int8's outlier columns are those "
+       "of x); got 16",
+       [=] {
+         ActivationQuant rule = vectorwise(0);
+         rule.rotation = 16;
+         (void)pack(w, {.activation = rule});
+       }},
+      {"QuantizeWeightRotation", Code::unsupported,
+       "quantize_weight: rotation must be 0 for llm-int8 and where activations stay as they are; "
+       "got 16 for int8-weight-only",
+       [] {
+         (void)quantize_weight(ones(float32, {2, 32}), Scheme::int8_weight_only, 16);
+       }},
+      {"RotateType", kInvalid, "rotate: x.dtype must be float32, bfloat16 or float16; got int8",
+       [=] { (void)rotate(w); }},
+      {"RotateRank", kInvalid, "rotate: x.shape must be [..., C]; got []",
+       [] { (void)rotate(ones(float32, {})); }},
+      {"RotateBlock", kInvalid, "rotate: block must be 16, 64 or 256; got 0",
+       [=] { (void)rotate(x, {.block = 0}); }},
+      {"RotateColumns", kInvalid, "rotate: block must divide x.shape[-1] = 3; got 64",
+       [=] { (void)rotate(x); }},
+      {"RotateOutType", kInvalid,
+       "rotate: out_dtype must be bfloat16, float16 or float32; got int8",
+       [] {
+         (void)rotate(ones(float32, {2, 16}), {.block = 16, .out_dtype = int8});
+       }},
+      {"RotateOutIsX", kInvalid, "rotate: out must not overlap x; got shared memory",
+       [] {
+         const TensorView row = ones(float32, {2, 16});
+         (void)rotate(row, {.block = 16, .out = row});
        }},
       {"LinearBatchInvariantTensor", kInvalid,
        "linear: options.batch_invariant must be false where rows of the batch share a computed "
@@ -461,7 +502,7 @@ std::vector<ErrorRow> line_errors() {
   };
   const std::string known =
       "words must be among scale, scale_dtype, bias, azp, alpha, beta, scale_result, groups, "
-      "split, batch, prepacked, quantize, static, threshold, outliers, outlier_columns, "
+      "split, batch, prepacked, quantize, static, rotation, threshold, outliers, outlier_columns, "
       "subnormals, "
       "k_chunks, layout, seed; got 'scales=a:b'";
   return {
@@ -527,6 +568,10 @@ std::vector<ErrorRow> line_errors() {
           "scaled_mm fp32:int8:fp32 outlier_columns=3 1x1x9"),
       row("LineStaticAlone", "static must come with quantize; got static=0.5",
           "scaled_mm int8:int8:fp32 static=0.5 1x2x3"),
+      row("LineRotationAlone", "rotation must come with quantize; got rotation=64",
+          "scaled_mm int8:int8:fp32 rotation=64 1x2x64"),
+      row("LineRotationBlock", "rotation must be a block of 16, 64 or 256; got 'rotation=32'",
+          "scaled_mm fp32:int8:fp32 quantize=int8 rotation=32 1x2x64"),
       row("LineThresholdAlone", "threshold must come with quantize=int8; got threshold=6",
           "scaled_mm fp32:int8:fp32 threshold=6 1x1x1"),
       row("LineChunks", "k_chunks must be a whole number of at least 2; got 'k_chunks=1'",

@@ -336,6 +336,8 @@ def operators():
     yield ops.silu_and_mul_quantize.default, dict(x=x, scale=torch.ones(1), azp_in=torch.ones(1, dtype=torch.int32),
                                                   **rule | dict(granularity="tensor"))
     yield ops.silu_and_mul_vjp.default, dict(grad=grad, x=x, wanted=[True])
+    yield ops.rotate.default, dict(x=torch.randn(6, 32), block=16, out_dtype=torch.bfloat16)
+    yield ops.rotate_vjp.default, dict(grad=torch.randn(6, 32), x=torch.randn(6, 32).half(), block=16, wanted=[True])
     yield ops.fused_experts.default, dict(x=x, w13=w13, w2=w2, **routing)
     yield ops.fused_experts_vjp.default, dict(grad=torch.randn(6, 8), x=x, w13=w13, w2=w2, **routing,
                                               wanted=[True, True, False, False])

@@ -51,6 +51,7 @@ def given(kind):
         "silu_and_mul_quantize": dict(x=floats),
         "rms_norm": dict(x=floats),
         "rms_norm_quantize": dict(x=floats),
+        "rotate": dict(x=floats.reshape(1, 16), block=16),
         "attention": dict(q=floats.reshape(1, 1, 1, -1), keys=attended, key_scales=attended_scales, values=attended,
                           value_scales=attended_scales),
         "fused_experts": dict(x=floats, w13=experts, w2=octavo.moe.pack_experts(np.ones((2, 4, 4), np.float32)), topk_weights=one,
@@ -87,7 +88,7 @@ def wrong_values():
 def outcome(operation, arguments):
     """What an error says, or None. Whatever is no error of the promised kinds passes through."""
     try:
-        module = next(each for each in (octavo.attention, octavo.moe, octavo.norms, octavo) if hasattr(each, operation))
+        module = next(each for each in (octavo.attention, octavo.moe, octavo.norms, octavo.quantizers, octavo) if hasattr(each, operation))
         getattr(module, operation)(**arguments)
     except (ValueError, NotImplementedError, MemoryError, OSError, RuntimeError) as error:
         return str(error)

@@ -370,6 +370,7 @@ constexpr Backend kBackend{
             .split_sums = &queue<&Passes::split_sums>,
             .silu_and_mul = &queue<&Passes::silu_and_mul>,
             .rms_norm = &queue<&Passes::rms_norm>,
+            .rotate = &queue<&Passes::rotate>,
             .quantize_rows = nullptr,
             .attention_scratch = nullptr,
             .attention = nullptr,

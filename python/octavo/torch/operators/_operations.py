@@ -4,7 +4,7 @@
 import torch
 
 from ... import _octavo
-from . import _attention, _experts, _grouped_list, _norms
+from . import _attention, _experts, _grouped_list, _norms, _rotate
 from ._arguments import as_dtype, as_tensors, check_no_gradient
 from ._linear import call_linear, handle_of
 from ._routes import grouped_mm, scaled_grouped_mm, scaled_mm  # noqa: F401
@@ -69,6 +69,14 @@ def rms_norm(x, weight, epsilon, backend, residual, out):
     if residual is not None:
         return _norms.call_add_rms_norm(x, residual, weight, epsilon, backend)
     return _norms.call_rms_norm(x, weight, epsilon, backend)
+
+
+def rotate(x, block, out_dtype, backend, out):
+    """octavo.quantizers.rotate."""
+    if out is not None:
+        check_no_gradient("rotate", "out", x)
+        return _octavo.rotate(x, block, out_dtype, backend, out)
+    return _rotate.call_rotate(x, block, as_dtype(out_dtype, "rotate"), backend)
 
 
 def attention(q, keys, key_scales, values, value_scales, block_table, lengths, starts, scale, window, bidirectional,

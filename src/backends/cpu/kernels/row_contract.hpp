@@ -262,6 +262,10 @@ struct Kernels {
   /// Scales and codes of cells, row after row. Says how many are done: the next one is left to
   /// `magnitudes` and `quantize`, or one of the few behind it.
   std::int64_t (*quantize_cells)(const CellRows& rows) noexcept;
+  /// R of `count` neighbouring elements (section 6), whole blocks of 16, 64 or 256, as float32. Any
+  /// alignment; `out` may be a float32 source.
+  void (*rotate)(DType from, const void* row, std::int64_t count, std::int64_t block,
+                 float* out) noexcept;
   /// Are bfloat16 rows faster where the next one is read meanwhile (RowCodes::next_most)? Where
   /// codes take more steps, lines that are fetched arrive sooner.
   bool reads_next;

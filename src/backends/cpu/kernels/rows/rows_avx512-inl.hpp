@@ -161,6 +161,7 @@ inline bool any_greater(Lanes<std::int32_t, 16> a, Lanes<std::int32_t, 16> b) {
 #include "backends/cpu/kernels/codes/powers-inl.hpp"
 #include "backends/cpu/kernels/codes/quantize-inl.hpp"
 #include "backends/cpu/kernels/codes/quantize_rows-inl.hpp"
+#include "backends/cpu/kernels/codes/rotate-inl.hpp"
 #include "backends/cpu/kernels/codes/scaled_cells-inl.hpp"
 #include "backends/cpu/kernels/codes/scaled_columns-inl.hpp"
 #include "backends/cpu/kernels/rows/table-inl.hpp"

@@ -3,7 +3,7 @@
 //
 // Needs: add_products, Attention, ChunkSums, Errors, Experts, finish, multiply_row, narrow_row,
 // Outliers, Quantize,
-//        ScaledColumns, shift_sums, transpose, widen_row
+//        Rotation, ScaledColumns, shift_sums, transpose, widen_row
 // Gives: make_kernels
 
 template <int lanes>
@@ -22,6 +22,7 @@ constexpr octavo::cpu::Kernels make_kernels(const char* on_integers, const char*
           .finish = &finish<lanes>,
           .quantize = &Quantize<lanes>::codes,
           .quantize_cells = &ScaledColumns<lanes>::run,
+          .rotate = &Rotation<lanes>::run,
           .reads_next = Quantize<lanes>::kHasInverses,
           .invert = &Quantize<lanes>::invert,
           .absmax = &Quantize<lanes>::absmax,
