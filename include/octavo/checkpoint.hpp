@@ -132,6 +132,8 @@ struct LayerToWrite {
 /// Writes quantised layers and other tensors (biases, embeddings, norms) to a file, in the form
 /// that `quantize_file` gives the layers' scheme: a layer that was read from such a file is written
 /// and read again without a bit changed. The configuration goes to metadata "quantization_config".
+/// Where a layer of int8-dynamic is rotated (octavo/rotate.hpp), all are written as ComfyUI's
+/// `int8_tensorwise`, with `convrot`, and say so by themselves.
 /// Throws Error (invalid_argument: no layers, layers of several schemes, LLM.int8 thresholds that
 /// differ, what the scheme's files cannot say, such as static scales; io).
 ///

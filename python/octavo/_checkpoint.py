@@ -47,7 +47,8 @@ def write_checkpoint(path: str | os.PathLike[str], layers: Mapping[str, Weight],
     """Writes quantised layers and other tensors to a safetensors file, in one step.
 
     A layer that was read (octavo.open_checkpoint), fused or made by quantize_weight is written in the
-    form that quantize_file gives its scheme, and read again without a bit changed.
+    form that quantize_file gives its scheme, and read again without a bit changed. Rotated layers of "int8-dynamic" make it ComfyUI's
+    `int8_tensorwise`, with `convrot`.
 
     Args:
         path: of the file.

@@ -36,6 +36,7 @@ inline void expect_same_weight(const Weight& got, const Weight& want) {
   EXPECT_EQ(a.whole_columns, b.whole_columns);
   EXPECT_EQ(a.static_scale, b.static_scale);
   EXPECT_EQ(a.static_azp, b.static_azp);
+  EXPECT_EQ(a.rotation, b.rotation);
   expect_same(a.outlier_columns, b.outlier_columns, "outlier_columns");
 }
 

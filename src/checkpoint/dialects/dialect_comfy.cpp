@@ -51,6 +51,27 @@ LayerConfig int8_blocks(const Json& format) {
   return rule;
 }
 
+// "convrot": rows of codes are rotated in groups along K, as activations are before their scale is
+// found, by octavo::rotate's matrix.
+void add_rotation(const Json& format, LayerConfig& rule) {
+  constexpr std::array<std::int64_t, 3> kGroups{16, 64, 256};
+  const Json size = format["convrot_groupsize"];
+  if (format["format"].text() != "int8_tensorwise" ||
+      format["full_precision_matrix_mult"].is(true)) {
+    refuse(
+        Code::unsupported,
+        "Checkpoint::weight: ComfyUI's convrot must come with int8_tensorwise, whose activations "
+        "are quantised; got {}",
+        in_quotes(format["format"].spelled()));
+  }
+  if (size.is_null() || std::ranges::find(kGroups, size.integer()) == kGroups.end()) {
+    refuse(Code::unsupported,
+           "Checkpoint::weight: ComfyUI's convrot_groupsize must be 16, 64 or 256; got {}",
+           in_quotes(size.spelled()));
+  }
+  (*rule.activation)->rotation = static_cast<std::int32_t>(size.integer());
+}
+
 struct Format {
   std::string_view name;
   LayerConfig (*rule)(const Json& format);
@@ -73,13 +94,8 @@ LayerConfig comfy_rule(const Json& format) {
            "int8_tensorwise or int8_blockwise; got {}",
            in_quotes(name.spelled()));
   }
-  if (format["convrot"].is(true)) {
-    refuse(
-        Code::unsupported,
-        "Checkpoint::weight: weights must be as they are; got ComfyUI's convrot, weights rotated "
-        "in groups of K, whose activations would have to be rotated, too");
-  }
   LayerConfig rule = row->rule(format);
+  if (format["convrot"].is(true)) add_rotation(format, rule);
   if (format["full_precision_matrix_mult"].is(true)) {  // whatever scale activations have
     rule.activation = std::optional<ActivationQuant>();
     rule.activations_by_scale = false;

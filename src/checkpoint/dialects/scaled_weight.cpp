@@ -259,6 +259,15 @@ std::optional<ActivationQuant> activations_stay(DType /*codes*/, const ScaleGrid
   return std::nullopt;
 }
 
+void check_rotation(const Layer& layer, const Weight& weight) {
+  const std::int32_t block = weight.activation ? weight.activation->rotation : 0;
+  const TensorView codes = weight.codes.data;
+  if (block == 0 || codes.shape[1] % block == 0) return;
+  refuse(Code::corrupt_data,
+         "Checkpoint::weight: the codes of {} must have whole rotated groups of {} along K; got {}",
+         in_quotes(layer.prefix), block, shape_string(codes));
+}
+
 Weight scaled_weight(const Layer& layer, ScaledCodes parts, std::span<const ScaleGrid> undeclared,
                      std::optional<ActivationQuant> (*rule)(DType, const ScaleGrid&)) {
   check_beside(layer);
@@ -271,6 +280,7 @@ Weight scaled_weight(const Layer& layer, ScaledCodes parts, std::span<const Scal
                   checked_zero_points(layer, parts, grid)};
   weight.activation = with_input_scale(layer, layer.config.activation.value_or(rule(codes, grid)));
   weight.scheme = scheme_of(codes, grid, is_exponent(scales), weight.activation);
+  check_rotation(layer, weight);
   return weight;
 }
 

@@ -257,6 +257,13 @@ Converted to_bitsandbytes(const std::string& layer, Weight given, bool) {
 Converted convert_layer(const std::string& layer, Weight weight, Format format, bool keep_static) {
   constexpr std::array<Converted (*)(const std::string&, Weight, bool), 4> kFormats{
       to_compressed_tensors, to_fp8, to_fp8_block, to_bitsandbytes};
+  if (weight.activation && weight.activation->rotation != 0) {  // which no format can say
+    std::vector<std::string> lost{"rows are rotated back"};
+    requantize(weight, is_int8(weight) ? Scheme::int8_dynamic : Scheme::fp8_dynamic, lost);
+    Converted made = convert_layer(layer, std::move(weight), format, keep_static);
+    made.lost.insert(made.lost.begin(), lost.begin(), lost.end());
+    return made;
+  }
   return kFormats.at(static_cast<std::size_t>(format))(layer, std::move(weight), keep_static);
 }
 

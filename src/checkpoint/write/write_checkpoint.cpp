@@ -54,8 +54,27 @@ bool can_say(const Recipe& recipe, const Weight& weight) {
     known.outlier_threshold = std::max(rule.outlier_threshold, 0.0F);
     known.whole_columns = rule.whole_columns;
   }
+  if (recipe.scheme == Scheme::int8_dynamic) known.rotation = rule.rotation;  // ComfyUI's convrot
   return same_rule(known, rule) && recipe.bitsandbytes == weight.absmax.defined() &&
          (recipe.bitsandbytes || !rule.outlier_columns.defined());
+}
+
+/// How ComfyUI's files say a layer of int8-dynamic.
+TensorToWrite comfy_quant(const std::string& layer, std::int32_t rotation) {
+  std::string json = R"({"format": "int8_tensorwise"})";
+  if (rotation != 0) {
+    json = fmt::format(
+        R"({{"format": "int8_tensorwise", "convrot": true, "convrot_groupsize": {}}})", rotation);
+  }
+  const auto bytes = std::as_bytes(std::span(json));
+  return {layer + ".comfy_quant",
+          "U8",
+          {std::ssize(json)},
+          [text = std::vector<std::byte>(bytes.begin(), bytes.end())] { return text; }};
+}
+
+std::int32_t rotation_of(const Weight& weight) {
+  return weight.activation ? weight.activation->rotation : 0;
 }
 
 class CheckpointWriter {
@@ -65,6 +84,8 @@ class CheckpointWriter {
       refuse(Code::invalid_argument, "write_checkpoint: layers must have at least one; got none");
     }
     first_ = &layers[0];
+    comfy_ = std::ranges::any_of(
+        layers, [](const LayerToWrite& layer) { return rotation_of(layer.weight) != 0; });
     for (const LayerToWrite& layer : layers) add(layer);
   }
 
@@ -76,6 +97,11 @@ class CheckpointWriter {
       const bool matrix = other.shape.size() == 2 && is_wide(dtype_of_name(other.dtype));
       if (layer && matrix) kept.emplace_back(*layer);
       tensors_.push_back(std::move(other));
+    }
+    if (comfy_) {  // whose layers say by themselves what they are
+      metadata.erase(kConfigKey);
+      write_safetensors(path, std::move(tensors_), metadata);
+      return {};
     }
     const Scheme scheme = recipe_of_layer(*first_).scheme;
     metadata[kConfigKey] = config_text(kWrite, scheme, kept, outliers_);
@@ -104,6 +130,7 @@ class CheckpointWriter {
     const std::int64_t n = weight.codes.data.size(0);
     const std::int64_t k = weight.codes.data.size(1);
     const Tensor scale = recipe.bitsandbytes ? weight.absmax : weight.codes.scale;
+    if (comfy_) tensors_.push_back(comfy_quant(layer.name, rotation_of(weight)));
     add_codes(layer.name, recipe, weight.codes.data);
     for (TensorToWrite& beside : tensors_beside(
              recipe, layer.name, n, k, [&recipe, scale] { return stored_scale(recipe, scale); })) {
@@ -136,7 +163,9 @@ class CheckpointWriter {
     if (!layer.weight.activation) return;
     const ActivationQuant& rule = *layer.weight.activation;
     const ActivationQuant& first = *first_->weight.activation;
-    if (!same_rule(rule, first)) {
+    ActivationQuant alike = rule;
+    alike.rotation = first.rotation;  // each has its own
+    if (!same_rule(alike, first)) {
       refuse(
           Code::invalid_argument,
           "write_checkpoint: layer {} must have the other layers' threshold and whole_columns, {} "
@@ -151,6 +180,7 @@ class CheckpointWriter {
   }
 
   const LayerToWrite* first_ = nullptr;
+  bool comfy_ = false;
   std::vector<TensorToWrite> tensors_;
   OutlierConfig outliers_;
 };

@@ -84,15 +84,15 @@ def main() -> None:
     metadata = {"_quantization_metadata": json.dumps({"format_version": "1.0", "layers": layers})}
     store("metadata-u8", tensors, expected, metadata)
 
-    folder = HERE / "comfyui-int8-rotated"  # weights in another basis: what a reader has to notice
-    tensors = {}
+    tensors, expected = {}, {}  # weights in another basis: what a reader has to notice
     for prefix, weight in weights().items():
         codes, params = TensorWiseINT8Layout.quantize(
             weight, per_channel=True, convrot=True, convrot_groupsize=16
         )
         tensors |= {f"{prefix}.weight": codes, f"{prefix}.weight_scale": params.scale}
         tensors[f"{prefix}.comfy_quant"] = said("int8_tensorwise", convrot=True, convrot_groupsize=16)
-    store(folder.name.removeprefix("comfyui-"), tensors, {})
+        expected[f"{prefix}.weight"] = TensorWiseINT8Layout.dequantize(codes, params)
+    store("int8-rotated", tensors, expected)
 
 
 if __name__ == "__main__":

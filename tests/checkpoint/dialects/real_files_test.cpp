@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 const fs::path kData = in_checkout("tests/checkpoint/data");
 
-/// Read for its refusal alone, and with experts in one tensor.
+/// With rows that are rotated, and with experts in one tensor.
 constexpr const char* kRotated = "comfyui-int8-rotated";
 constexpr const char* kExperts = "transformers-fp8-experts";
 
@@ -449,11 +449,49 @@ TEST_F(RealFiles, ExpertsThatDoNotFitAreErrors) {
   EXPECT_EQ("fp8-dynamic", rows_of_n.scheme);
 }
 
-TEST_F(RealFiles, RotatedWeightsAreRefused) {
+// The tool adds sixteen products of a row by the matrix in its own order.
+TEST_F(RealFiles, RotatedWeightsAreRotatedBack) {
   const Checkpoint file = open_checkpoint((kData / kRotated).string());
+  const Checkpoint tool = open_checkpoint((kData / kRotated).string() + ".expected.safetensors");
   ASSERT_EQ(2U, file.quantized_layers().size());
-  expect_error(Code::unsupported, "got ComfyUI's convrot, weights rotated in groups of K",
-               [&] { file.weight(file.quantized_layers()[0]); });
+  for (const std::string& layer : file.quantized_layers()) {
+    const Weight w = file.weight(layer);
+    EXPECT_EQ("int8-dynamic", w.scheme);
+    ASSERT_EQ(16, w.activation.value().rotation);
+    const Tensor values = float_values(w), want = tool.tensor(layer + ".weight");
+    const std::int64_t step = values.size(0) / want.size(0);
+    for (std::int64_t i = 0; i < want.size(0); ++i) {
+      for (std::int64_t j = 0; j < want.size(1); ++j) {
+        double magnitudes = 0.0;
+        for (std::int64_t k = j / 16 * 16; k < j / 16 * 16 + 16; ++k) {
+          magnitudes += std::abs(value(w.codes, i * step, k));
+        }
+        // A product and 16 additions of the tool's, a product and 8 additions of ours.
+        EXPECT_LE(std::abs(at(values, i * step, j) - at(want, i, j)),
+                  26 * 0x1.01p-24 * magnitudes / 4);
+      }
+    }
+  }
+}
+
+TEST_F(RealFiles, RotationsThatAreNotKnownAreRefused) {
+  const auto says = [&](const std::string& json) {
+    const std::vector<std::uint8_t> text(json.begin(), json.end());
+    write_safetensors(path("x"),
+                      {stored("a.weight", "I8", {4, 32}, std::vector<std::int8_t>(4 * 32, 1)),
+                       stored("a.weight_scale", "F32", {4, 1}, std::vector<float>(4, 1.0F)),
+                       stored("a.comfy_quant", "U8", {std::ssize(text)}, text)});
+    return [this] { (void)open_checkpoint(path("x")).weight("a"); };
+  };
+  expect_error(Code::unsupported, "ComfyUI's convrot_groupsize must be 16, 64 or 256; got",
+               says(R"({"format": "int8_tensorwise", "convrot": true})"));
+  expect_error(
+      Code::unsupported, "ComfyUI's convrot_groupsize must be 16, 64 or 256; got '1024'",
+      says(R"({"format": "int8_tensorwise", "convrot": true, "convrot_groupsize": 1024})"));
+  expect_error(Code::unsupported, "ComfyUI's convrot must come with int8_tensorwise",
+               says(R"({"format": "int8_blockwise", "convrot": true, "convrot_groupsize": 16})"));
+  expect_error(Code::corrupt_data, "must have whole rotated groups of 64 along K; got [4, 32]",
+               says(R"({"format": "int8_tensorwise", "convrot": true, "convrot_groupsize": 64})"));
 }
 
 }  // namespace

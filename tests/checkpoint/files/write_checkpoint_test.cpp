@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Quantised layers that were read are written again without a bit changed.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <random>
 
+#include <fmt/format.h>
+
+#include "checkpoint/same_weight.hpp"
 #include "checkpoint/support.hpp"
 
 namespace octavo::test::write_checkpoint_test {
@@ -119,6 +123,47 @@ TEST_F(WriteCheckpoint, OfFusedAndOfFreshWeightsIsReadBack) {
   const Weight fused = open_checkpoint(path("out")).weight("a");
   EXPECT_EQ(4, fused.codes.data.size(0));
   EXPECT_EQ(1.5F, fused.absmax.data_as<float>()[3]);
+}
+
+// As comfy-kitchen's files (tests/checkpoint/data/comfyui-int8-rotated), and with layers of other
+// blocks and of none beside each other.
+TEST_F(WriteCheckpoint, RotatedLayersAreComfyUIs) {
+  std::vector<float> values(8 * 320);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 37) - 11.0F;
+  std::vector<LayerToWrite> layers;
+  for (const std::int32_t block : {0, 16, 64}) {
+    layers.push_back({fmt::format("l{}", block),
+                      quantize_weight(view(values, {8, 320}), Scheme::int8_dynamic, block)});
+  }
+  write_checkpoint(path("out"), layers, {}, {{"quantization_config", "an older one"}});
+  const Checkpoint out = open_checkpoint(path("out"));
+  const std::vector<std::byte> said = out.bytes("l16.comfy_quant");
+  EXPECT_EQ(R"({"format": "int8_tensorwise", "convrot": true, "convrot_groupsize": 16})",
+            std::string_view(reinterpret_cast<const char*>(said.data()), said.size()));
+  for (const LayerToWrite& layer : layers) expect_same_weight(out.weight(layer.name), layer.weight);
+  const Weight fp8 = quantize_weight(view(values, {8, 320}), Scheme::fp8_dynamic, 16);
+  const std::vector<LayerToWrite> others{{"a", fp8}};
+  expect_error(Code::invalid_argument, "must have the codes, scales and activation rule",
+               [&] { write_checkpoint(path("no"), others); });
+}
+
+// What no format can say: rows are rotated back.
+TEST_F(WriteCheckpoint, RotatedLayersAreConvertedIntoPlainOnes) {
+  std::vector<float> values(8 * 64);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 37) - 11.0F;
+  const Weight rotated = quantize_weight(view(values, {8, 64}), Scheme::int8_dynamic, 64);
+  const std::vector<LayerToWrite> layers{{"a.q_proj", rotated}};
+  write_checkpoint(path("rotated"), layers);
+  const Weight want = quantize_weight(float_values(rotated), Scheme::int8_dynamic);
+  const QuantizeReport report = convert_file(path("rotated"), path("plain"), {});
+  expect_same_weight(open_checkpoint(path("plain")).weight("a.q_proj"), want);
+  const auto says = [](const std::string& w) {
+    return w.find("rows are rotated back") != std::string::npos;
+  };
+  EXPECT_TRUE(std::ranges::any_of(report.warnings, says));
+  dequantize_file(path("rotated"), path("floats"), {.dtype = DType::float32});
+  expect_same_bits(open_checkpoint(path("floats")).tensor("a.q_proj.weight"),
+                   float_values(rotated));
 }
 
 TEST_F(WriteCheckpoint, RefusesWhatAFileCannotSay) {
