@@ -169,6 +169,8 @@ class FusedMoE(EightBitModule):
             if rule and rule["static_scale"]:
                 destination[f"{prefix}{name}_input_scale"] = torch.tensor(rule["static_scale"], dtype=torch.float32,
                                                                           device=codes.device)
+            if rule and rule["rotation"]:
+                destination[f"{prefix}{name}_rotation"] = torch.tensor(rule["rotation"], dtype=torch.int32, device=codes.device)
         self._share_in_states(destination, prefix)
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected,
@@ -178,11 +180,13 @@ class FusedMoE(EightBitModule):
             old = getattr(self, name)
             scaled = old.experts > 0 and old[0].unpack(torch.empty(0, device="cpu")).scale is not None
             names = {name: True, f"{name}_scale": scaled,
-                     f"{name}_input_scale": bool(old.activation and old.activation["static_scale"])}
+                     f"{name}_input_scale": bool(old.activation and old.activation["static_scale"]),
+                     f"{name}_rotation": bool(old.activation and old.activation["rotation"])}
             given = {key: state_dict[prefix + key] for key in names if prefix + key in state_dict}
             given = brought(given, torch.device(old.device), local_metadata)
             if not old.activation:
                 given.pop(f"{name}_input_scale", None)  # no activations to quantise: unexpected
+                given.pop(f"{name}_rotation", None)
             if strict:
                 missing.extend(prefix + key for key, wanted in names.items() if wanted and key not in given)
             if name in given and (f"{name}_scale" in given or not scaled):
@@ -192,7 +196,7 @@ class FusedMoE(EightBitModule):
             taken += given
         self._load_others(taken, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
 
-    def _load(self, name, old, codes, scale, input_scale, prefix, errors):
+    def _load(self, name, old, codes, scale, input_scale, rotation, prefix, errors):
         shape = (old.experts, old.n, old.k)
         if tuple(codes.shape) != shape:
             errors.append(size_mismatch(prefix + name, codes.shape, shape))
@@ -201,6 +205,8 @@ class FusedMoE(EightBitModule):
             errors.append(f"{prefix}{name} must be {old.dtype}; got {codes.dtype}")
             return
         rule = {**(old.activation or {}), **_static(input_scale)}
+        if rule:
+            rule["rotation"] = 0 if rotation is None else int(rotation)
         try:
             packed = pack_experts(codes, UNDEFINED if scale is None else scale, granularity=old.granularity, **rule)
         except ValueError as error:

@@ -34,7 +34,8 @@ class Int8Linear(QuantizedLinear):
     """int8 weights per output channel, int8 activations per token.
 
     activation: "token", or "tensor" for one scale over the batch. azp: activations with zero points
-    (frozen layers).
+    (frozen layers). rotation: activations and the weight's rows are rotated in blocks of 16, 64 or 256 before they are quantised;
+    0: they are not.
 
     Example:
         >>> import torch, octavo.torch
@@ -47,11 +48,12 @@ class Int8Linear(QuantizedLinear):
     _loads_static = ("input_scale", "input_zero_point")
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
-                 dtype: torch.dtype | None = None, activation: str = "token", azp: bool = False) -> None:
-        super().__init__(in_features, out_features, bias, device, dtype, activation=activation, azp=azp)
+                 dtype: torch.dtype | None = None, activation: str = "token", azp: bool = False, rotation: int = 0) -> None:
+        super().__init__(in_features, out_features, bias, device, dtype, activation=activation, azp=azp, rotation=rotation)
 
-    def _configure(self, activation="token", azp=False):
-        self._rule = {**SCHEMES[self.scheme].rule(activation), "azp": azp}
+    def _configure(self, activation="token", azp=False, rotation=0):
+        self._check_rotation(rotation)
+        self._rule = {**SCHEMES[self.scheme].rule(activation, rotation), "azp": azp}
 
     @classmethod
     def from_quantized(cls, weight: torch.Tensor, weight_scale: torch.Tensor,
@@ -83,7 +85,7 @@ class Int8Linear(QuantizedLinear):
 class Fp8Linear(QuantizedLinear):
     """e4m3fn weights per output channel and activations per token.
 
-    activation: "token", or "tensor" for one scale over the batch. input_scale_ub: upper bound of |x|.
+    activation: "token", or "tensor" for one scale over the batch. input_scale_ub: upper bound of |x|. rotation: as Int8Linear's.
 
     Example:
         >>> import torch, octavo.torch
@@ -96,11 +98,12 @@ class Fp8Linear(QuantizedLinear):
     _loads_static = ("input_scale",)
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
-                 dtype: torch.dtype | None = None, activation: str = "token") -> None:
-        super().__init__(in_features, out_features, bias, device, dtype, activation=activation)
+                 dtype: torch.dtype | None = None, activation: str = "token", rotation: int = 0) -> None:
+        super().__init__(in_features, out_features, bias, device, dtype, activation=activation, rotation=rotation)
 
-    def _configure(self, activation="token"):
-        self._rule = SCHEMES[self.scheme].rule(activation)
+    def _configure(self, activation="token", rotation=0):
+        self._check_rotation(rotation)
+        self._rule = SCHEMES[self.scheme].rule(activation, rotation)
 
     @classmethod
     def from_quantized(cls, weight: torch.Tensor, weight_scale: torch.Tensor,
@@ -230,7 +233,7 @@ class CheckpointLinear(QuantizedLinear):
 
     def _packed_of(self, values):
         old = self._packed.unpack(torch.empty(0, device="cpu")).T
-        return _octavo.pack(like(old, values).T, **self._rule)
+        return _octavo.pack(like(old, self._turned(values)).T, **self._rule)
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -269,6 +272,8 @@ class CheckpointLinear(QuantizedLinear):
             rule["static_scale"] = float(given["input_scale"])
         if "input_zero_point" in given:
             rule["static_azp"] = int(given["input_zero_point"])
+        if "rotation" in given:
+            rule["rotation"] = int(given["rotation"])
         self._rule = rule
         self._freeze(_octavo.pack(made.T, **rule), self.weight.dtype)
         return None

@@ -17,14 +17,16 @@ from ..._octavo import Explanation, PackedWeight, Quantized, Weight
 from ..operators._dtypes import CODES, from_numpy
 from ..operators._library import device_refusal
 from ..operators._linear import call_linear, call_linear_codes, handle_of
+from ..operators._rotate import call_rotate
 from ..operators._straight_through import quantize, straight_through_mm
 from ._layer import FLOATS, EightBitModule, as_rows, autocast, brought, check_float, size_mismatch
-from ._schemes import SCHEMES
+from ._schemes import BLOCKS, SCHEMES
 from ._versions import Version
 from ._weight import QuantizedWeight
 
-# Names of static activations in a state: the argument of octavo.pack, and the type.
-_STATIC = {"input_scale": ("static_scale", torch.float32), "input_zero_point": ("static_azp", torch.int32)}
+# Names of static activations, and of rotated ones, in a state: the argument of octavo.pack, and the type.
+_STATIC = {"input_scale": ("static_scale", torch.float32), "input_zero_point": ("static_azp", torch.int32),
+           "rotation": ("rotation", torch.int32)}
 
 _packing = rlock()  # layers in eval mode pack one at a time
 
@@ -214,7 +216,12 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
 
     def _packed_of(self, values):
         """A float weight quantised and packed by the layer's own rules."""
-        return _octavo.pack(quantized_at(_octavo.quantize_weight(values, self.scheme), values.device).T, **self._rule)
+        return _octavo.pack(quantized_at(_octavo.quantize_weight(values, self.scheme, self.rotation), values.device).T, **self._rule)
+
+    @property
+    def rotation(self) -> int:
+        """The block by which activations, and the rows of the weight's codes, are rotated (octavo.quantizers.rotate); 0: none."""
+        return self._rule.get("rotation", 0)
 
     def _freeze_again(self, dtype):
         """Quantises the float weight that `float_weight` gave; `dtype`: of the weight that the layer shows."""
@@ -223,7 +230,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         self._freeze(packed, dtype)
 
     def _quantized_weight(self):
-        return _octavo.quantize_weight(self.weight.detach(), self.scheme)
+        return _octavo.quantize_weight(self.weight.detach(), self.scheme, self.rotation)
 
     def _pack(self, weight):
         return _octavo.pack(quantized_at(weight, self.weight.device).T, **self._rule)
@@ -281,7 +288,8 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
 
     def quantized_weight(self) -> Quantized:
         """Codes [out_features, in_features] and scales, as an octavo.Quantized of torch tensors. Where a state has
-        `columns` (GPTQ's act-order), column j is that of the activations' column columns[j]."""
+        `columns` (GPTQ's act-order), column j is that of the activations' column columns[j]; where the layer has a `rotation`,
+        rows are rotated."""
         packed = self._packed if self.frozen else self._pack(self._quantized_weight())
         return packed.unpack(torch.empty(0, device="cpu")).T
 
@@ -289,7 +297,8 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
                 x_azp: torch.Tensor | None = None) -> torch.Tensor:
         """x [..., in_features] of a float type; or, where the layer is frozen, its codes with x_scale
         (one element, or [..., 1] for each row, or [..., groups of K]) and zero points. A static layer's
-        own scale is the default. No gradient flows from codes."""
+        own scale is the default. Codes are those of rotated activations where the layer has a `rotation`. No gradient flows
+        from codes."""
         if x.dtype in CODES:
             return self._codes_forward(x, x_scale, x_azp)
         check_float(type(self).__name__, "x.dtype", x.dtype)
@@ -374,15 +383,26 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         scheme = SCHEMES[self.scheme]
         activation = self._rule.get("activation_granularity")
         self._check_trainable(activation)
-        rows = as_rows(x)
+        rows, weight = as_rows(x), self.weight
         if activation is None:  # as they are: codes are the activations, under a scale of 1
             activation, x_codes, x_scale = "tensor", rows.detach(), rows.new_ones((1, 1), dtype=torch.float32)
         else:
-            x_codes, x_scale = quantize(rows.detach(), None, scheme.dtype, activation, rounding=scheme.rounding)
-        w_codes, w_scale = quantize(self.weight.detach(), None, scheme.dtype, scheme.weight, rounding=scheme.rounding)
-        y = straight_through_mm(rows, self.weight, x_codes, x_scale, activation, w_codes,
+            x_codes, x_scale = quantize(self._turned(rows.detach()), None, scheme.dtype, activation, rounding=scheme.rounding)
+        w_codes, w_scale = quantize(self._turned(weight.detach()), None, scheme.dtype, scheme.weight, rounding=scheme.rounding)
+        if self.rotation:  # for their gradients, which are turned back
+            rows, weight = call_rotate(rows, self.rotation, None, None), call_rotate(weight, self.rotation, None, None)
+        y = straight_through_mm(rows, weight, x_codes, x_scale, activation, w_codes,
                                 w_scale, scheme.weight_kn, self.bias, None, None)
         return y.reshape(*x.shape[:-1], self.out_features)
+
+    def _check_rotation(self, rotation):
+        if rotation not in (0, *BLOCKS) or rotation and self.in_features % rotation:
+            raise ValueError(f"{type(self).__name__}: rotation must be 16, 64 or 256 and divide in_features = {self.in_features}, or 0; "
+                             f"got {rotation}")
+
+    def _turned(self, values):
+        """What is quantised of them."""
+        return call_rotate(values, self.rotation, torch.float32, None) if self.rotation else values
 
     def _check_trainable(self, activation):
         if self._rule.get("azp"):
@@ -419,10 +439,11 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         self._share_in_states(destination, prefix)
 
     def _static_names(self):
-        """The names in the state of what quantises static activations."""
+        """The names in the state of what quantises static activations, and rotated ones."""
+        rotated = ("rotation",) if self.rotation else ()
         if not self._rule.get("static_scale"):
-            return ()
-        return ("input_scale", "input_zero_point") if self._rule.get("azp") else ("input_scale",)
+            return rotated
+        return ("input_scale", "input_zero_point", *rotated) if self._rule.get("azp") else ("input_scale", *rotated)
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected,
                               errors):
@@ -434,7 +455,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
             super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
             return
         static = self._loads_static if "input_scale" in given else self._static_names()
-        own = ("weight", "weight_scale", "columns", *static)
+        own = ("weight", "weight_scale", "columns", "rotation", *(name for name in static if name != "rotation"))
         given = {name: value for name, value in given.items() if name in own}
         if ("weight" in given) != ("weight_scale" in given):
             errors.append(f"{prefix}weight must come with {prefix}weight_scale (the layer is frozen); got one of them")
@@ -455,7 +476,8 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         """Takes codes and scales; or leaves the layer as it was, and says why."""
         if "weight" not in given:
             weight = self.quantized_weight()
-            given = {"weight": weight.data, "weight_scale": weight.scale, **given}
+            own = {"rotation": torch.tensor([self.rotation])} if self.rotation else {}
+            given = {"weight": weight.data, "weight_scale": weight.scale, **own, **given}
         codes, scale = given["weight"], given["weight_scale"]
         if codes.shape != (self.out_features, self.in_features):
             return size_mismatch(prefix + "weight", codes.shape, (self.out_features, self.in_features))
@@ -464,14 +486,16 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         cells = self._cells(codes, scale)
         if scale.shape != cells:
             return size_mismatch(prefix + "weight_scale", scale.shape, cells)
-        rule = dict(self._rule)
-        for name in ("input_scale", "input_zero_point"):
+        rule = {name: value for name, value in self._rule.items() if name != "rotation"}
+        for name in _STATIC:
             if name in given and given[name].numel() != 1:
                 return size_mismatch(prefix + name, given[name].shape, (1,))
         if "input_scale" in given:
             rule.update(activation_granularity="tensor", static_scale=float(given["input_scale"]))
         if "input_zero_point" in given and rule.get("static_scale"):
             rule.update(azp=True, static_azp=int(given["input_zero_point"]))
+        if "rotation" in given:
+            rule["rotation"] = int(given["rotation"])
         columns = given.get("columns")
         if columns is not None and not self._is_order(columns):
             return f"{prefix}columns must be the numbers 0 to {self.in_features - 1} (int64) in some order; got others"
@@ -501,5 +525,6 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
 
     def extra_repr(self):
         return (f"in_features={self.in_features}, out_features={self.out_features}, "
-                f"bias={self.bias is not None}, scheme={self.scheme}, frozen={self.frozen}")
+                f"bias={self.bias is not None}, scheme={self.scheme}, frozen={self.frozen}"
+                + (f", rotation={self.rotation}" if self.rotation else ""))
 

@@ -15,6 +15,9 @@ __all__ = ["SCHEMES", "Scheme", "SchemeArgument", "SchemeName"]
 SchemeArgument: TypeAlias = Union[SchemeName, Mapping[str, Union[SchemeName, None]]]
 
 
+BLOCKS = (16, 64, 256)  # that activations and weights are rotated by
+
+
 class Scheme(NamedTuple):
     dtype: torch.dtype
     weight: str  # granularity of the stored weight [N, K]
@@ -22,12 +25,14 @@ class Scheme(NamedTuple):
     activation: str | None  # None: as they are
     rounding: Rounding = "none"  # of both sides' scales
 
-    def rule(self, activation: str | None = None) -> dict[str, Any]:
-        """How activations are quantised, as arguments of octavo.pack."""
+    def rule(self, activation: str | None = None, rotation: int = 0) -> dict[str, Any]:
+        """How activations are quantised, as arguments of octavo.pack. rotation: the block that they are rotated by; 0: none."""
         if self.activation is None:
             return {}
         rule: dict[str, Any] = {"activation": str(self.dtype).removeprefix("torch."),
                                 "activation_granularity": activation or self.activation}
+        if rotation:
+            rule["rotation"] = rotation
         return rule if self.rounding == "none" else {**rule, "rounding": self.rounding}
 
 

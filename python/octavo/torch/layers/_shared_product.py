@@ -46,6 +46,11 @@ class PackedRows:
         return y[..., self._begin:self._begin + self.n]
 
     @property
+    def activation(self) -> dict[str, Any] | None:
+        """As of a PackedWeight."""
+        return self.packed.activation
+
+    @property
     def device(self) -> str:
         """As of a PackedWeight."""
         return self.packed.device

@@ -57,8 +57,10 @@ class QuantizedWeight(torch.Tensor):
 
     def values(self, dtype: torch.dtype | None = None) -> torch.Tensor:
         """The dequantised weight: a new tensor. dtype: its own, or a more precise one."""
-        quantized = self.packed.unpack(torch.empty(0, device="cpu")).T
-        values = _octavo.dequantize(quantized, dtype or self.dtype)
+        quantized, rotation = self.packed.unpack(torch.empty(0, device="cpu")).T, (self.packed.activation or {}).get("rotation", 0)
+        values = _octavo.dequantize(quantized, torch.float32 if rotation else dtype or self.dtype)
+        if rotation:
+            values = _octavo.rotate(values, rotation, dtype or self.dtype)
         return values if self.columns is None else torch.empty_like(values).index_copy_(1, self.columns, values)
 
     def _again(self):

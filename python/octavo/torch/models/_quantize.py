@@ -11,7 +11,7 @@ import torch
 
 from ... import _octavo
 from ..layers._fuse import Fusing
-from ..layers._schemes import SCHEMES, SchemeArgument
+from ..layers._schemes import BLOCKS, SCHEMES, SchemeArgument
 from ._calibrated_experts import experts_to_calibrate, layers_of_experts
 from ._calibration import Calibration
 from ._canonical import LAYERS
@@ -33,7 +33,7 @@ _Item = TypeVar("_Item")
 def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *,
               ignore: Sequence[str] | None = None, freeze: bool = True,
               progress: bool | None = None, calibration: Calibration | None = None, head: str | None = None,
-              fuse: bool = False) -> Report:
+              fuse: bool = False, rotation: int = 0) -> Report:
     """Swaps the linear layers and experts of a model for layers in 8 bits, in place.
 
     torch.nn.Linear and its subclasses that add nothing but an __init__, the Conv1D of transformers (GPT-2), and the experts
@@ -55,6 +55,8 @@ def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *
             have static experts).
         head: the scheme of the output head (model.get_output_embeddings()), "int8" and "fp8" for short. None: it stays in float,
             unless `ignore` is a list of your own. A head that shares the embeddings' weight gets codes of its own.
+        rotation: "int8-dynamic" and "fp8-dynamic": blocks of 16, 64 or 256 neighbours of each layer's activations, and of its weight's
+            rows, are rotated before they are quantised, which spreads outliers (octavo.quantizers.rotate); 0: none. Experts are not.
         fuse: whether layers that read the same activations become one product, as octavo.torch.from_pretrained has it, in modules
             of transformers.
 
@@ -64,7 +66,8 @@ def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *
         weight that is computed of others (weight norm, pruning) stays.
 
     Raises:
-        ValueError: before any layer is swapped: an unknown scheme, a model that is a linear layer itself, a pattern of `ignore` or of
+        ValueError: before any layer is swapped: an unknown scheme, a rotation beside another scheme, experts or a calibration, or by a
+            block that does not divide a layer's columns, a model that is a linear layer itself, a pattern of `ignore` or of
             `scheme` that decides for nothing, a calibration for other codes or columns, a head that is no linear layer, fuse of layers
             that train.
         RuntimeError: before any layer is swapped: a weight that is not finite.
@@ -92,6 +95,7 @@ def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *
     linear, experts, left, schemes = candidates(model, choice, patterns, freeze, heads)
     _check_weights([*linear, *experts])
     _check_columns(linear, rows)
+    _check_rotation(rotation, choice, linear, experts, calibration)
     report = Report(left=left)
     fusing = Fusing("quantize_", model) if fuse else None
     made: dict[torch.nn.Module, torch.nn.Module] = {}  # by the float layer: one that stands in two places stays one
@@ -101,7 +105,7 @@ def quantize_(model: torch.nn.Module, scheme: SchemeArgument = "int8-dynamic", *
             if "down_proj" in layer._parameters:
                 made[layer], errors = _experts_of(path, layer, schemes[path])
             else:
-                made[layer], errors, weight = linear_of(path, layer, schemes[path], freeze, rows.get(path))
+                made[layer], errors, weight = linear_of(path, layer, schemes[path], freeze, rows.get(path), rotation)
             report.extend(errors)
         set_module(model, path, made[layer])
         if fusing is not None and weight is not None:
@@ -194,14 +198,33 @@ def _check_columns(layers, calibrated):
                              f"{calibrated[path].smooth.numel()}")
 
 
-def linear_of(path, layer, scheme, freeze, calibrated):
+def _check_rotation(rotation, choice, linear, experts, calibration):
+    if not rotation:
+        return
+    if rotation not in BLOCKS:
+        raise ValueError(f"quantize_: rotation must be 0, 16, 64 or 256; got {rotation}")
+    if others := [scheme for scheme in choice.schemes if scheme not in ("int8-dynamic", "fp8-dynamic")]:
+        raise ValueError(f"quantize_: rotation must come with int8-dynamic or fp8-dynamic; got {', '.join(others)}")
+    if calibration is not None:
+        raise ValueError("quantize_: rotation must be 0 beside a calibration, which is that of activations as they are; got "
+                         f"{rotation}")
+    if experts:
+        raise ValueError(f"quantize_: rotation must be 0 for models with experts (octavo.moe.pack_experts has it); got {rotation} for "
+                         f"{experts[0][0]!r}")
+    for path, layer in linear:
+        columns = layer.weight.shape[0 if is_conv1d(layer) else 1]
+        if columns % rotation:
+            raise ValueError(f"quantize_: rotation must divide the {columns} columns of {path!r}; got {rotation}")
+
+
+def linear_of(path, layer, scheme, freeze, calibrated, rotation=0):
     """The layer in 8 bits, its row of the report, and the weight that it was packed of."""
     linear = float_linear(layer)
     weight = linear.weight.detach().contiguous()
-    quantized = _octavo.quantize_weight(weight, scheme)
+    quantized = _octavo.quantize_weight(weight, scheme, rotation)
     error = _octavo.compare_weight(path, weight, quantized)
     row = LayerError(path, tuple(weight.shape), error.sqnr_db, error.max_error, error.saturated, scheme)
-    made = LAYERS[scheme].from_float(linear, False)
+    made = LAYERS[scheme].from_float(linear, False, **({"rotation": rotation} if rotation else {}))
     if calibrated is not None:
         made.use_calibration(calibrated.input_scale, calibrated.outlier_columns, calibrated.threshold)
     if freeze:

@@ -103,6 +103,8 @@ def frozen_layers(model: torch.nn.Module) -> dict[str, QuantizedLinear | RoutedE
             if not isinstance(layer, RoutedExperts):
                 raise NotImplementedError(f"save_pretrained: model must have experts that stand for transformers' own; got "
                                           f"{name!r}, {type(layer).__name__}")
+            if any((weights.activation or {}).get("rotation") for weights in (layer.w13, layer.w2)):
+                raise NotImplementedError(f"save_pretrained: model must have experts whose rows are not rotated; got {name!r}")
             found[name] = layer
     return found
 
@@ -112,6 +114,7 @@ def _check_sayable(name, layer):
     weight = layer.quantized_weight()
     what = ("zero points" if weight.azp is not None else "codes of uint8" if weight.data.dtype == torch.uint8 else
             f"scales of {weight.scale.dtype}" if weight.scale.dtype != torch.float32 else
+            f"rows rotated in blocks of {layer.rotation}" if layer.rotation else
             "activations with scales of powers of two" if layer._rule.get("rounding", "none") != "none" and not kind_of(layer).mx
             else None)
     if what:
