@@ -274,7 +274,7 @@ TEST(Disagreement, OfAnyFieldOfARuleIsTold) {
       ++fields;
     });
   }
-  EXPECT_EQ(fields, 2 * 19);
+  EXPECT_EQ(fields, 2 * 20);
 }
 
 TEST(Disagreement, OfValuesIsToldAsWell) {
