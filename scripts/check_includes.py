@@ -168,6 +168,7 @@ LAYERS = (
     Layer("system calls that a test gets in between of", "tests/cli/signal_shim.", ("dlfcn.h", "signal.h", "std*.h", *SYSTEM)),
     Layer("tests of the command line", "tests/cli/", (*EDGE, "gtest/*", "kit/peers/peer.hpp", "cli/*")),
     Layer("a fuzz target", "tests/fuzz/", ("octavo/*", "checkpoint/*", "fuzz/read_file.hpp", "fmt/*", *SYSTEM)),
+    Layer("digests of results", "tests/bits/", (*EDGE, "kit/*", "support/*", "core/cpu_features.hpp", "fmt/*", *SYSTEM)),
     Layer("tests of plans", "tests/plan/",
           ("./*", "gtest/*", "kit/*", "octavo/*", "support/*", "core/*", "ops/*")),
     Layer("tests of ranks", "tests/parallel/",
