@@ -30,7 +30,7 @@ NOT_COPIED = shutil.ignore_patterns(*NOT_SOURCES)
 LIMIT_S = 360  # twice the slowest test; a fault may turn a loop into an endless one
 VENV = ROOT / "build" / "venv" / "bin" / "python"
 # What the tests of ctest run, where that is not the command line.
-PROGRAMS = {"bench_test": ["octavo-cli", "fake-peer"], **{f"mpi_ranks_{size}": ["mpi_ranks"] for size in range(1, 9)}}
+PROGRAMS = {"bench_test": ["octavo-cli", "fake-peer"], "processes_test": ["octavo-cli", "signal-shim"], **{f"mpi_ranks_{size}": ["mpi_ranks"] for size in range(1, 9)}}
 
 
 class Mutation(NamedTuple):
