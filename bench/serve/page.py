@@ -95,9 +95,8 @@ def write(cells: list[Cell]) -> None:
                             rows.writerow((model, threads, variant.name, case, len(values), *(f"{each:.6g}" for each in (median(values), min(values), max(values)))))
     cpu = machine.cpu_fields()["model name"]
     versions = sorted({f"{name} {version}" for cell in cells for name, version in cell["notes"].items()})
-    rounds = 1 + max(cell["round"] for cell in cells)
     (RESULTS / f"{machine.file_name(cpu)}-serve.md").write_text(
         f"# Whole models on {cpu} ({machine.generation()})\n\n"
-        f"Octavo of {machine.commit()}; `./dev bench --serve`; {', '.join(versions)}. Medians of {rounds} round{'s' * (rounds > 1)}, engines in turn. "
+        f"Octavo of {machine.commit()}; `./dev bench --serve`; {', '.join(versions)}. Medians; the last column says of how many rounds, engines in turn. "
         "Ratios are those of one round, with the least and the largest in brackets. Weights of all models but SmolLM2 and MiniLM are random.\n"
         f"{text(cells)}\n", encoding="utf-8")

@@ -6,7 +6,7 @@ another than its figures give, larger than 60 kB, of no function, or shown by no
 
 import sys
 
-from . import losses, speed
+from . import losses, serve, speed
 from .figures import ROOT
 
 FOLDER = ROOT / "docs" / "plots"
@@ -16,7 +16,7 @@ LARGEST = 60_000  # bytes
 def main(arguments: list[str]) -> int:
     if arguments not in ([], ["--check"]):
         sys.exit(__doc__)
-    drawn = {f"{name}.svg": plot() for name, plot in (speed.PLOTS | losses.PLOTS).items()}
+    drawn = {f"{name}.svg": plot() for name, plot in (speed.PLOTS | losses.PLOTS | serve.PLOTS).items()}
     if not arguments:
         FOLDER.mkdir(exist_ok=True)
         for name, svg in drawn.items():
