@@ -476,8 +476,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
         """Takes codes and scales; or leaves the layer as it was, and says why."""
         if "weight" not in given:
             weight = self.quantized_weight()
-            own = {"rotation": torch.tensor([self.rotation])} if self.rotation else {}
-            given = {"weight": weight.data, "weight_scale": weight.scale, **own, **given}
+            given = {**given, "weight": weight.data, "weight_scale": weight.scale, "rotation": torch.tensor(self.rotation)}
         codes, scale = given["weight"], given["weight_scale"]
         if codes.shape != (self.out_features, self.in_features):
             return size_mismatch(prefix + "weight", codes.shape, (self.out_features, self.in_features))
@@ -494,7 +493,7 @@ class QuantizedLinear(EightBitModule, torch.nn.Linear):
             rule.update(activation_granularity="tensor", static_scale=float(given["input_scale"]))
         if "input_zero_point" in given and rule.get("static_scale"):
             rule.update(azp=True, static_azp=int(given["input_zero_point"]))
-        if "rotation" in given:
+        if "rotation" in given and int(given["rotation"]):
             rule["rotation"] = int(given["rotation"])
         columns = given.get("columns")
         if columns is not None and not self._is_order(columns):
