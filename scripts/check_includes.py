@@ -360,6 +360,8 @@ SELF_TEST: tuple[tuple[str, str, str], ...] = (
     ("tests/capi/x.c", "octavo/octavo.h capi/sample.hpp gtest/gtest.h",
      "core/x.hpp kit/oracle/check.hpp unistd.h"),
     ("tests/cli/x.cpp", "gtest/gtest.h octavo/x.hpp kit/peers/peer.hpp", "core/x.hpp kit/oracle/check.hpp"),
+    ("tests/cli/signal_shim.c", "dlfcn.h signal.h fcntl.h", "octavo/x.hpp core/x.hpp"),
+    ("tests/bits/x.cpp", "core/cpu_features.hpp kit/oracle/check.hpp support/lines.hpp", "core/error.hpp ops/run.hpp"),
     ("tests/ops/x.cpp", "gtest/gtest.h support/lines.hpp ops/helpers.hpp",
      "core/x.hpp backends/backend.hpp cuda_runtime.h"),
     ("python/src/x.cpp", "torch/extension.h octavo/x.hpp", "core/x.hpp cuda_runtime.h"),
