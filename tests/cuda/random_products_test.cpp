@@ -23,7 +23,8 @@ bool taken(const char* backend, const ProblemLine& line, Content content) {
 TEST(RandomProducts, AreTheTensorCoresSumsFinishedByTheReference) {
   configure(40);
   EXPECT_TRUE(rc::check("backends of devices against the reference", [] {
-    const ProblemLine line = draw_line({.m = 150, .n = 300, .k = 600});
+    ProblemLine line = draw_line({.m = 150, .n = 300, .k = 600});
+    line.rotation = 0;  // which no device takes
     const Content content =
         one_of<Content>({Content::gaussian, Content::exact, Content::adversarial});
     for (const char* backend : {"sm90", "sm80", "cuda"}) {

@@ -81,8 +81,8 @@ std::vector<Case> cases_of_granularities() {
 std::vector<Case> all_cases() {
   std::vector<Case> cases = cases_of_types();
   for (const Case& c : cases_of_granularities()) cases.push_back(c);
-  for (const char* file :
-       {"types", "scales", "epilogue", "grouped", "shapes", "layouts", "fused", "chunks"}) {
+  for (const char* file : {"types", "scales", "epilogue", "grouped", "shapes", "layouts", "fused",
+                           "rotated", "chunks"}) {
     for (const std::string& line : lines_of(file)) cases.push_back({file, line});
   }
   return cases;
