@@ -36,6 +36,7 @@ void expect_same(const Weight& a, const Weight& b) {
   if (!a.activation) return;
   EXPECT_EQ(a.activation->static_scale, b.activation->static_scale);
   EXPECT_EQ(a.activation->static_azp, b.activation->static_azp);
+  EXPECT_EQ(a.activation->rotation, b.activation->rotation);
   EXPECT_EQ(a.activation->spec.granularity, b.activation->spec.granularity);
   EXPECT_EQ(a.activation->spec.azp, b.activation->spec.azp);
   EXPECT_EQ(a.activation->outlier_threshold, b.activation->outlier_threshold);
@@ -106,7 +107,8 @@ TEST_F(Convert, CompressedTensorsKeepsEveryGranularityZeroPointAndStaticScale) {
       const Weight weight = in.weight(layer);
       const DType codes = weight.codes.data.dtype();
       keeps = keeps && !weight.columns.defined() && weight.scheme != "llm-int8" &&
-              (codes == DType::int8 || codes == DType::float8_e4m3fn);
+              (codes == DType::int8 || codes == DType::float8_e4m3fn) &&
+              (!weight.activation || weight.activation->rotation == 0);
     }
     reset();
     const QuantizeReport report = convert(folder, "out", Format::compressed_tensors);
@@ -246,7 +248,10 @@ TEST_F(Convert, DequantizingGivesTheValuesInTheOrderOfActivations) {
     }
     for (const std::string& layer : in.quantized_layers()) {
       const Weight weight = in.weight(layer);
-      const Tensor want = dequantize(weight.codes);
+      Tensor want = dequantize(weight.codes);
+      if (weight.activation && weight.activation->rotation != 0) {
+        want = rotate(want, {.block = weight.activation->rotation});
+      }
       const auto expert = stacked.find(layer);
       const Tensor got = expert == stacked.end() ? out.tensor(layer + ".weight")
                                                  : float_weight(out, expert->second);
