@@ -239,6 +239,10 @@ struct QuantizeFileOptions {
   std::optional<double> damp{};
   /// int8-dynamic, fp8-dynamic: one static scale for a layer's activations instead of one a token.
   bool static_scales = false;
+  /// int8-dynamic, of a single file, which becomes one of ComfyUI's (`int8_tensorwise` with
+  /// `convrot`): layers are rotated in blocks of 16, 64 or 256 columns, as their activations will
+  /// be. Layers whose columns the block does not divide are not. 0: none.
+  std::int32_t rotation = 0;
   /// LLM.int8, by layer (without ".weight"): columns of its activations that stay in float whatever
   /// they hold, ascending; not beside a calibration. A fixed list makes a row's result independent
   /// of other rows.

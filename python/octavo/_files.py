@@ -40,7 +40,7 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
                   requantize: bool = False, calibration: str | os.PathLike[str] | None = None,
                   smoothquant: bool | float = False, gptq: bool = False, damp: float | None = None,
                   static_scales: bool = False, layout: str | os.PathLike[str] | None = None, guess: bool = False,
-                  experts: Experts = "as-loaded", head: bool = False) -> QuantizeReport:
+                  experts: Experts = "as-loaded", head: bool = False, rotation: int = 0) -> QuantizeReport:
     """Quantises every linear layer's weight [N, K] of a safetensors file, or of a model's folder
     (Hugging Face's layout, sharded or not), and copies the rest.
 
@@ -81,6 +81,8 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
             "as-loaded" (they are refused).
         head: quantise the output head, too, of a class that the table of architectures knows. A head that shares
             the embeddings' weight becomes a tensor of its own, and config.json says so. Not "fp8-block" and "llm-int8".
+        rotation: "int8-dynamic", of a single file, which becomes one of ComfyUI's (`convrot`): layers are rotated in blocks of 16, 64
+            or 256 columns, as their activations will be. Layers whose columns the block does not divide are not. 0: none.
 
     Returns:
         octavo.types.QuantizeReport.
@@ -110,7 +112,7 @@ def quantize_file(input: str | os.PathLike[str], output: str | os.PathLike[str],
                                    outlier_columns=_lists(outlier_columns), threshold=threshold,
                                    whole_columns=whole_columns, threads=threads or 0, requantize=requantize,
                                    calibration=_calibration(calibration, smoothquant, gptq, damp, static_scales),
-                                   model=(_path(layout), guess, experts, head))
+                                   model=(_path(layout), guess, experts, head, rotation))
     warn_of(report.warnings)
     return report
 
@@ -122,12 +124,13 @@ def estimate_quantization(input: str | os.PathLike[str], scheme: Scheme = "int8-
                           requantize: bool = False, calibration: str | os.PathLike[str] | None = None,
                           smoothquant: bool | float = False, gptq: bool = False, damp: float | None = None,
                           static_scales: bool = False, layout: str | os.PathLike[str] | None = None,
-                          guess: bool = False, experts: Experts = "as-loaded", head: bool = False) -> QuantizeEstimate:
+                          guess: bool = False, experts: Experts = "as-loaded", head: bool = False,
+                          rotation: int = 0) -> QuantizeEstimate:
     """Plans quantize_file and writes nothing.
 
     Args:
         input, scheme, ignore, outlier_columns, threshold, whole_columns, threads, requantize: as in octavo.quantize_file.
-        calibration, smoothquant, gptq, damp, static_scales, layout, guess, experts, head: as there.
+        calibration, smoothquant, gptq, damp, static_scales, layout, guess, experts, head, rotation: as there.
 
     Returns:
         octavo.types.QuantizeEstimate: sizes and memory in bytes, time in seconds, and the warnings, of which it does not warn.
@@ -146,7 +149,7 @@ def estimate_quantization(input: str | os.PathLike[str], scheme: Scheme = "int8-
                                          outlier_columns=_lists(outlier_columns), threshold=threshold,
                                          whole_columns=whole_columns, threads=threads or 0, requantize=requantize,
                                          calibration=_calibration(calibration, smoothquant, gptq, damp, static_scales),
-                                         model=(_path(layout), guess, experts, head))
+                                         model=(_path(layout), guess, experts, head, rotation))
 
 
 def convert_file(input: str | os.PathLike[str], output: str | os.PathLike[str], format: Format,

@@ -69,8 +69,8 @@ std::function<void(std::int64_t, std::int64_t)> progress_of(const nb::object& pr
 using CalibrationArguments =
     std::tuple<std::string, bool, std::optional<double>, bool, std::optional<double>, bool>;
 
-/// layout, guess, experts, head of octavo.quantize_file.
-using ModelArguments = std::tuple<std::string, bool, std::string, bool>;
+/// layout, guess, experts, head, rotation of octavo.quantize_file.
+using ModelArguments = std::tuple<std::string, bool, std::string, bool, std::int32_t>;
 
 Experts parse_experts(const char* operation, const std::string& text) {
   if (text == "as-loaded") return Experts::as_loaded;
@@ -108,6 +108,7 @@ QuantizeFileOptions options_of(const char* operation, QuantizeArguments a) {
   o.guess = std::get<1>(a.model);
   o.experts = parse_experts(operation, std::get<2>(a.model));
   o.head = std::get<3>(a.model);
+  o.rotation = std::get<4>(a.model);
   return o;
 }
 
@@ -240,7 +241,7 @@ void bind_files(nb::module_& m) {
         nb::arg("outlier_columns") = OutlierLists{}, nb::arg("threshold").none() = nb::none(),
         nb::arg("whole_columns") = false, nb::arg("threads") = 0, nb::arg("requantize") = false,
         nb::arg("calibration") = CalibrationArguments{},
-        nb::arg("model") = ModelArguments{"", false, "as-loaded", false},
+        nb::arg("model") = ModelArguments{"", false, "as-loaded", false, 0},
         "See octavo.quantize_file.");
   m.def("estimate_quantization", estimate_with, nb::arg("input"),
         nb::arg("scheme") = "int8-dynamic", nb::arg("ignore") = std::vector<std::string>{},
@@ -248,7 +249,7 @@ void bind_files(nb::module_& m) {
         nb::arg("threshold").none() = nb::none(), nb::arg("whole_columns") = false,
         nb::arg("threads") = 0, nb::arg("requantize") = false,
         nb::arg("calibration") = CalibrationArguments{},
-        nb::arg("model") = ModelArguments{"", false, "as-loaded", false},
+        nb::arg("model") = ModelArguments{"", false, "as-loaded", false, 0},
         "See octavo.checkpoints.estimate_quantization.");
   m.def("convert_file", convert_file_with, nb::arg("input"), nb::arg("output"), nb::arg("format"),
         nb::arg("progress").none() = nb::none(), nb::kw_only(), nb::arg("threads") = 0,

@@ -148,4 +148,10 @@ std::string config_text(const char* operation, Scheme scheme,
          kAllSchemes.size(), static_cast<int>(scheme));
 }
 
+std::string comfyui_text(std::int32_t rotation) {
+  if (rotation == 0) return R"({"format": "int8_tensorwise"})";
+  return fmt::format(R"({{"format": "int8_tensorwise", "convrot": true, "convrot_groupsize": {}}})",
+                     rotation);
+}
+
 }  // namespace octavo::checkpoint

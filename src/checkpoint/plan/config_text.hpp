@@ -61,4 +61,8 @@ std::string config_text(const char* operation, Scheme scheme,
                         Packed packed = Packed::none, Activations activations = Activations::token,
                         const std::vector<std::string>& heads = {});
 
+/// What a layer of int8-dynamic says of itself in ComfyUI's files (`LAYER.comfy_quant`); rotation
+/// 0: none.
+std::string comfyui_text(std::int32_t rotation);
+
 }  // namespace octavo::checkpoint

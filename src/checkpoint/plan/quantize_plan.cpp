@@ -49,6 +49,7 @@ class QuantizePlanner {
 
   WritePlan plan() {
     refuse_quantized();
+    check_rotation();
     check_head();
     check_model_folder(kQuantize, in_, stored_);
     const WrittenForm form{kQuantize, "scheme", scheme_name(options_.scheme), recipe_.bitsandbytes,
@@ -81,6 +82,16 @@ class QuantizePlanner {
     for (std::string& warning :
          in_float_.warnings(kQuantize, "scheme", scheme_name(options_.scheme))) {
       plan_.warnings.push_back(std::move(warning));
+    }
+    if (options_.rotation != 0) {
+      plan_.config.reset();
+      plan_.identity += fmt::format("\nrotation {}", options_.rotation);
+    }
+    if (unrotated_ > 0) {
+      plan_.warnings.push_back(
+          fmt::format("quantize_file: rotation must divide the columns of layers that it rotates; "
+                      "got {} that it does not, the first {} with {}",
+                      unrotated_, in_quotes(first_unrotated_.first), first_unrotated_.second));
     }
     for (std::string& note : choice_.notes(kQuantize)) plan_.warnings.push_back(std::move(note));
     if (cut_ != nullptr) {
@@ -119,6 +130,39 @@ class QuantizePlanner {
            "tensors, {} of them left alone",
            in_.folder().empty() ? "file" : "folder", in_quotes(in_.path()), in_.entries().size(),
            kept_.size());
+  }
+
+  // ComfyUI's files alone can say it, and a layer in them by itself.
+  void check_rotation() const {
+    const std::int32_t block = options_.rotation;
+    if (block == 0) return;
+    if (block != 16 && block != 64 && block != 256) {
+      refuse(Code::invalid_argument, "quantize_file: rotation must be 16, 64 or 256; got {}",
+             block);
+    }
+    if (options_.scheme != Scheme::int8_dynamic) {
+      refuse(Code::unsupported,
+             "quantize_file: scheme must be int8-dynamic for rotation (--rotate), since no reader "
+             "of the others rotates activations; got {}",
+             scheme_name(options_.scheme));
+    }
+    if (!in_.folder().empty()) {
+      refuse(Code::unsupported,
+             "quantize_file: rotation (--rotate) must be 0 for a folder, since readers of "
+             "compressed-tensors (transformers, vLLM) do not rotate activations; a single file "
+             "becomes one of ComfyUI's, whose do; got {}",
+             block);
+    }
+    if (calibration_ != nullptr) {
+      refuse(Code::unsupported,
+             "quantize_file: rotation (--rotate) must be 0 beside a calibration, which is that of "
+             "activations as they are; got {}",
+             block);
+    }
+  }
+
+  bool is_rotated(std::int64_t k) const {
+    return options_.rotation != 0 && k % options_.rotation == 0;
   }
 
   // Heads are those of the table: names alone say nothing about what shares a weight.
@@ -203,6 +247,7 @@ class QuantizePlanner {
     layer.codes = outputs.codes;
     layer.scale = outputs.scale;
     layer.packed = outputs.packed;
+    if (is_rotated(layer.at.k)) layer.rotation = options_.rotation;
     file.layers.push_back(std::move(layer));
   }
 
@@ -217,6 +262,7 @@ class QuantizePlanner {
     Outputs made;
     made.packed = recipe_.packs_all() || (recipe_.packs_experts() && packs_stacks() &&
                                           model_.is_of_stack(layer) && is_packed(layer, k));
+    made.packed = made.packed && options_.rotation == 0;
     (made.packed ? packed_ : plain_) = true;
     if (made.packed) {
       made.codes = file.add({layer + ".weight_packed", "I32", {n, k / kCodesInWord}});
@@ -229,6 +275,7 @@ class QuantizePlanner {
     }
     made.scale = file.add(scale_shape(recipe_, layer, n, k));
     add_format(file, layer);
+    if (options_.rotation != 0) add_comfyui(file, layer, k);
     return made;
   }
 
@@ -239,6 +286,15 @@ class QuantizePlanner {
   void add_format(FilePlan& file, const std::string& layer) const {
     if (!recipe_.bitsandbytes) return;
     file.constants.push_back({file.add({layer + ".weight_format", "U8", {}}), {std::byte{0}}});
+  }
+
+  void add_comfyui(FilePlan& file, const std::string& layer, std::int64_t k) {
+    const bool rotated = is_rotated(k);
+    if (!rotated && unrotated_++ == 0) first_unrotated_ = {layer, k};
+    const std::string text = comfyui_text(rotated ? options_.rotation : 0);
+    const auto bytes = std::as_bytes(std::span(text));
+    file.constants.push_back({file.add({layer + ".comfy_quant", "U8", {std::ssize(text)}}),
+                              {bytes.begin(), bytes.end()}});
   }
 
   void keep(std::string_view layer) {
@@ -463,6 +519,8 @@ class QuantizePlanner {
   std::vector<std::string> heads_;                 ///< output heads that are quantised
   std::vector<const TensorEntry*> left_;           ///< what may be layers and is copied
   std::map<std::string, std::int64_t> quantized_;  ///< layers, and their K
+  std::int64_t unrotated_ = 0;                     ///< layers that the block does not divide
+  std::pair<std::string, std::int64_t> first_unrotated_;
 };
 
 }  // namespace

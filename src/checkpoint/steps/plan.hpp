@@ -40,6 +40,7 @@ struct LayerPlan {
   const TensorEntry* entry = nullptr;
   MatrixPlace at;                    ///< in the tensor; of `values` n and k
   std::size_t codes = 0, scale = 0;  ///< in FilePlan::outputs
+  std::int32_t rotation = 0;         ///< the block that rows are rotated by; 0: none
   bool packed = false;               ///< codes + 128, four in an int32 (compressed-tensors)
   std::optional<StoredValues> values{};
   std::shared_ptr<const SmoothFactors> smooth{};  ///< null: none

@@ -14,6 +14,7 @@
 #include "checkpoint/text/sentence.hpp"
 #include "octavo/context.hpp"
 #include "octavo/quantize.hpp"
+#include "octavo/rotate.hpp"
 
 namespace octavo::checkpoint {
 namespace {
@@ -78,11 +79,18 @@ QuantizedRows quantize_rows(const Checkpoint::Impl& in, const LayerPlan& layer, 
                             const Tensor& weight, const char* operation) {
   const TensorEntry& entry = *layer.entry;
   QuantizedRows made;
-  made.written = layer.recipe->quantize(weight, &made.errors, {.executor = &serial_executor()});
+  const ExecContext serial{.executor = &serial_executor()};
+  Tensor rotated;
+  if (layer.rotation != 0) {
+    rotated = rotate(weight, {.block = layer.rotation, .out_dtype = DType::float32}, serial);
+  }
+  made.written = layer.recipe->quantize(rotated.defined() ? rotated : weight, &made.errors, serial);
   made.bytes = weight.numel() * element_bytes(dtype_before(layer));
   if (made.errors.finite) return made;
-  const char* const smoothed = layer.smooth == nullptr ? "" : " times its smoothing factors";
-  if (layer.values) {
+  const char* const smoothed = layer.smooth != nullptr ? " times its smoothing factors"
+                               : layer.rotation != 0   ? " before and after its rotation"
+                                                       : "";
+  if (layer.values || layer.rotation != 0) {
     refuse(Code::corrupt_data, "{}: the weight of layer {} must be finite{}; got NaN or infinity",
            operation, in_quotes(layer.name), smoothed);
   }

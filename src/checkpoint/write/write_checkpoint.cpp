@@ -61,11 +61,7 @@ bool can_say(const Recipe& recipe, const Weight& weight) {
 
 /// How ComfyUI's files say a layer of int8-dynamic.
 TensorToWrite comfy_quant(const std::string& layer, std::int32_t rotation) {
-  std::string json = R"({"format": "int8_tensorwise"})";
-  if (rotation != 0) {
-    json = fmt::format(
-        R"({{"format": "int8_tensorwise", "convrot": true, "convrot_groupsize": {}}})", rotation);
-  }
+  const std::string json = comfyui_text(rotation);
   const auto bytes = std::as_bytes(std::span(json));
   return {layer + ".comfy_quant",
           "U8",

@@ -36,6 +36,7 @@ struct QuantizeArguments : TransferArguments {
   bool gptq = false;
   std::optional<double> damp;
   bool static_scales = false;
+  std::int32_t rotation = 0;
   std::optional<float> threshold;
   bool whole_columns = false;
   bool requantize = false;
@@ -124,6 +125,7 @@ int run(const QuantizeArguments& arguments) {
                               .gptq = arguments.gptq,
                               .damp = arguments.damp,
                               .static_scales = arguments.static_scales,
+                              .rotation = arguments.rotation,
                               .outlier_threshold = arguments.threshold,
                               .whole_columns = arguments.whole_columns,
                               .requantize = arguments.requantize};
@@ -209,6 +211,12 @@ void add_scheme_options(CLI::App& command, QuantizeArguments& arguments) {
   command
       .add_flag("--static", arguments.static_scales,
                 "int8-dynamic, fp8-dynamic: one static scale for a layer's activations")
+      ->group(heading::kScheme);
+  command
+      .add_option("--rotate", arguments.rotation,
+                  "int8-dynamic, a single file: rotate layers in blocks of so many columns, 16, 64 "
+                  "or 256, as ComfyUI's files (convrot) are")
+      ->type_name("BLOCK")
       ->group(heading::kScheme);
   command
       .add_option("--threshold", arguments.threshold,
