@@ -35,8 +35,8 @@ namespace octavo::test::bits {
 namespace {
 
 constexpr std::size_t kTogether = 10;  // problems of a digest
-constexpr std::array kFiles{"chunks",  "epilogue", "fused",  "grouped",
-                            "layouts", "scales",   "shapes", "types"};
+constexpr std::array kFiles{"chunks",  "epilogue", "fused",  "grouped", "layouts",
+                            "rotated", "scales",   "shapes", "types"};
 
 /// Digests by their names, in the order of these.
 using Digests = std::map<std::string, std::uint64_t>;
