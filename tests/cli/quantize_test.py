@@ -13,6 +13,8 @@ import time
 import unittest
 from pathlib import Path
 
+import float_file
+
 OCTAVO = sys.argv.pop(1)
 SCHEME = ("--scheme", "int8-dynamic")
 
@@ -53,6 +55,28 @@ class Quantize(unittest.TestCase):
 
     def temporaries(self):
         return list(self.folder.glob(".octavo-*"))
+
+    def test_a_folder_becomes_a_file_of_llama_cpp_and_a_folder_again(self):
+        folder, out = self.folder / "model", self.folder / "again"
+        folder.mkdir()
+        values = [i % 7 - 3.0 for i in range(1024)]
+        float_file.write(folder / "model.safetensors", {"model.embed_tokens.weight": ([4, 32], values[:128]),
+                                                        "model.layers.0.self_attn.q_proj.weight": ([32, 32], values)})
+        (folder / "config.json").write_text(json.dumps({
+            "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 32, "num_hidden_layers": 1,
+            "intermediate_size": 64, "num_attention_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-6,
+            "vocab_size": 4, "hidden_act": "silu", "tie_word_embeddings": True}))
+        done = self.octavo(folder, self.folder / "model.gguf")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("2 layers quantised as Q8_0, 0 tensors copied", done.stdout)
+        self.assertIn("no such file, so the file has no tokenizer", done.stderr)
+        back = subprocess.run([OCTAVO, "convert", self.folder / "model.gguf", out, "--to", "compressed-tensors"],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(back.returncode, 0, back.stderr)
+        config = json.loads((out / "config.json").read_text())
+        self.assertEqual((config["model_type"], config["quantization_config"]["quant_method"]), ("qwen2", "compressed-tensors"))
+        again = self.octavo(folder, self.folder / "model.gguf")
+        self.assertIn("OUT must be new unless --overwrite is given", again.stderr)
 
     def test_signals_leave_nothing_behind(self):
         write_model(self.model, 60)

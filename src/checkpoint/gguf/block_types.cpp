@@ -127,19 +127,89 @@ void q6_k_scales(const Byte* block, Byte* out) noexcept {
   }
 }
 
+/// Codes of 16 bytes, the low halves first, and a bit of `high` for each.
+void put_values(float d, float m, const Byte* nibbles, std::uint32_t high, Byte* out) noexcept {
+  for (std::size_t i = 0; i < 16; ++i) {
+    const std::uint32_t low = (nibbles[i] & 15U) | (high >> i & 1U) << 4U;
+    const std::uint32_t up = (nibbles[i] >> 4U) | (high >> (i + 16) & 1U) << 4U;
+    put_float(out, i, d * static_cast<float>(low) + m);
+    put_float(out, i + 16, d * static_cast<float>(up) + m);
+  }
+}
+
+void q4_1(const Byte* block, Byte* out) noexcept {
+  put_values(half_at(block), half_at(block + 2), block + 4, 0, out);
+}
+
+void q5_1(const Byte* block, Byte* out) noexcept {
+  std::uint32_t high = 0;
+  std::memcpy(&high, block + 4, sizeof high);
+  put_values(half_at(block), half_at(block + 2), block + 8, high, out);
+}
+
+void q2_k(const Byte* block, Byte* out) noexcept {
+  const float d = half_at(block + 80), least = half_at(block + 82);
+  for (std::size_t i = 0; i < kLong; ++i) {
+    const std::size_t half = i / 128, part = i % 128 / 32;
+    const int scale = block[half * 8 + part * 2 + i % 32 / 16];
+    const int low = block[16 + 32 * half + i % 32] >> (2 * part) & 3;
+    put_float(out, i,
+              d * static_cast<float>(scale & 15) * static_cast<float>(low) -
+                  least * static_cast<float>(scale >> 4));
+  }
+}
+
+/// The scale and the minimum of a group of 32, of 6 bits each in 12 bytes.
+struct ScaleAndMinimum {
+  int scale, minimum;
+};
+ScaleAndMinimum unpacked(const Byte* packed, std::size_t group) noexcept {
+  if (group < 4) return {packed[group] & 63, packed[group + 4] & 63};
+  return {(packed[group + 4] & 15) | packed[group - 4] >> 6 << 4,
+          packed[group + 4] >> 4 | packed[group] >> 6 << 4};
+}
+
+/// `high`: a bit of each of 32 bytes for a group; null: none.
+void put_long_values(const Byte* block, const Byte* nibbles, const Byte* high, Byte* out) noexcept {
+  const float d = half_at(block), least = half_at(block + 2);
+  for (std::size_t i = 0; i < kLong; ++i) {
+    const std::size_t group = i / 32;
+    const ScaleAndMinimum of = unpacked(block + 4, group);
+    int value = nibbles[group / 2 * 32 + i % 32] >> (4 * (group % 2)) & 15;
+    if (high != nullptr) value |= (high[i % 32] >> group & 1) << 4;
+    put_float(out, i,
+              d * static_cast<float>(of.scale) * static_cast<float>(value) -
+                  least * static_cast<float>(of.minimum));
+  }
+}
+
+void q4_k(const Byte* block, Byte* out) noexcept {
+  put_long_values(block, block + 16, nullptr, out);
+}
+
+void q5_k(const Byte* block, Byte* out) noexcept {
+  put_long_values(block, block + 48, block + 16, out);
+}
+
+/// A type whose blocks have minima.
+constexpr BlockType with_minima(std::uint32_t id, std::string_view name, std::int64_t elements,
+                                std::int64_t bytes, BlockReader values) {
+  return {.id = id, .name = name, .elements = elements, .bytes = bytes, .values = values};
+}
+
 /// By number. Types that lie in no file (Q8_1, Q8_K) and those that ggml gave up are not there.
 constexpr std::array kBlockTypes{
     BlockType{0, "F32", 1, 4, "F32"},
     BlockType{1, "F16", 1, 2, "F16"},
     BlockType{2, "Q4_0", 32, 18, "", 32, "F16", q4_0, half_scale<0>},
-    BlockType{3, "Q4_1", 32, 20, ""},
+    with_minima(3, "Q4_1", 32, 20, q4_1),
     BlockType{6, "Q5_0", 32, 22, "", 32, "F16", q5_0, half_scale<0>},
-    BlockType{7, "Q5_1", 32, 24, ""},
+    with_minima(7, "Q5_1", 32, 24, q5_1),
     BlockType{8, "Q8_0", 32, 34, "", 32, "F16", q8_0, half_scale<0>},
-    BlockType{10, "Q2_K", 256, 84, ""},
+    with_minima(10, "Q2_K", 256, 84, q2_k),
     BlockType{11, "Q3_K", 256, 110, "", 16, "F32", q3_k, q3_k_scales},
-    BlockType{12, "Q4_K", 256, 144, ""},
-    BlockType{13, "Q5_K", 256, 176, ""},
+    with_minima(12, "Q4_K", 256, 144, q4_k),
+    with_minima(13, "Q5_K", 256, 176, q5_k),
     BlockType{14, "Q6_K", 256, 210, "", 16, "F32", q6_k, q6_k_scales},
     BlockType{16, "IQ2_XXS", 256, 66, ""},
     BlockType{17, "IQ2_XS", 256, 74, ""},

@@ -5,16 +5,18 @@
 #include <array>
 #include <cmath>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "checkpoint/gguf/gguf_names.hpp"
+#include "checkpoint/gguf/rope_factors.hpp"
 #include "checkpoint/text/json_text.hpp"
 #include "checkpoint/text/sentence.hpp"
 
 namespace octavo::checkpoint {
 namespace {
 
-constexpr std::string_view kRopeFactors = "rope_freqs.weight";
+constexpr double kRopeBase = 10000;  // where no key says another
 
 /// Keys of models that config.json of these classes has no field for; 0 is none.
 constexpr std::array<std::string_view, 13> kOtherRules{"expert_count",
@@ -33,8 +35,12 @@ constexpr std::array<std::string_view, 13> kOtherRules{"expert_count",
 
 class ModelReader {
  public:
-  ModelReader(const char* operation, const GgufHeader& header, std::string_view path)
-      : operation_(operation), header_(header), path_(path), architecture_(known()) {}
+  ModelReader(const char* operation, const GgufHeader& header, const InputFile& file)
+      : operation_(operation),
+        header_(header),
+        file_(file),
+        path_(file.path()),
+        architecture_(known()) {}
 
   GgufModel read() {
     for (const std::string_view rule : kOtherRules) refuse_rule(rule);
@@ -43,7 +49,9 @@ class ModelReader {
     key_heads_ = keys == nullptr ? heads_ : count("attention.head_count_kv");
     head_rows_ = rows_of_head();
     GgufModel model;
-    model.places = [architecture = architecture_, rows = head_rows_](const GgufTensor& tensor) {
+    model.places = [architecture = architecture_, rows = head_rows_](
+                       const GgufTensor& tensor) -> std::optional<GgufTensors::Place> {
+      if (tensor.name == kRopeFactors) return std::nullopt;
       auto name = name_from_gguf(*architecture, tensor.name);
       const bool rotated = architecture->permuted && rotated_rows(tensor.name) != 0;
       return GgufTensors::Place{std::move(name).value_or(tensor.name), rotated ? rows : 0};
@@ -132,12 +140,7 @@ class ModelReader {
 
   void check_tensors() const {
     for (const GgufTensor& each : header_.tensors) {
-      if (each.name == kRopeFactors) {
-        refuse(Code::unsupported,
-               "{}: file {} must have no tensor {}, since its factors have no field in "
-               "config.json; got it",
-               operation_, in_quotes(path_), in_quotes(kRopeFactors));
-      }
+      if (each.name == kRopeFactors) continue;
       if (!name_from_gguf(*architecture_, each.name)) {
         refuse(Code::unsupported,
                "{}: tensor {} must be one of architecture {}; got no name for "
@@ -173,10 +176,39 @@ class ModelReader {
   }
   void put_flag(std::string_view field, bool value) { put(field, value ? "true" : "false"); }
 
+  /// The rule of factors of rotary embeddings.
+  std::string llama3(const GgufTensor& stored) const {
+    const GgufValue* const base = value("rope.freq_base");
+    const bool fits = stored.type->plain == "F32" && stored.shape.size() == 1 &&
+                      stored.shape[0] == head_rows_ / 2;
+    std::vector<float> factors(fits ? static_cast<std::size_t>(head_rows_ / 2) : 0);
+    file_.read(header_.data_begin + stored.begin, std::as_writable_bytes(std::span(factors)));
+    const auto rule =
+        llama3_rope_of(factors, base == nullptr ? kRopeBase : base->number().value_or(0));
+    if (!rule) {
+      refuse(Code::unsupported,
+             "{}: tensor {} must be the {} factors of Llama 3.1's rule; got {} of another (file "
+             "{})",
+             operation_, in_quotes(kRopeFactors), head_rows_ / 2, shape_text(stored.shape),
+             in_quotes(path_));
+    }
+    return fmt::format(
+        R"({{"rope_type":"llama3","factor":{},"low_freq_factor":{},"high_freq_factor":{},)"
+        R"("original_max_position_embeddings":{:.0f}}})",
+        json_number(rule->factor), json_number(rule->low_frequency),
+        json_number(rule->high_frequency), rule->length);
+  }
+
   void put_rope() {
     put("rope_theta", value("rope.freq_base") == nullptr ? "10000.0" : fraction("rope.freq_base"));
     const GgufValue* const type = value("rope.scaling.type");
     const std::string_view name = type == nullptr ? "none" : type->text().value_or("none");
+    if (const GgufTensor* const factors = tensor(kRopeFactors)) {
+      if (name != "none")
+        refuse_key("rope.scaling.type", "be none beside factors", Code::unsupported);
+      put("rope_scaling", llama3(*factors));
+      return;
+    }
     if (name == "none") return;
     if (name != "linear" && name != "yarn") {
       refuse_key("rope.scaling.type", "be none, linear or yarn", Code::unsupported);
@@ -219,6 +251,7 @@ class ModelReader {
 
   const char* operation_;
   const GgufHeader& header_;
+  const InputFile& file_;
   std::string_view path_;
   const GgufArchitecture* architecture_;
   std::int64_t heads_ = 0, key_heads_ = 0, head_rows_ = 0;
@@ -227,8 +260,8 @@ class ModelReader {
 
 }  // namespace
 
-GgufModel gguf_model(const char* operation, const GgufHeader& header, std::string_view path) {
-  return ModelReader(operation, header, path).read();
+GgufModel gguf_model(const char* operation, const GgufHeader& header, const InputFile& file) {
+  return ModelReader(operation, header, file).read();
 }
 
 }  // namespace octavo::checkpoint

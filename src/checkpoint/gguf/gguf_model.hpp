@@ -21,7 +21,7 @@ struct GgufModel {
 
 /// Throws Error (unsupported: another architecture, or a model of it that config.json has no words
 /// for; corrupt_data: a key that is not there).
-GgufModel gguf_model(const char* operation, const GgufHeader& header, std::string_view path);
+GgufModel gguf_model(const char* operation, const GgufHeader& header, const InputFile& file);
 
 /// tokenizer.json and what stands beside it, into `model`; else a warning that says why not.
 void add_tokenizer(const char* operation, const GgufHeader& header, GgufModel& model);

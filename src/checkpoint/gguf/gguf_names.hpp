@@ -27,6 +27,9 @@ const GgufArchitecture* gguf_architecture_of(std::string_view model_type) noexce
 /// All names, for sentences.
 std::string gguf_architectures();
 
+/// The tensor of factors of rotary embeddings.
+inline constexpr std::string_view kRopeFactors = "rope_freqs.weight";
+
 /// A field of config.json, and llama.cpp's key for it behind the architecture's name.
 struct GgufConfigField {
   std::string_view field, key;

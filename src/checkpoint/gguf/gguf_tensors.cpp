@@ -12,7 +12,7 @@
 namespace octavo::checkpoint {
 namespace {
 
-constexpr std::int64_t kMostOfBlock = 256;  // bytes of a block's codes, or of its scales
+constexpr std::int64_t kMostOfBlock = 1024;  // bytes of what a block becomes: 256 floats
 
 std::int64_t scale_bytes(const BlockType& type) noexcept {
   return static_cast<std::int64_t>(find_type(type.scale)->bits / 8);
@@ -57,8 +57,9 @@ std::int64_t stored_row(std::int64_t row, std::int64_t head_rows) noexcept {
 
 }  // namespace
 
-GgufTensors::GgufTensors(GgufHeader source, const std::string& path, const Places& places)
-    : source_(std::move(source)) {
+GgufTensors::GgufTensors(GgufHeader source, const std::string& path, OtherBlocks others,
+                         const Places& places)
+    : source_(std::move(source)), others_(others) {
   header_.data_begin = source_.data_begin;
   for (const GgufValue& value : source_.values) {
     std::string spelled = value.spelled();
@@ -72,7 +73,14 @@ GgufTensors::GgufTensors(GgufHeader source, const std::string& path, const Place
   }
   for (const GgufTensor& tensor : source_.tensors) {
     const BlockType& type = *tensor.type;
-    Place place = places ? places(tensor) : Place{tensor.name};
+    const auto shown = places ? places(tensor) : Place{tensor.name};
+    if (!shown) continue;
+    Place place = *shown;
+    if (others_ == OtherBlocks::floats && type.values != nullptr) {
+      add(tensor, What::values, std::move(place), "F32", tensor.shape,
+          tensor.bytes / type.bytes * type.elements * std::int64_t{sizeof(float)});
+      continue;
+    }
     if (type.group == 0) {
       add(tensor, What::bytes, std::move(place), type.plain.empty() ? type.name : type.plain,
           tensor.shape, tensor.bytes);
@@ -97,20 +105,31 @@ void GgufTensors::add(const GgufTensor& tensor, What what, Place place, std::str
       {std::move(place.name), std::string(dtype), std::move(shape), begin, begin + bytes});
 }
 
+// The last that begins there: those before it are empty.
+const GgufTensors::Part& GgufTensors::part_of(const TensorEntry& entry) const noexcept {
+  return *(std::ranges::upper_bound(parts_, entry.begin, {}, &Part::begin) - 1);
+}
+
+bool GgufTensors::is_widened(const TensorEntry& entry) const noexcept {
+  return entry.end > entry.begin && part_of(entry).what == What::values;
+}
+
 void GgufTensors::check_blocks(const char* operation) const {
   for (const GgufTensor& tensor : source_.tensors) {
-    if (tensor.type->group != 0 || !tensor.type->plain.empty()) continue;
-    refuse(Code::unsupported, "{}: tensor {} must hold floats, or blocks of type {}; got {}",
-           operation, in_quotes(tensor.name), kExactBlocks, tensor.type->name);
+    const bool widened = others_ == OtherBlocks::floats && tensor.type->values != nullptr;
+    if (widened || tensor.type->group != 0 || !tensor.type->plain.empty()) continue;
+    refuse(Code::unsupported, "{}: tensor {} must hold floats, or blocks of type {}{}{}; got {}{}",
+           operation, in_quotes(tensor.name), kExactBlocks,
+           others_ == OtherBlocks::floats ? ", " : "",
+           others_ == OtherBlocks::floats ? kFloatBlocks : "", tensor.type->name,
+           tensor.type->values == nullptr ? "" : " (octavo dequantize writes floats)");
   }
 }
 
 void GgufTensors::read(const InputFile& file, const TensorEntry& entry, std::int64_t offset,
                        std::span<std::byte> into) const {
   if (into.empty()) return;
-  // The last that begins there: those before it are empty.
-  const auto behind = std::ranges::upper_bound(parts_, entry.begin, {}, &Part::begin);
-  const Part& part = *(behind - 1);
+  const Part& part = part_of(entry);
   if (part.head_rows == 0) return read_stored(file, part, offset, into);
   while (!into.empty()) {
     const std::int64_t row = offset / part.row_bytes, skipped = offset % part.row_bytes;
@@ -127,11 +146,14 @@ void GgufTensors::read_stored(const InputFile& file, const Part& part, std::int6
   const BlockType& type = *part.tensor->type;
   const std::int64_t begin = source_.data_begin + part.tensor->begin;
   if (part.what == What::bytes) return file.read(begin + offset, into);
-  const bool codes = part.what == What::codes;
-  unpack(file, begin,
-         {type, codes ? type.codes : type.scales,
-          codes ? type.elements : type.elements / type.group * scale_bytes(type)},
-         offset, into);
+  const auto how = [&]() -> Unpacking {
+    if (part.what == What::codes) return {type, type.codes, type.elements};
+    if (part.what == What::values) {
+      return {type, type.values, type.elements * std::int64_t{sizeof(float)}};
+    }
+    return {type, type.scales, type.elements / type.group * scale_bytes(type)};
+  };
+  unpack(file, begin, how(), offset, into);
 }
 
 }  // namespace octavo::checkpoint

@@ -64,10 +64,10 @@ bool is_one_of_several(const std::string& file) {
 }
 
 Checkpoint open_whole(const char* operation, const std::string& path, const std::string& out,
-                      const std::string& layout_file) {
+                      const std::string& layout_file, OtherBlocks others) {
   const bool to_folder = !out.ends_with(".safetensors");
-  const Checkpoint opened(
-      std::make_shared<const Checkpoint::Impl>(path, layout_file, to_folder ? operation : nullptr));
+  const Checkpoint opened(std::make_shared<const Checkpoint::Impl>(
+      path, layout_file, to_folder ? operation : nullptr, others));
   for (const std::string& missing : missing_parts(opened)) {
     refuse(Code::corrupt_data, "{}: {}", operation, missing);
   }

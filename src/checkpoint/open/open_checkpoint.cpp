@@ -81,7 +81,7 @@ std::string nearest_name(const std::vector<std::string>& names, std::string_view
 }  // namespace checkpoint
 
 Checkpoint::Impl::Impl(const std::string& opened, const std::string& own_layout,
-                       const char* model_for)
+                       const char* model_for, OtherBlocks others)
     : path(opened), layout_file(own_layout) {
   const Layout layout = layout_of(path);
   folder = layout.folder;
@@ -90,7 +90,7 @@ Checkpoint::Impl::Impl(const std::string& opened, const std::string& own_layout,
   for (const std::string& name : layout.files) {
     InputFile& file = inputs.emplace_back(
         folder.empty() ? path : (std::filesystem::path(beside) / name).string());
-    Header read = read_file(file, model_for);
+    Header read = read_file(file, model_for, others);
     add_file(folder.empty() || !gguf ? name : kModelFile, std::move(read));
   }
   findings.insert(findings.begin(), layout.findings.begin(), layout.findings.end());
@@ -107,18 +107,19 @@ Checkpoint::Impl::Impl(const std::string& opened, const std::string& own_layout,
   if (!gguf) declarations = find_declarations(beside, !folder.empty(), files);
 }
 
-Header Checkpoint::Impl::read_file(const InputFile& file, const char* model_for) {
+Header Checkpoint::Impl::read_file(const InputFile& file, const char* model_for,
+                                   OtherBlocks others) {
   if (!folder.empty()) return read_header(file);
   if (is_gguf(file)) {
     GgufHeader source = read_gguf_header(file);
     GgufModel model;
     if (model_for != nullptr) {
-      model = gguf_model(model_for, source, path);
+      model = gguf_model(model_for, source, file);
       made_texts = std::move(model.texts);
       findings = std::move(model.warnings);
       folder = path;
     }
-    gguf = std::make_unique<const GgufTensors>(std::move(source), path, model.places);
+    gguf = std::make_unique<const GgufTensors>(std::move(source), path, others, model.places);
     Header shown = gguf->header();
     if (model_for != nullptr) shown.metadata = {{"format", "pt"}};
     return shown;

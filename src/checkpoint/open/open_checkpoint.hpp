@@ -26,7 +26,8 @@ namespace octavo {
 struct Checkpoint::Impl {
   /// Throws Error, as open_checkpoint. `model_for`: not null, a GGUF file is taken for the folder
   /// that it was made of, and this operation begins sentences about what has no place there.
-  Impl(const std::string& path, const std::string& layout_file, const char* model_for = nullptr);
+  Impl(const std::string& path, const std::string& layout_file, const char* model_for = nullptr,
+       checkpoint::OtherBlocks others = checkpoint::OtherBlocks::as_they_are);
 
   /// The entry of that name. Throws Error (invalid_argument) with the nearest name.
   const TensorEntry& entry(const char* operation, std::string_view name) const;
@@ -65,7 +66,8 @@ struct Checkpoint::Impl {
 
  private:
   void add_file(const std::string& name, checkpoint::Header read);
-  checkpoint::Header read_file(const checkpoint::InputFile& file, const char* model_for);
+  checkpoint::Header read_file(const checkpoint::InputFile& file, const char* model_for,
+                               checkpoint::OtherBlocks others);
 
   mutable std::atomic<std::int64_t> bytes_read_ = 0;
   mutable std::mutex config_mutex_;

@@ -15,7 +15,9 @@ namespace octavo::checkpoint {
 WritePlan plan_dequantization(const Checkpoint& in, DType dtype) {
   LayerTensors tensors(in);
   const std::vector<ForeignLayer> foreign = take_foreign(kDequantize, in, tensors);
-  const auto is_value = [&](const TensorEntry& entry) { return is_plain_fp8(in.impl(), entry); };
+  const auto is_value = [&](const TensorEntry& entry) {
+    return is_plain_fp8(in.impl(), entry) || (in.impl().gguf && in.impl().gguf->is_widened(entry));
+  };
   WritePlan plan = plan_of_others(kDequantize, in, tensors, {}, is_value);
   for (const TensorEntry& entry : in.entries()) {  // a bias, a norm of a model cast to fp8
     if (is_value(entry) && !tensors.is_part(entry)) {

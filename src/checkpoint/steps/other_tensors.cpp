@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/steps/other_tensors.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "checkpoint/dialects/matrix_place.hpp"
@@ -13,7 +14,8 @@ namespace octavo::checkpoint {
 WritePlan plan_of_others(const char* operation, const Checkpoint& in, const LayerTensors& tensors,
                          const std::set<std::string>& cut,
                          const std::function<bool(const TensorEntry&)>& elsewhere) {
-  if (tensors.layers().empty()) {
+  const bool widened = in.impl().gguf && elsewhere && std::ranges::any_of(in.entries(), elsewhere);
+  if (tensors.layers().empty() && !widened) {
     refuse(Code::invalid_argument, "{}: {} must hold quantised layers; got none among {} tensors",
            operation, in_quotes(in.path()), in.entries().size());
   }

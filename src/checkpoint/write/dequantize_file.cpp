@@ -12,7 +12,7 @@ QuantizeReport dequantize_file(const std::string& in, const std::string& out,
                                const DequantizeFileOptions& options) {
   using namespace checkpoint;
   return at_edge(kDequantize, [&] {
-    const Checkpoint opened = open_whole(kDequantize, in, out, options.layout);
+    const Checkpoint opened = open_whole(kDequantize, in, out, options.layout, OtherBlocks::floats);
     const DType dtype = options.dtype == DType::undefined ? model_dtype(opened) : options.dtype;
     if (!is_wide(dtype)) {
       refuse(Code::invalid_argument, "{}: dtype must be float32, bfloat16 or float16; got {}",

@@ -76,7 +76,8 @@ QuantizeEstimate estimate(const Checkpoint& in, const QuantizeFileOptions& optio
 
 QuantizeEstimate estimate_quantization(const std::string& in, const QuantizeFileOptions& options) {
   return at_edge("quantize_file", [&] {
-    return estimate(open_whole("quantize_file", in, "", options.layout), options);
+    return estimate(open_whole("quantize_file", in, "", options.layout, others_of(options)),
+                    options);
   });
 }
 

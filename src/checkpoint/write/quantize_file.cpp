@@ -16,7 +16,8 @@ QuantizeReport quantize_file(const std::string& in, const std::string& out,
                              const QuantizeFileOptions& options) {
   return at_edge("quantize_file", [&] {
     if (out.ends_with(checkpoint::kGgufSuffix)) return checkpoint::write_gguf(in, out, options);
-    const Checkpoint opened = checkpoint::open_whole("quantize_file", in, out, options.layout);
+    const Checkpoint opened = checkpoint::open_whole("quantize_file", in, out, options.layout,
+                                                     checkpoint::others_of(options));
     checkpoint::WritePlan plan = checkpoint::plan_quantization(opened, options);
     checkpoint::check_gptq(plan, checkpoint::most_threads(options.threads));
     return checkpoint::carry_out(

@@ -13,6 +13,7 @@
 #include "checkpoint/gguf/gguf_names.hpp"
 #include "checkpoint/gguf/gguf_vocabulary.hpp"
 #include "checkpoint/gguf/q8_blocks.hpp"
+#include "checkpoint/gguf/rope_factors.hpp"
 #include "checkpoint/open/missing_parts.hpp"
 #include "checkpoint/open/open_checkpoint.hpp"
 #include "checkpoint/safetensors/dtype.hpp"
@@ -94,6 +95,9 @@ class GgufFileWriter {
                     options_.temporary);
     file.write(0, std::as_bytes(std::span(header)));
     data_begin_ = std::ssize(header);
+    if (!factors_.empty()) {  // the first tensor
+      file.write(data_begin_ + layout_.begin(0), std::as_bytes(std::span(factors_)));
+    }
     std::vector<Piece> pieces;
     std::deque<CodeErrors> parts;
     std::vector<std::pair<GgufTensorPlan*, CodeErrors*>> owners;
@@ -145,12 +149,12 @@ class GgufFileWriter {
     const std::string_view act = field("hidden_act").text();
     const bool windows = field("use_sliding_window").is(true);
     const std::string_view type = rope("rope_type").text();
-    const bool other_rope =
-        !type.empty() && type != "default" && type != "linear" && type != "yarn";
-    if (act != "silu" || windows || other_rope) {
+    const bool known = type.empty() || type == "default" || type == "linear" || type == "yarn" ||
+                       (type == "llama3" && architecture_->permuted);
+    if (act != "silu" || windows || !known) {
       refuse(Code::unsupported,
-             "{}: {} must have hidden_act silu, no sliding window and rope_type default, linear or "
-             "yarn where out is a GGUF file; got {}, {} and {}",
+             "{}: {} must have hidden_act silu, no sliding window and rope_type default, linear, "
+             "yarn or, of Llama, llama3 where out is a GGUF file; got {}, {} and {}",
              kQuantizeFile, kConfigFile, field("hidden_act").spelled(),
              windows ? "a window" : "none", in_quotes(type));
     }
@@ -202,12 +206,23 @@ class GgufFileWriter {
     put("rope.freq_base", theta.is_null() ? 10000.0F : static_cast<float>(theta.number()));
     const std::string_view type = rope("rope_type").text();
     if (type.empty() || type == "default") return;
+    if (type == "llama3") return add_factors(theta.is_null() ? 10000 : theta.number());
     put("rope.scaling.type", type);
     put("rope.scaling.factor", static_cast<float>(rope("factor").number()));
     if (type == "yarn") {
       put_count("rope.scaling.original_context_length",
                 rope("original_max_position_embeddings").integer());
     }
+  }
+
+  void add_factors(double base) {
+    const Llama3Rope rule{.factor = rope("factor").number(),
+                          .low_frequency = rope("low_freq_factor").number(),
+                          .high_frequency = rope("high_freq_factor").number(),
+                          .length = rope("original_max_position_embeddings").number()};
+    factors_ = llama3_factors(rule, base, head_rows_);
+    const std::array<std::int64_t, 1> shape{std::ssize(factors_)};
+    layout_.add(kRopeFactors, shape, *find_block_type(kGgufF32));
   }
 
   void add(const TensorEntry& entry) {
@@ -329,6 +344,7 @@ class GgufFileWriter {
   GgufLayout layout_;
   std::deque<GgufTensorPlan> plans_;
   std::vector<std::string> warnings_;
+  std::vector<float> factors_;  ///< of rotary embeddings; empty: none
   std::int64_t data_begin_ = 0;
 };
 

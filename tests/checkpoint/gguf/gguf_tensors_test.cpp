@@ -97,8 +97,23 @@ TEST_F(GgufTensorsTest, BlocksWithMinimaAreListedAndRefusedByName) {
   expect_error(Code::unsupported, "got Q4_1", [&] { (void)opened.tensor("a.weight"); });
   EXPECT_EQ(opened.bytes("a.weight").size(), 40U);
   EXPECT_EQ(opened.weight("b").codes.data.size(0), 2);
-  expect_error(Code::unsupported, "dequantize_file: tensor 'a.weight' must hold floats",
-               [&] { (void)dequantize_file(path("x.gguf"), path("y.safetensors")); });
+  expect_error(Code::unsupported, "convert_file: tensor 'a.weight' must hold floats",
+               [&] { (void)convert_file(path("x.gguf"), path("y.safetensors"), {}); });
+}
+
+// d = 2, m = 0.5; codes 7 in the first half and 9 in the second.
+TEST_F(GgufTensorsTest, BlocksWithMinimaAreFloatsWhereTheyAreAskedFor) {
+  const std::string block = little(std::uint16_t{0x4000}) + little(std::uint16_t{0x3800}) +
+                            std::string(16, static_cast<char>(0x97));
+  const GgufFile file{.tensors = {gguf_tensor("a.weight", {32, 2}, kQ41, 0)},
+                      .data = block + block};
+  write_file(path("x.gguf"), file.bytes());
+  (void)dequantize_file(path("x.gguf"), path("y.safetensors"), {.dtype = DType::float32});
+  const Tensor found = open_checkpoint(path("y.safetensors")).tensor("a.weight");
+  ASSERT_EQ(found.numel(), 64);
+  for (std::int64_t i = 0; i < 64; ++i) {
+    EXPECT_EQ(found.data_as<float>()[i], i % 32 < 16 ? 14.5F : 18.5F);
+  }
 }
 
 // A configuration that lies in the same folder is of another model.

@@ -12,19 +12,21 @@ TYPES = gguf.GGMLQuantizationType
 # Types that are read, and where a block has its float16 scale.
 READ = {TYPES.Q8_0: 0, TYPES.Q4_0: 0, TYPES.Q5_0: 0, TYPES.IQ4_NL: 0, TYPES.IQ4_XS: 0, TYPES.Q3_K: 108,
         TYPES.Q6_K: 208, TYPES.MXFP4: None}
-REFUSED = (TYPES.Q4_1, TYPES.Q5_1, TYPES.Q2_K, TYPES.Q4_K, TYPES.Q5_K, TYPES.IQ2_XS, TYPES.NVFP4, TYPES.TQ2_0)
+# Types with minima, which become floats where that is asked for, and where their two float16 are.
+MINIMA = {TYPES.Q4_1: 0, TYPES.Q5_1: 0, TYPES.Q2_K: 80, TYPES.Q4_K: 0, TYPES.Q5_K: 0}
+REFUSED = (TYPES.IQ2_XS, TYPES.NVFP4, TYPES.TQ2_0)
 N, K = 6, 512
 
 
-def blocks(kind, rng, scale_at):
+def blocks(kind, rng, scale_at, scale_count=1):
     """Rows of blocks with any codes, and scales that are finite."""
     elements, size = gguf.GGML_QUANT_SIZES[kind]
     raw = rng.integers(0, 256, (N, K // elements, size), dtype=np.uint8)
     if scale_at is None:
         raw[:, :, 0] = rng.integers(0, 250, raw.shape[:2])  # twelve times which is finite
     else:
-        scales = (rng.standard_normal(raw.shape[:2]) * 0.01).astype(np.float16)
-        raw[:, :, scale_at:scale_at + 2] = scales.view(np.uint8).reshape(*raw.shape[:2], 2)
+        scales = (rng.standard_normal((*raw.shape[:2], scale_count)) * 0.01).astype(np.float16)
+        raw[:, :, scale_at:scale_at + 2 * scale_count] = scales.view(np.uint8)
     return raw.reshape(N, -1)
 
 
@@ -51,7 +53,22 @@ def test_blocks_are_codes_times_scales(kind, tmp_path, rng):
     np.testing.assert_array_equal(octavo.dequantize(weight.quantized), want)
 
 
-@pytest.mark.parametrize("kind", REFUSED, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", MINIMA, ids=lambda kind: kind.name)
+def test_blocks_with_minima_become_floats_on_request(kind, tmp_path, rng):
+    raw = blocks(kind, rng, MINIMA[kind], 2)
+    write(tmp_path / "x.gguf", {"a.weight": (raw, kind), "b.weight": (blocks(TYPES.Q8_0, rng, 0), TYPES.Q8_0)})
+    octavo.checkpoints.dequantize_file(tmp_path / "x.gguf", tmp_path / "x.safetensors", "float32")
+    found = octavo.open_checkpoint(tmp_path / "x.safetensors")["a.weight"]
+    np.testing.assert_array_equal(found, gguf.quants.dequantize(raw, kind))
+    octavo.checkpoints.dequantize_file(tmp_path / "x.gguf", tmp_path / "half.safetensors", "float16")
+    np.testing.assert_array_equal(octavo.open_checkpoint(tmp_path / "half.safetensors")["a.weight"], found.astype(np.float16))
+    with pytest.raises(NotImplementedError, match=f"got {kind.name} .octavo dequantize writes floats"):
+        octavo.checkpoints.convert_file(tmp_path / "x.gguf", tmp_path / "y.safetensors", "compressed-tensors")
+    report = octavo.quantize_file(tmp_path / "x.gguf", tmp_path / "z.safetensors", "int8-dynamic", requantize=True)
+    assert [layer.name for layer in report.layers] == ["a", "b"]
+
+
+@pytest.mark.parametrize("kind", [*MINIMA, *REFUSED], ids=lambda kind: kind.name)
 def test_other_blocks_are_refused_by_name(kind, tmp_path, rng):
     write(tmp_path / "x.gguf", {"a.weight": (blocks(kind, rng, 0), kind)})
     opened = octavo.open_checkpoint(tmp_path / "x.gguf")

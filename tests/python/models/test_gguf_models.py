@@ -144,10 +144,42 @@ def test_config_json_says_what_the_model_had(tmp_path, recwarn):
     assert {name: getattr(found, name) for name in same} == {name: getattr(model.config, name) for name in same}
 
 
+def llama3_factors(config):
+    """What llama.cpp's converter makes of Llama 3.1's rule, in float32."""
+    rule, head = config.rope_parameters, config.head_dim
+    frequencies = 1 / rule["rope_theta"] ** (torch.arange(0, head, 2, dtype=torch.float32) / head)
+    low, high, length = rule["low_freq_factor"], rule["high_freq_factor"], rule["original_max_position_embeddings"]
+    wavelengths = 2 * np.pi / frequencies
+    smooth = (length / wavelengths - low) / (high - low)
+    factors = 1 / ((1 - smooth) / rule["factor"] + smooth)
+    factors = torch.where(wavelengths < length / high, torch.ones(()), factors)
+    return torch.where(wavelengths > length / low, torch.tensor(float(rule["factor"])), factors).numpy()
+
+
+@pytest.mark.parametrize("head", (32, 96, 128))
+@pytest.mark.parametrize("factor", (8.0, 32.0))
+def test_factors_of_llama_3_are_its_rule(factor, head, tmp_path):
+    rule = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": factor, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192}
+    model = made(lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**small.GROUPED, head_dim=head, rope_parameters=rule)))
+    factors = llama3_factors(model.config)
+    assert factors[0] == 1 and factors[-1] == factor
+    write_model(model, tmp_path / "first.gguf", add=lambda writer: writer.add_tensor("rope_freqs.weight", factors))
+    save(model, tmp_path / "float")
+    with pytest.warns(UserWarning, match="no tokenizer"):
+        octavo.quantize_file(tmp_path / "float", tmp_path / "second.gguf")
+    assert read(tmp_path / "second.gguf")[1]["rope_freqs.weight"][1].shape == factors.shape
+    for name in ("first", "second"):
+        with pytest.warns(UserWarning, match="the folder has none"):
+            octavo.checkpoints.dequantize_file(tmp_path / f"{name}.gguf", tmp_path / name)
+        found = hf.AutoConfig.from_pretrained(tmp_path / name)
+        assert found.rope_parameters == model.config.rope_parameters
+
+
 REFUSALS = {
     "experts": (lambda writer: writer.add_uint32("llama.expert_count", 8), "llama.expert_count must be 0 or absent"),
     "rope": (lambda writer: writer.add_string("llama.rope.scaling.type", "longrope"), "must be none, linear or yarn"),
-    "factors": (lambda writer: writer.add_tensor("rope_freqs.weight", np.ones(16, np.float32)), "no tensor 'rope_freqs"),
+    "factors": (lambda writer: writer.add_tensor("rope_freqs.weight", np.full(16, 8, np.float32)), "of Llama 3.1's rule"),
     "tensor": (lambda writer: writer.add_tensor("blk.0.other.weight", np.ones(16, np.float32)), "'blk.0.other.weight'"),
 }
 
@@ -326,8 +358,8 @@ def test_what_no_file_of_llama_cpp_has_is_refused(tmp_path):
     with pytest.raises(ValueError, match="must hold float weights where out is a GGUF file; got 14 quantised"):
         octavo.quantize_file(tmp_path / "codes", tmp_path / "x.gguf")
     config = json.loads((tmp_path / "llama" / "config.json").read_text())
-    config["rope_parameters"] = {"rope_type": "llama3", "rope_theta": 500000.0}
+    config["rope_parameters"] = {"rope_type": "longrope", "rope_theta": 500000.0}
     (tmp_path / "llama" / "config.json").write_text(json.dumps(config))
-    with pytest.raises(NotImplementedError, match="rope_type default, linear or yarn.*got .*'llama3'"):
+    with pytest.raises(NotImplementedError, match="rope_type default, linear, yarn or, of Llama, llama3.*got .*'longrope'"):
         octavo.quantize_file(tmp_path / "llama", tmp_path / "x.gguf")
     assert not (tmp_path / "x.gguf").exists()
