@@ -36,10 +36,11 @@ constexpr std::int64_t kPieceOfFloats = std::int64_t{1} << 20;
 
 /// Refuses what only other files have.
 void check_gguf_options(const QuantizeFileOptions& options) {
-  const std::array<std::pair<const char*, bool>, 10> kSet{
+  const std::array<std::pair<const char*, bool>, 11> kSet{
       {{"ignore", !options.ignore.empty()},
        {"layout", !options.layout.empty()},
        {"head", options.head},
+       {"rotation", options.rotation != 0},
        {"experts", options.experts != Experts::as_loaded},
        {"calibration", !options.calibration.empty()},
        {"outlier_columns", !options.outlier_columns.empty()},

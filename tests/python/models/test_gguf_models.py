@@ -352,8 +352,9 @@ def test_what_no_file_of_llama_cpp_has_is_refused(tmp_path):
         octavo.quantize_file(tmp_path / "gpt2", tmp_path / "x.gguf")
     with pytest.raises(ValueError, match="options.scheme must be int8-dynamic or int8-weight-only.*got fp8-dynamic"):
         octavo.quantize_file(tmp_path / "llama", tmp_path / "x.gguf", "fp8-dynamic")
-    with pytest.raises(ValueError, match="options.ignore must be unset where out is a GGUF file"):
-        octavo.quantize_file(tmp_path / "llama", tmp_path / "x.gguf", ignore=["lm_head"])
+    for option, value in {"ignore": ["lm_head"], "head": True, "rotation": 16, "experts": "float", "requantize": True}.items():
+        with pytest.raises(ValueError, match=f"options.{option} must be unset where out is a GGUF file"):
+            octavo.quantize_file(tmp_path / "llama", tmp_path / "x.gguf", **{option: value})
     octavo.quantize_file(tmp_path / "llama", tmp_path / "codes", "int8-dynamic")
     with pytest.raises(ValueError, match="must hold float weights where out is a GGUF file; got 14 quantised"):
         octavo.quantize_file(tmp_path / "codes", tmp_path / "x.gguf")
