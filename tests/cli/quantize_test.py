@@ -138,9 +138,9 @@ class Quantize(unittest.TestCase):
 
     def test_a_killed_writer_is_cleaned_up_after_by_the_next(self):
         write_model(self.model, 2)
-        stale = self.folder / ".octavo-1-1.tmp"
+        stale = self.folder / f".octavo-{'1' * 32}.tmp"
         stale.write_bytes(b"of a dead process")
-        alive = self.folder / ".octavo-2-2.tmp"
+        alive = self.folder / f".octavo-{'2' * 32}.tmp"
         with open(alive, "wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             self.assertEqual(self.octavo(self.model, self.out, *SCHEME).returncode, 0)
@@ -220,7 +220,7 @@ class Quantize(unittest.TestCase):
         done = self.octavo(source, disk / "out", *SCHEME)
         self.assertEqual(4, done.returncode)
         self.assertRegex(done.stderr, r"must be on a disk with \d+ bytes free; got \d+")
-        self.assertEqual([], list((disk / "out").iterdir()))
+        self.assertEqual([], list(disk.iterdir()))
 
     def test_memory_does_not_grow_with_tensors_and_holes_stay_holes(self):
         source, out = self.folder / "in", self.folder / "out"

@@ -11,9 +11,11 @@ namespace octavo::test {
 namespace {
 
 // Rank 0 of two, the other of which says the same, or nearly.
-class OtherVersion final : public Communicator {
+class OtherRank final : public Communicator {
  public:
-  explicit OtherVersion(const char* version = nullptr) : version_(version) {}
+  /// place: where the words differ in a message of parallel/alike.cpp, whose words have 192 bytes.
+  explicit OtherRank(const char* words = nullptr, std::size_t place = 0)
+      : words_(words), place_(place) {}
   int rank() const noexcept override { return 0; }
   int size() const noexcept override { return 2; }
   void all_reduce(Reduction, void*, std::int64_t) override {}
@@ -21,15 +23,17 @@ class OtherVersion final : public Communicator {
     char* to = static_cast<char*>(all);
     std::memcpy(to, part, static_cast<std::size_t>(bytes));
     std::memcpy(to + bytes, part, static_cast<std::size_t>(bytes));
-    if (version_ != nullptr)
-      std::strcpy(to + bytes, version_);  // NOLINT: shorter than what is there
+    if (words_ != nullptr) {
+      std::strcpy(to + bytes + place_, words_);  // NOLINT: shorter than what is there
+    }
   }
   void broadcast(int, void*, std::int64_t) override {}
   void send(int, const void*, std::int64_t) override {}
   void receive(int, void*, std::int64_t) override {}
 
  private:
-  const char* version_;
+  const char* words_;
+  std::size_t place_;
 };
 
 Weight weight_of(std::int64_t n, std::int64_t k) {
@@ -197,15 +201,19 @@ std::vector<ErrorRow> parallel_errors() {
       {"RowParallelOtherRank", kInvalid,
        "RowParallelLinear: version must be the same on all ranks; got 0.1.0 on rank 0 and 0.0.9 on "
        "rank 1",
+       [] { (void)RowParallelLinear(weight_of(2, 8), {}, std::make_shared<OtherRank>("0.0.9")); }},
+      {"RowParallelFailureOfAnotherRank", kInvalid,
+       "RowParallelLinear: arguments must be valid on all ranks; got on rank 1: x must be there",
        [] {
-         (void)RowParallelLinear(weight_of(2, 8), {}, std::make_shared<OtherVersion>("0.0.9"));
+         (void)RowParallelLinear(weight_of(2, 8), {},
+                                 std::make_shared<OtherRank>("x must be there", 2 * 192));
        }},
       {"RowParallelPartOfAnotherRank", kInvalid,
        "RowParallelLinear: part must have the columns that shard_range gives its rank; got 6 "
        "instead "
        "of 4 of 12 on rank 0",
        [] {
-         (void)RowParallelLinear::of_part(weight_of(2, 6), {}, std::make_shared<OtherVersion>());
+         (void)RowParallelLinear::of_part(weight_of(2, 6), {}, std::make_shared<OtherRank>());
        }},
       {"RowParallelPartOfLists", Code::unsupported,
        "RowParallelLinear: part must begin with a scale and have no outlier columns (make the "
