@@ -19,7 +19,7 @@
 namespace octavo::test {
 namespace {
 
-constexpr std::int64_t kRows = 5, kK = 384, kN = 24;
+constexpr std::int64_t kRows = 5, kK = 1024, kN = 24;  // a block for each of eight ranks
 constexpr std::array kSchemes{Scheme::int8_dynamic, Scheme::fp8_dynamic, Scheme::fp8_block,
                               Scheme::llm_int8};
 

@@ -33,7 +33,8 @@ int main(int argc, char** argv) {
     }
     // More than one block: of ranks that are few, since they all share this machine.
     if (ranks->size() <= 3) see(octavo::test::check_all_to_all(*ranks, 20, 40 << 20), 20);
-    for (int other = 0; other < ranks->size() && ranks->size() > 1; ++other) {
+    for (const int other : {0, ranks->size() - 1}) {
+      if (ranks->size() == 1) break;
       see(octavo::test::check_disagreements(ranks, other), other);
     }
     for (int seed = 0; seed < layers; ++seed) {

@@ -15,6 +15,8 @@ from ._weight import QuantizedWeight
 class _Table:
     """The table as QuantizedWeight reads a packed weight."""
 
+    activation = None  # nothing is multiplied by it
+
     def __init__(self, quantized: Quantized) -> None:
         self.quantized = quantized
         self.n, self.k = quantized.data.shape
