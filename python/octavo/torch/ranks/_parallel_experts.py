@@ -101,7 +101,7 @@ class ExpertParallelMoE(FusedMoE):
         return _Experts.apply(autocast(x), topk_weights, topk_ids, self._native, apply_router_weight_on_input,
                               self.batch_invariant)
 
-    def _load(self, name, old, codes, scale, input_scale, prefix, errors):
+    def _load(self, name, old, codes, scale, input_scale, rotation, prefix, errors):
         errors.append(f"{prefix}{name} must not be in a state for ExpertParallelMoE, whose codes stay (make the layer of all experts)")
 
     def extra_repr(self) -> str:
