@@ -3,7 +3,10 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <cstddef>
+#include <new>
 #include <thread>
 
 #include "core/env.hpp"
@@ -63,8 +66,10 @@ Choice choose() noexcept {
 }  // namespace
 
 Executor& serial_executor() noexcept {
-  static SerialExecutor executor;
-  return executor;
+  // Never destroyed: threads may multiply while the process exits.
+  alignas(SerialExecutor) static std::array<std::byte, sizeof(SerialExecutor)> memory;
+  static auto* const executor = new (memory.data()) SerialExecutor;
+  return *executor;
 }
 
 Executor& default_executor() noexcept { return *choose().executor; }

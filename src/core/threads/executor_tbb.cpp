@@ -9,7 +9,9 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <exception>
+#include <new>
 
 #include "core/env.hpp"
 #include "core/fp_env.hpp"
@@ -81,8 +83,10 @@ class TbbExecutor final : public Executor {
 }  // namespace
 
 Executor* tbb_executor() noexcept {
-  static TbbExecutor executor;
-  return &executor;
+  // Never destroyed: threads may multiply while the process exits.
+  alignas(TbbExecutor) static std::array<std::byte, sizeof(TbbExecutor)> memory;
+  static auto* const executor = new (memory.data()) TbbExecutor;
+  return executor;
 }
 
 }  // namespace octavo
