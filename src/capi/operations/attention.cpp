@@ -2,6 +2,7 @@
 // Attention over keys and values in 8 bits.
 #include "octavo/attention.hpp"
 
+#include "capi/operations/products.hpp"
 #include "capi/options.hpp"
 
 using namespace octavo::capi;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What lies between products.
 #include "octavo/norm.hpp"
+#include "capi/operations/products.hpp"
 #include "capi/options.hpp"
 #include "octavo/moe.hpp"
 

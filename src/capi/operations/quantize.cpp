@@ -2,6 +2,7 @@
 // Quantisers.
 #include "octavo/quantize.hpp"
 
+#include "capi/operations/products.hpp"
 #include "capi/options.hpp"
 #include "octavo/rotate.hpp"
 
