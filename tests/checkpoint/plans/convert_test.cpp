@@ -10,6 +10,7 @@
 #include "checkpoint/support.hpp"
 #include "kit/operands/random.hpp"
 #include "octavo/checkpoint/linear_layers.hpp"
+#include "octavo/rotate.hpp"
 #include "support/source_folder.hpp"
 
 namespace octavo::test::convert_test {
